@@ -1,0 +1,40 @@
+//! The node API: generated types, and the one table that says which role may call which method.
+//!
+//! Nothing here does I/O. The protobuf files in `proto/` are the reference for every field and its unit.
+
+mod methods;
+
+pub use methods::{METHODS, Method, Role, method};
+
+/// `skerry.v1`: what an operator may ask of one device.
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated from proto/skerry/v1/node.proto, documented there")]
+pub mod v1 {
+    tonic::include_proto!("skerry.v1");
+}
+
+/// `skerry.internal.v1`: what apid asks of init over the unix socket.
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated from proto/skerry/v1/internal.proto, documented there")]
+pub mod internal {
+    tonic::include_proto!("skerry.internal.v1");
+}
+
+/// The public service's file descriptor set, for server reflection.
+pub const NODE_DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/node.bin"));
+
+/// TCP port of the API unless the configuration says otherwise.
+pub const DEFAULT_PORT: u16 = 7440;
+
+/// Where init serves the API and the internal service; apid's only way to init.
+pub const INIT_SOCKET: &str = "/run/skerry/init.sock";
+
+/// User and group id of apid.
+pub const APID_UID: u32 = 7440;
+
+/// Metadata key under which apid tells init the caller's name (the certificate's common name, or `anonymous`).
+pub const PEER_METADATA: &str = "x-skerry-peer";
+
+/// Metadata key under which apid tells init the caller's role (`admin`, `operator`, `reader` or `anonymous`).
+pub const ROLE_METADATA: &str = "x-skerry-role";
+
+/// Metadata key under which a refusal carries its stable code, e.g. `generation-older`.
+pub const ERROR_CODE_METADATA: &str = "x-skerry-error-code";
