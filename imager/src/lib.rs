@@ -1,1 +1,3 @@
-//! placeholder
+//! Builds, checks and inspects Skerry's disk images: components → trees → runtime image, UKI, disk. Never needs root, mounts or loop devices.
+
+pub mod tree;
