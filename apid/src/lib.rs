@@ -1,1 +1,14 @@
-//! placeholder
+//! The API daemon: everything of a device that listens on the network.
+//!
+//! It ends TLS, reads the caller's role from the client certificate, asks the one method table whether the call is allowed,
+//! and forwards allowed calls to init as they came. It decodes no operator message, holds no file open, and keeps no secret
+//! but the leaf key that init hands it in memory. It runs without privileges.
+
+pub mod daemon;
+pub mod forward;
+pub mod local;
+pub mod peer;
+pub mod policy;
+pub mod server;
+pub mod settings;
+pub mod tls;

@@ -1,0 +1,130 @@
+//! The listener: accepts, bounds what one caller can hold, and serves HTTP/2 over TLS.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::internal::Settings;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tonic::body::Body;
+use tracing::{debug, info, warn};
+
+use crate::forward::Forwarder;
+use crate::peer::Peer;
+use crate::tls::server_config;
+
+/// Connections served at once; the next one waits in the kernel's queue. Keeps memory bounded whoever calls.
+const MAX_CONNECTIONS: usize = 64;
+/// Time for the TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Calls in flight on one connection.
+const MAX_STREAMS: u32 = 32;
+/// A silent connection is asked for a sign of life this often.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+/// And given up after this long without one.
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// Calls in flight may finish for this long when the client CA changes.
+const DRAIN: Duration = Duration::from_secs(5);
+/// Flow-control window of one call; a configuration fits.
+const STREAM_WINDOW: u32 = 256 << 10;
+/// Flow-control window of one connection.
+const CONNECTION_WINDOW: u32 = 512 << 10;
+/// Bytes of request headers.
+const MAX_HEADERS: u32 = 16 << 10;
+
+/// Accepts and serves until the settings' sender is gone.
+pub async fn serve(listener: TcpListener, forwarder: Forwarder) {
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
+        let (stream, address) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of descriptors or memory, or a caller already gone: the next accept may do better, but not at once.
+                warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let forwarder = forwarder.clone();
+        tokio::spawn(async move {
+            connection(stream, address, forwarder).await;
+            drop(slot);
+        });
+    }
+}
+
+async fn connection(stream: TcpStream, address: SocketAddr, forwarder: Forwarder) {
+    let Some(settings) = forwarder.settings.borrow().clone() else { return };
+    let config = match server_config(&settings) {
+        Ok(config) => config,
+        Err(error) => {
+            warn!(error = &error as &dyn std::error::Error, "cannot serve TLS with the present settings");
+            return;
+        }
+    };
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!(%error, "cannot disable Nagle's algorithm");
+    }
+    let handshake = TlsAcceptor::from(Arc::new(config)).accept(stream);
+    match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
+        Ok(Ok(tls)) => serve_http2(tls, address, forwarder, &settings).await,
+        Ok(Err(error)) => info!(%address, %error, "TLS handshake refused"),
+        Err(_) => info!(%address, "TLS handshake took too long"),
+    }
+}
+
+async fn serve_http2(tls: TlsStream<TcpStream>, address: SocketAddr, forwarder: Forwarder, began_with: &Settings) {
+    let peer = tls
+        .get_ref()
+        .1
+        .peer_certificates()
+        .and_then(|chain| chain.first())
+        .map_or(Peer::Anonymous, |leaf| Peer::from_certificate(leaf));
+    debug!(%address, peer = peer.name(), role = peer.role_word(), "connected");
+    let settings = forwarder.settings.clone();
+    let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
+        forwarder.clone().call(peer.clone(), request.map(Body::new))
+    });
+    let mut http = http2::Builder::new(TokioExecutor::new());
+    http.timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(MAX_HEADERS)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT);
+    let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(tls), service));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => Some(ended),
+        () = authority_changed(settings, began_with) => None,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        // Who was admitted under the old CA must prove itself under the new one; calls in flight may finish.
+        None => {
+            connection.as_mut().graceful_shutdown();
+            tokio::time::timeout(DRAIN, connection.as_mut()).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = ended {
+        debug!(%address, %error, "connection ended");
+    }
+}
+
+/// Completes when connections that began under `began_with` must prove themselves anew.
+async fn authority_changed(mut settings: watch::Receiver<Option<Settings>>, began_with: &Settings) {
+    let same = |now: &Option<Settings>| {
+        now.as_ref().is_none_or(|now| now.client_ca == began_with.client_ca && now.maintenance == began_with.maintenance)
+    };
+    if settings.wait_for(|now| !same(now)).await.is_err() {
+        // The sender is gone: nothing can change any more.
+        std::future::pending::<()>().await;
+    }
+}
