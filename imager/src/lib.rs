@@ -1,3 +1,5 @@
 //! Builds, checks and inspects Skerry's disk images: components → trees → runtime image, UKI, disk. Never needs root, mounts or loop devices.
 
+pub mod board;
+pub mod progress;
 pub mod tree;
