@@ -6,7 +6,15 @@ use std::{env, error, fs};
 use prost::Message;
 
 fn main() -> Result<(), Box<dyn error::Error>> {
-    let files = ["skerry/v1/node.proto", "skerry/v1/internal.proto"];
+    let files = [
+        "skerry/v1/node.proto",
+        "skerry/v1/internal.proto",
+        "cri/runtime.proto",
+        "containerd/types.proto",
+        "containerd/content.proto",
+        "containerd/images.proto",
+        "containerd/leases.proto",
+    ];
     for file in files {
         println!("cargo:rerun-if-changed=proto/{file}");
     }

@@ -18,6 +18,43 @@ pub mod internal {
     tonic::include_proto!("skerry.internal.v1");
 }
 
+/// The Kubernetes container runtime interface, as far as Skerry uses it.
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated from proto/cri/runtime.proto, documented there")]
+pub mod cri {
+    tonic::include_proto!("runtime.v1");
+}
+
+/// containerd's own services, as far as Skerry uses them. The tree of modules is the tree of protobuf packages.
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated from proto/containerd/*.proto, documented there")]
+pub mod containerd {
+    pub mod types {
+        tonic::include_proto!("containerd.types");
+    }
+    pub mod services {
+        pub mod content {
+            pub mod v1 {
+                tonic::include_proto!("containerd.services.content.v1");
+            }
+        }
+        pub mod images {
+            pub mod v1 {
+                tonic::include_proto!("containerd.services.images.v1");
+            }
+        }
+        pub mod leases {
+            pub mod v1 {
+                tonic::include_proto!("containerd.services.leases.v1");
+            }
+        }
+    }
+}
+
+/// Where containerd serves its own API and the container runtime interface.
+pub const CONTAINERD_SOCKET: &str = "/run/containerd/containerd.sock";
+
+/// The image every pod sandbox runs. It is part of the runtime image, so that a pod starts without any registry.
+pub const SANDBOX_IMAGE: &str = "localhost/skerry/pause:1";
+
 /// The public service's file descriptor set, for server reflection.
 pub const NODE_DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/node.bin"));
 
