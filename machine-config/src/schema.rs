@@ -9,7 +9,9 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::types::{DeviceId, DnsName, Generation, HostName, InterfaceName, IpNetwork, MacAddress, ModuleName, Secret, SysctlName};
+use crate::types::{
+    DeviceId, DnsName, Generation, HostName, InterfaceName, IpNetwork, MacAddress, ModuleName, Secret, SysctlName,
+};
 
 /// `apiVersion` of the schema in this file.
 pub const API_VERSION: &str = "skerry.dev/v1alpha1";

@@ -1,0 +1,328 @@
+//! First pass: the document's shape without its types. Refuses what a configuration has no need of, and remembers where each path stands.
+
+use std::collections::HashSet;
+
+use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Span, Tag};
+
+use super::error::{ParseError, ParseProblem};
+
+/// How deep values may be nested.
+pub const MAX_DEPTH: usize = 24;
+
+/// How many keys, list items and values a document may have.
+pub const MAX_NODES: usize = 20_000;
+
+/// A place in a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// Counted from 1.
+    pub line: usize,
+    /// In characters, counted from 1.
+    pub column: usize,
+}
+
+impl Position {
+    fn of(span: &Span) -> Self {
+        Self { line: span.start.line(), column: span.start.col() + 1 }
+    }
+}
+
+/// Where each path of a document stands, in the order of the text.
+#[derive(Debug, Default)]
+pub(super) struct Outline {
+    entries: Vec<(String, Position)>,
+}
+
+/// What a mapping or list is inside of, and how far it has been read.
+enum Frame {
+    Mapping { path: String, keys: HashSet<String>, pending: Option<String> },
+    List { path: String, length: usize },
+}
+
+/// Reads events one by one; knows where it is.
+struct Reader<'a> {
+    text: &'a str,
+    outline: Outline,
+    frames: Vec<Frame>,
+    nodes: usize,
+    documents: usize,
+}
+
+impl Outline {
+    /// Reads the shape of a whole text.
+    pub(super) fn read(text: &str) -> Result<Self, ParseError> {
+        check_characters(text)?;
+        let options = granit_parser::options! { disallow_directives: true, emit_unresolved_aliases: true, emit_comments: false };
+        let mut parser = Parser::new_from_str_with_options(text, options);
+        let mut reader = Reader { text, outline: Self::default(), frames: vec![], nodes: 0, documents: 0 };
+        while let Some(event) = parser.next_event() {
+            let (event, span) = event.map_err(|error| reader.scan_error(&error))?;
+            reader.event(&event, &span).map_err(|problem| reader.error(problem, Position::of(&span)))?;
+        }
+        if reader.nodes == 0 { Err(ParseError::of_whole(ParseProblem::Empty)) } else { Ok(reader.outline) }
+    }
+
+    /// Where a path stands, or else the nearest parent that is written down.
+    pub(super) fn nearest(&self, path: &str) -> Option<Position> {
+        let is_inside =
+            |parent: &str| path.strip_prefix(parent).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
+        let parents = self.entries.iter().filter(|(entry, _)| is_inside(entry));
+        parents.max_by_key(|(entry, _)| entry.len()).map(|(_, position)| *position)
+    }
+
+    /// The path of whatever stands at a position.
+    pub(super) fn path_at(&self, position: Position) -> String {
+        let before = self.entries.iter().take_while(|(_, start)| *start <= position);
+        before.last().map(|(path, _)| path.clone()).unwrap_or_default()
+    }
+}
+
+impl Reader<'_> {
+    fn event(&mut self, event: &Event<'_>, span: &Span) -> Result<(), ParseProblem> {
+        match event {
+            Event::DocumentStart(..) => {
+                self.documents += 1;
+                if self.documents > 1 { Err(ParseProblem::SeveralDocuments) } else { Ok(()) }
+            }
+            Event::Alias(_) | Event::UnresolvedAlias(_) => Err(ParseProblem::Alias),
+            Event::Scalar(text, style, anchor, tag) => {
+                check_properties(*anchor, tag.as_deref())?;
+                self.scalar(text, *style, span)
+            }
+            Event::MappingStart(_, anchor, tag) => {
+                check_properties(*anchor, tag.as_deref())?;
+                let path = self.collection(span)?;
+                self.frames.push(Frame::Mapping { path, keys: HashSet::new(), pending: None });
+                Ok(())
+            }
+            Event::SequenceStart(_, anchor, tag) => {
+                check_properties(*anchor, tag.as_deref())?;
+                let path = self.collection(span)?;
+                self.frames.push(Frame::List { path, length: 0 });
+                Ok(())
+            }
+            Event::MappingEnd | Event::SequenceEnd => {
+                self.frames.pop();
+                Ok(())
+            }
+            // Stream marks, document ends and comments say nothing about the shape; events of later scanner versions
+            // are about presentation too, and the second pass reads the same text.
+            _ => Ok(()),
+        }
+    }
+
+    /// A key or a value that is one text.
+    fn scalar(&mut self, text: &str, style: ScalarStyle, span: &Span) -> Result<(), ParseProblem> {
+        self.count()?;
+        let plain = style == ScalarStyle::Plain;
+        if let Some(Frame::Mapping { path, keys, pending: pending @ None }) = self.frames.last_mut() {
+            if plain && text == "<<" {
+                return Err(ParseProblem::MergeKey);
+            }
+            if !keys.insert(text.to_owned()) {
+                return Err(ParseProblem::DuplicateKey { key: text.to_owned() });
+            }
+            let path = join(path, text);
+            self.outline.entries.push((path.clone(), Position::of(span)));
+            *pending = Some(path);
+            return Ok(());
+        }
+        let path = self.value(span);
+        if plain && matches!(text, "" | "~" | "null" | "Null" | "NULL") {
+            return Err(ParseProblem::NoValue {
+                what: if path.is_empty() { "the document".into() } else { format!("`{path}`") },
+            });
+        }
+        Ok(())
+    }
+
+    /// The path of a mapping or list that begins here.
+    fn collection(&mut self, span: &Span) -> Result<String, ParseProblem> {
+        self.count()?;
+        if self.frames.len() == MAX_DEPTH {
+            return Err(ParseProblem::TooDeep);
+        }
+        if let Some(Frame::Mapping { pending: None, .. }) = self.frames.last() {
+            return Err(ParseProblem::KeyNotText);
+        }
+        Ok(self.value(span))
+    }
+
+    /// The path of a value that begins here; it fills the pending key, or lengthens the list.
+    fn value(&mut self, span: &Span) -> String {
+        match self.frames.last_mut() {
+            None => String::new(),
+            Some(Frame::Mapping { pending, .. }) => pending.take().expect("a value follows its key"),
+            Some(Frame::List { path, length }) => {
+                let path = format!("{path}[{length}]");
+                *length += 1;
+                self.outline.entries.push((path.clone(), Position::of(span)));
+                path
+            }
+        }
+    }
+
+    fn count(&mut self) -> Result<(), ParseProblem> {
+        self.nodes += 1;
+        if self.nodes > MAX_NODES { Err(ParseProblem::TooManyValues) } else { Ok(()) }
+    }
+
+    fn error(&self, problem: ParseProblem, position: Position) -> ParseError {
+        // A missing value has no place of its own: point at the key it is missing from.
+        let last_key = self.outline.entries.last().map(|(_, position)| *position);
+        let missing = matches!(problem, ParseProblem::NoValue { .. });
+        let position = if missing { last_key.unwrap_or(position) } else { position };
+        ParseError::new(problem, position, self.path(), self.text)
+    }
+
+    /// The path of the collection being read.
+    fn path(&self) -> String {
+        match self.frames.last() {
+            None => String::new(),
+            Some(Frame::Mapping { path, .. } | Frame::List { path, .. }) => path.clone(),
+        }
+    }
+
+    fn scan_error(&self, error: &ScanError) -> ParseError {
+        let problem = match error.kind() {
+            ErrorKind::RecursionLimitExceeded => ParseProblem::TooDeep,
+            ErrorKind::DirectiveDisallowed => ParseProblem::Directive,
+            ErrorKind::UndeclaredTagHandle => ParseProblem::Tag { tag: "!".into() },
+            ErrorKind::TabNotAllowed | ErrorKind::TabInBlockIndentation | ErrorKind::TabInIndentation => {
+                ParseProblem::Syntax { message: "a tab stands where YAML wants spaces".into() }
+            }
+            _ => ParseProblem::Syntax { message: error.info() },
+        };
+        let mark = error.marker();
+        self.error(problem, Position { line: mark.line(), column: mark.col() + 1 })
+    }
+}
+
+/// A child's path. A key that is no plain word is quoted: `machine.sysctls["net.core.somaxconn"]`.
+pub(crate) fn join(path: &str, key: &str) -> String {
+    let word = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+    match (word, path.is_empty()) {
+        (true, true) => key.to_owned(),
+        (true, false) => format!("{path}.{key}"),
+        (false, _) => format!("{path}[{key:?}]"),
+    }
+}
+
+fn check_properties(anchor: usize, tag: Option<&Tag>) -> Result<(), ParseProblem> {
+    if anchor != 0 {
+        return Err(ParseProblem::Anchor);
+    }
+    match tag {
+        Some(tag) => Err(ParseProblem::Tag { tag: tag.original() }),
+        None => Ok(()),
+    }
+}
+
+/// Refuses characters that cannot be seen or that make a text look like another one.
+fn check_characters(text: &str) -> Result<(), ParseError> {
+    let mut position = Position { line: 1, column: 1 };
+    for c in text.chars() {
+        if let Some(name) = unwanted(c) {
+            return Err(ParseError::new(ParseProblem::Character { code: u32::from(c), name }, position, String::new(), text));
+        }
+        position = if c == '\n' {
+            Position { line: position.line + 1, column: 1 }
+        } else {
+            Position { column: position.column + 1, ..position }
+        };
+    }
+    Ok(())
+}
+
+fn unwanted(c: char) -> Option<&'static str> {
+    match c {
+        '\n' | '\t' => None,
+        '\r' => Some("a carriage return"),
+        '\0' => Some("a NUL character"),
+        '\u{feff}' => Some("a byte-order mark"),
+        '\u{2028}' | '\u{2029}' => Some("a Unicode line separator"),
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' => Some("a text direction control"),
+        '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{00ad}' => Some("an invisible character"),
+        c if c.is_control() => Some("a control character"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(text: &str) -> &'static str {
+        Outline::read(text).map_or_else(|error| error.code(), |_| "fine")
+    }
+
+    #[test]
+    fn what_a_configuration_has_no_need_of_is_refused_by_name() {
+        let deep_flow = format!("a: {}", "[".repeat(10_000));
+        let deep_block: String = (0..MAX_DEPTH + 1).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
+        let many: String = (0..MAX_NODES).map(|n| format!("k{n}: 1\n")).collect();
+        let cases = [
+            ("a: 1\n", "fine"),
+            ("", "empty"),
+            ("# only a comment\n", "empty"),
+            ("---\n", "no-value"),
+            ("a: &x 1\n", "anchor"),
+            ("a: &x {b: 1}\n", "anchor"),
+            ("a: &x [1]\n", "anchor"),
+            ("&x a: 1\n", "anchor"),
+            ("a: *x\n", "alias"),
+            ("*x : 1\n", "alias"),
+            ("<<: {a: 1}\n", "merge-key"),
+            ("\"<<\": 1\n", "fine"),
+            ("a: !!str 1\n", "tag"),
+            ("a: !include x\n", "tag"),
+            ("a: !<tag:x> {}\n", "tag"),
+            ("a: !e!x 1\n", "tag"),
+            ("%YAML 1.2\n---\na: 1\n", "directive"),
+            ("a: 1\n---\nb: 1\n", "several-documents"),
+            ("a: 1\n...\nb: 1\n", "several-documents"),
+            ("a: 1\na: 2\n", "duplicate-key"),
+            ("a: 1\n\"a\": 2\n", "duplicate-key"),
+            ("{a: 1}: 2\n", "key-not-text"),
+            ("? [a]\n: 2\n", "key-not-text"),
+            ("a:\n", "no-value"),
+            ("a: ~\n", "no-value"),
+            ("a: [null]\n", "no-value"),
+            ("a: \"\"\n", "fine"),
+            ("a: 'null'\n", "fine"),
+            ("a: [1\n", "syntax"),
+            ("a:\n\tb: 1\n", "syntax"),
+            ("a: \"x\n", "syntax"),
+            ("\u{feff}a: 1\n", "character"),
+            ("a: \0\n", "character"),
+            ("a: 1\r\n", "character"),
+            ("a: \u{202e}x\n", "character"),
+            ("a: \u{85}x\n", "character"),
+            (&deep_flow, "too-deep"),
+            (&deep_block, "too-deep"),
+            (&many, "too-many-values"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(code(text), expected, "{}", text.chars().take(60).collect::<String>());
+        }
+    }
+
+    #[test]
+    fn every_path_is_found_again() {
+        let text = "a: 1\nb:\n  - x: 1\n  - y: 2\n\"c.d\": 3\n";
+        let outline = Outline::read(text).expect("well formed");
+        let at = |path| outline.nearest(path).map(|position| (position.line, position.column));
+        assert_eq!(at("a"), Some((1, 1)));
+        assert_eq!(at("b[1].y"), Some((4, 5)));
+        assert_eq!(at("b[1].z"), Some((4, 5)));
+        assert_eq!(at("[\"c.d\"]"), Some((5, 1)));
+        assert_eq!(at("ab"), None);
+        assert_eq!(outline.path_at(Position { line: 3, column: 8 }), "b[0].x");
+    }
+
+    #[test]
+    fn a_missing_value_is_shown_at_its_key() {
+        let error = Outline::read("a: 1\nb:\nc: 2\n").expect_err("no value");
+        assert_eq!((error.line(), error.column()), (2, 1));
+    }
+}
