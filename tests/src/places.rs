@@ -1,0 +1,31 @@
+//! Where things lie in the workspace and its target folder. Makes folders it returns for writing; reads nothing.
+
+use std::path::{Path, PathBuf};
+use std::{env, fs, io};
+
+/// The workspace's root folder.
+pub fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the workspace")
+}
+
+/// A file of this package, such as `floor/init.c`.
+pub fn source(relative: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(relative)
+}
+
+/// Cargo's target folder.
+pub fn target() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
+}
+
+/// Makes and returns a folder below the target folder.
+pub fn in_target(relative: &str) -> io::Result<PathBuf> {
+    let folder = target().join(relative);
+    fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+/// Where the images lie that `build-images` made for the tests: `SKERRY_TEST_IMAGES`, else `vm-images` in the target folder.
+pub fn test_images() -> PathBuf {
+    env::var_os("SKERRY_TEST_IMAGES").map_or_else(|| target().join("vm-images"), PathBuf::from)
+}
