@@ -1,5 +1,8 @@
 //! Builds, checks and inspects Skerry's disk images: components → trees → runtime image, UKI, disk. Never needs root, mounts or loop devices.
 
 pub mod board;
+pub mod components;
+pub mod derived;
+pub mod image;
 pub mod progress;
 pub mod tree;

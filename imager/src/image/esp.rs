@@ -1,0 +1,184 @@
+//! The EFI system partition: FAT32 in memory, with fixed times and a volume id derived from the content.
+
+use std::io::{Cursor, Read};
+
+use lamfat::{FatType, FileSystem, FormatVolumeOptions, FsOptions, NullTimeProvider, StdIoWrapper, format_volume};
+
+use super::output::Window;
+
+const SECTOR_BYTES: u64 = 512;
+/// FAT32 begins at this many clusters; a margin covers what the tables themselves take.
+const FAT32_LEAST_CLUSTERS: u64 = 65_525 + 2_048;
+/// Larger clusters bring nothing to firmware.
+const LARGEST_CLUSTER: u64 = 4096;
+const LABEL: [u8; 11] = *b"SKERRY-ESP ";
+
+/// A file for the ESP.
+#[derive(Debug, Clone, Copy)]
+pub struct EspFile<'a> {
+    /// Path with `/`, folders included.
+    pub path: &'a str,
+    /// Content.
+    pub bytes: &'a [u8],
+}
+
+/// Why an ESP cannot be made or read.
+#[derive(Debug, thiserror::Error)]
+pub enum EspError {
+    /// FAT32 needs more.
+    #[error("cannot make an ESP of {bytes} bytes: FAT32 needs at least {least}; raise `esp-mib` in the board file")]
+    Small {
+        /// Asked for.
+        bytes: u64,
+        /// The least.
+        least: u64,
+    },
+    /// The files do not fit.
+    #[error("cannot put {path} ({bytes} bytes) into the ESP: it is full; raise `esp-mib` in the board file")]
+    Full {
+        /// The file.
+        path: String,
+        /// Its size.
+        bytes: usize,
+    },
+    /// FAT refuses a file.
+    #[error("cannot write {path} into the ESP: {reason}")]
+    Write {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// The partition is not FAT, or damaged.
+    #[error("cannot read the ESP: {reason}")]
+    Read {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Makes a FAT32 file system of `bytes` bytes with `files` in it.
+pub fn build(bytes: u64, volume_id: u32, files: &[EspFile<'_>]) -> Result<Vec<u8>, EspError> {
+    let mut disk = vec![0; usize::try_from(bytes).unwrap_or(usize::MAX)];
+    format(&mut disk, volume_id)?;
+    let fs =
+        FileSystem::new(Cursor::new(&mut disk), FsOptions::new().time_provider(NullTimeProvider::new())).map_err(read_error)?;
+    for file in files {
+        write_file(&fs, file)?;
+    }
+    fs.unmount().map_err(read_error)?;
+    Ok(disk)
+}
+
+fn format(disk: &mut [u8], volume_id: u32) -> Result<(), EspError> {
+    let bytes = disk.len() as u64;
+    let clusters_of = |size: &u64| bytes / size >= FAT32_LEAST_CLUSTERS;
+    let sizes = std::iter::successors(Some(LARGEST_CLUSTER), |size| Some(size / 2)).take_while(|size| *size >= SECTOR_BYTES);
+    let Some(cluster) = sizes.into_iter().find(clusters_of) else {
+        return Err(EspError::Small { bytes, least: FAT32_LEAST_CLUSTERS * SECTOR_BYTES });
+    };
+    let options = FormatVolumeOptions::new()
+        .fat_type(FatType::Fat32)
+        .bytes_per_cluster(cluster as u32)
+        .volume_id(volume_id)
+        .volume_label(LABEL);
+    format_volume(&mut StdIoWrapper::new(Cursor::new(disk)), options).map_err(read_error)
+}
+
+type Fs<'a> = FileSystem<StdIoWrapper<Cursor<&'a mut Vec<u8>>>, NullTimeProvider>;
+
+fn write_file(fs: &Fs<'_>, file: &EspFile<'_>) -> Result<(), EspError> {
+    let failed = |error: lamfat::Error<std::io::Error>| match error {
+        lamfat::Error::NotEnoughSpace => EspError::Full { path: file.path.into(), bytes: file.bytes.len() },
+        other => EspError::Write { path: file.path.into(), reason: other.to_string() },
+    };
+    for (end, _) in file.path.match_indices('/') {
+        fs.root_dir().create_dir(&file.path[..end]).map_err(failed)?;
+    }
+    let mut handle = fs.root_dir().create_file(file.path).map_err(failed)?;
+    handle.truncate().map_err(failed)?;
+    lamfat::Write::write_all(&mut handle, file.bytes).map_err(failed)
+}
+
+fn read_error(error: lamfat::Error<std::io::Error>) -> EspError {
+    EspError::Read { reason: error.to_string() }
+}
+
+/// Reads every file of the ESP seen through `window`: path and bytes, sorted by path.
+pub fn read(window: Window<'_>) -> Result<Vec<(String, Vec<u8>)>, EspError> {
+    let fs = FileSystem::new(window, FsOptions::new().time_provider(NullTimeProvider::new())).map_err(read_error)?;
+    let mut files = Vec::new();
+    let mut folders = vec![String::new()];
+    while let Some(folder) = folders.pop() {
+        let dir = if folder.is_empty() { fs.root_dir() } else { fs.root_dir().open_dir(&folder).map_err(read_error)? };
+        for entry in dir.iter() {
+            let entry = entry.map_err(read_error)?;
+            let name = entry.file_name();
+            let path = if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
+            if entry.is_dir() {
+                folders.extend((name != "." && name != "..").then_some(path));
+            } else {
+                let mut bytes = Vec::new();
+                let read = entry.to_file().read_to_end(&mut bytes);
+                read.map_err(|error| EspError::Read { reason: format!("{path}: {error}") })?;
+                files.push((path, bytes));
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt;
+    use std::process::Command;
+
+    use super::*;
+
+    const FILES: [EspFile<'static>; 3] = [
+        EspFile { path: "EFI/BOOT/BOOTX64.EFI", bytes: b"loader" },
+        EspFile { path: "EFI/Linux/skerry-a.efi", bytes: &[7; 3_000_000] },
+        EspFile { path: "loader/loader.conf", bytes: b"timeout 0\n" },
+    ];
+
+    #[test]
+    fn fsck_finds_no_fault_at_any_size() {
+        for mib in [36u64, 64, 128, 300] {
+            let folder = tempfile::tempdir().expect("temp folder");
+            let path = folder.path().join("esp");
+            std::fs::write(&path, build(mib << 20, 0x1234_5678, &FILES).expect("built")).expect("written");
+            let Ok(output) = Command::new("/usr/sbin/fsck.fat").arg("-nv").arg(&path).output() else {
+                return; // the oracle is not installed here
+            };
+            let text = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success() && text.contains("32 bit"), "{mib} MiB: {text}");
+        }
+    }
+
+    #[test]
+    fn files_read_back_and_bytes_repeat() {
+        let one = build(36 << 20, 1, &FILES).expect("built");
+        assert!(one == build(36 << 20, 1, &FILES).expect("built"));
+        let file = tempfile::tempfile().expect("temp file");
+        file.write_all_at(&one, 0).expect("written");
+        let read = read(Window::new(&file, 0, one.len() as u64)).expect("read");
+        let expected: Vec<_> = FILES.iter().map(|file| (file.path.to_owned(), file.bytes.to_vec())).collect();
+        assert!(read == expected);
+    }
+
+    #[test]
+    fn too_small_and_too_full_are_told_apart() {
+        assert!(matches!(build(16 << 20, 1, &FILES), Err(EspError::Small { .. })));
+        let big = vec![1; 40 << 20];
+        let result = build(36 << 20, 1, &[EspFile { path: "EFI/Linux/skerry-a.efi", bytes: &big }]);
+        assert!(matches!(result, Err(EspError::Full { .. })), "{result:?}");
+    }
+
+    #[test]
+    fn what_is_not_fat_is_refused() {
+        let file = tempfile::tempfile().expect("temp file");
+        file.set_len(1 << 20).expect("sized");
+        assert!(matches!(read(Window::new(&file, 0, 1 << 20)), Err(EspError::Read { .. })));
+    }
+}

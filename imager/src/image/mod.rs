@@ -1,0 +1,13 @@
+//! From trees and binaries to a bootable disk image. Pure plans (layout, GUIDs, command line) beside thin writers.
+
+pub mod compress;
+pub mod digest;
+pub mod esp;
+pub mod gpt;
+pub mod initramfs;
+pub mod layout;
+pub mod output;
+pub mod pe;
+pub mod squashfs;
+pub mod uki;
+pub mod verity;
