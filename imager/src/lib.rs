@@ -2,7 +2,7 @@
 
 pub mod board;
 pub mod components;
-pub mod derived;
+pub mod cache;
 pub mod image;
 pub mod progress;
 pub mod tree;

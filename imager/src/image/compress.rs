@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::digest::Digest;
-use crate::derived::{DerivedCache, Lookup};
+use crate::cache::{DerivedCache, Lookup};
 use crate::progress::{Event, Progress};
 
 /// A quick first try; what it cannot shrink is compressed already, and the slow level would only cost time.

@@ -273,7 +273,7 @@ mod tests {
     use std::process::Command;
 
     use super::*;
-    use crate::derived::DerivedCache;
+    use crate::cache::DerivedCache;
     use crate::progress::Silent;
 
     fn sample() -> Tree {
