@@ -1,1 +1,14 @@
-//! placeholder
+//! `skerryctl` as a library: fleets and their keys, the client that trusts a device by its key, and the command itself.
+//!
+//! What it refuses to do: send anything to a device whose id nobody vouched for, overwrite a key, or leave half a file behind.
+
+pub mod cli;
+pub mod client;
+pub mod context;
+pub mod failure;
+mod files;
+pub mod fleet;
+mod output;
+mod view;
+
+pub use files::FileError;

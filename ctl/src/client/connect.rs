@@ -1,0 +1,279 @@
+//! Reaching a node: name, TCP, TLS 1.3, and the judgement of [`super::trust`], each failing with its own message.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use machine_config::types::DeviceId;
+use rustls::client::Resumption;
+use rustls::{AlertDescription, ClientConfig};
+use rustls_pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tonic::transport::{Channel, Endpoint};
+use tower::service_fn;
+
+use crate::failure::{Exit, Explain};
+
+use super::identity::Claims;
+use super::stream::{AlertSlot, Watched};
+use super::trust::{self, LEAF_NAME, Trust, TrustError, Verifier};
+use super::{ClientIdentity, NodeAddress, NodeClient};
+
+/// Asked of an idle connection this often, so that a vanished node ends `logs -f`.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+
+/// What a connection is made with.
+#[derive(Debug)]
+pub struct ConnectOptions {
+    /// Where the node answers.
+    pub address: NodeAddress,
+    /// Who it must be.
+    pub trust: Trust,
+    /// The certificate to show when the node asks for one.
+    pub identity: Option<ClientIdentity>,
+    /// Time for connecting, and again for each call that is not a stream.
+    pub timeout: Duration,
+}
+
+/// Why a node could not be reached, or is not the one meant.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The name has no address.
+    #[error("cannot reach {address}: its name cannot be resolved")]
+    Resolve {
+        /// The node.
+        address: NodeAddress,
+        /// What the resolver says.
+        source: io::Error,
+    },
+    /// The machine answers, the port does not.
+    #[error("cannot reach {address}: nothing listens on that port")]
+    PortClosed {
+        /// The node.
+        address: NodeAddress,
+    },
+    /// Any other failure of TCP.
+    #[error("cannot reach {address}")]
+    Tcp {
+        /// The node.
+        address: NodeAddress,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// No answer in time.
+    #[error("cannot reach {address}: no answer within {} s", timeout.as_secs_f32())]
+    Timeout {
+        /// The node.
+        address: NodeAddress,
+        /// The time allowed.
+        timeout: Duration,
+    },
+    /// What answers speaks no TLS 1.3.
+    #[error("cannot talk to {address}: what answers does not speak TLS 1.3")]
+    NotTls13 {
+        /// The node.
+        address: NodeAddress,
+    },
+    /// The handshake failed for another reason.
+    #[error("cannot talk to {address}: the TLS handshake failed")]
+    Tls {
+        /// The node.
+        address: NodeAddress,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// The operator's own certificate and key do not fit each other.
+    #[error("cannot use the client certificate of `{name}`")]
+    OwnCertificate {
+        /// Its common name.
+        name: String,
+        /// What is wrong.
+        source: rustls::Error,
+    },
+    /// The device is not the one meant, or not known.
+    #[error("cannot trust {address}")]
+    Trust {
+        /// The node.
+        address: NodeAddress,
+        /// Why.
+        source: TrustError,
+    },
+    /// HTTP/2 could not begin.
+    #[error("cannot talk to {address}")]
+    Http2 {
+        /// The node.
+        address: NodeAddress,
+        /// What went wrong.
+        source: tonic::transport::Error,
+    },
+}
+
+impl Explain for ConnectError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Resolve { .. }
+            | Self::PortClosed { .. }
+            | Self::Tcp { .. }
+            | Self::Timeout { .. }
+            | Self::NotTls13 { .. }
+            | Self::Tls { .. }
+            | Self::Http2 { .. } => Exit::Unreachable,
+            Self::OwnCertificate { .. } => Exit::Permission,
+            Self::Trust { .. } => Exit::Identity,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Resolve { .. } => "check the name, or give the address that the node's console shows".into(),
+            Self::PortClosed { .. } => {
+                format!(
+                    "the machine is up, perhaps still booting; the API's port is {} unless api.port says otherwise",
+                    api::DEFAULT_PORT
+                )
+            }
+            Self::Tcp { .. } | Self::Timeout { .. } => {
+                "check power, cable and address (the console shows it); --timeout SECONDS waits longer".into()
+            }
+            Self::NotTls13 { .. } | Self::Tls { .. } | Self::Http2 { .. } => {
+                format!("check that the address is a Skerry node's and the port its API's ({} by default)", api::DEFAULT_PORT)
+            }
+            Self::OwnCertificate { .. } => {
+                "the key does not belong to the certificate; make a new pair with `skerryctl fleet cert`".into()
+            }
+            Self::Trust { source, .. } => trust_hint(source),
+        })
+    }
+}
+
+fn trust_hint(error: &TrustError) -> String {
+    match error {
+        TrustError::NotADevice(_) => {
+            format!("check that the address is a Skerry node's and the port its API's ({} by default)", api::DEFAULT_PORT)
+        }
+        TrustError::Unproven => "something between here and the node answers in its place; do not send it anything".into(),
+        TrustError::Mismatch { found, .. } => format!(
+            "the address belongs to another device now, the disk was wiped, or someone answers in its place; \
+             if the device's console or label shows {found}, use --device {found}"
+        ),
+        TrustError::Unknown { found } => format!(
+            "compare the id with the device's console or label, then use --device {found}, \
+             or --trust-first-use to remember it as it is"
+        ),
+    }
+}
+
+/// Reaches a node and makes sure who it is. Nothing is sent to a device that [`Trust`] does not admit.
+pub async fn connect(options: ConnectOptions) -> Result<NodeClient, ConnectError> {
+    let ConnectOptions { address, trust, identity, timeout } = options;
+    let claims = identity.as_ref().map(|identity| identity.claims().clone());
+    let config = tls_config(trust, identity)?;
+    let link = async {
+        let tcp = dial(&address).await?;
+        let tls = handshake(&address, config, tcp).await?;
+        begin(&address, tls, timeout, claims).await
+    };
+    match tokio::time::timeout(timeout, link).await {
+        Ok(client) => client,
+        Err(_) => Err(ConnectError::Timeout { address: address.clone(), timeout }),
+    }
+}
+
+fn tls_config(trust: Trust, identity: Option<ClientIdentity>) -> Result<ClientConfig, ConnectError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let algorithms = provider.signature_verification_algorithms;
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("ring has TLS 1.3 suites")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Verifier { trust, algorithms }));
+    let mut config = match identity {
+        None => builder.with_no_client_auth(),
+        Some(identity) => {
+            let name = identity.claims().name.clone();
+            let made = builder.with_client_auth_cert(identity.chain, identity.key);
+            made.map_err(|source| ConnectError::OwnCertificate { name, source })?
+        }
+    };
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.resumption = Resumption::disabled();
+    Ok(config)
+}
+
+async fn dial(address: &NodeAddress) -> Result<TcpStream, ConnectError> {
+    let resolved = tokio::net::lookup_host((address.host.as_str(), address.port)).await;
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "it has no address");
+    let candidates = resolved.map_err(|source| ConnectError::Resolve { address: address.clone(), source })?;
+    for candidate in candidates {
+        match TcpStream::connect(candidate).await {
+            Ok(stream) => {
+                // Small calls: waiting to fill a segment would only add delay. Failing to say so costs nothing else.
+                let _ = stream.set_nodelay(true);
+                return Ok(stream);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(match last.kind() {
+        io::ErrorKind::ConnectionRefused => ConnectError::PortClosed { address: address.clone() },
+        _ => ConnectError::Tcp { address: address.clone(), source: last },
+    })
+}
+
+async fn handshake(address: &NodeAddress, config: ClientConfig, tcp: TcpStream) -> Result<TlsStream<TcpStream>, ConnectError> {
+    let name = ServerName::try_from(LEAF_NAME).expect("a constant DNS name");
+    TlsConnector::from(Arc::new(config)).connect(name, tcp).await.map_err(|source| handshake_error(address, source))
+}
+
+fn handshake_error(address: &NodeAddress, source: io::Error) -> ConnectError {
+    let address = address.clone();
+    let inner = source.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    if let Some(source) = inner.and_then(trust::trust_error) {
+        return ConnectError::Trust { address, source };
+    }
+    match inner {
+        Some(
+            rustls::Error::PeerIncompatible(_)
+            | rustls::Error::InvalidMessage(_)
+            | rustls::Error::AlertReceived(AlertDescription::ProtocolVersion | AlertDescription::HandshakeFailure),
+        ) => ConnectError::NotTls13 { address },
+        Some(_) | None => ConnectError::Tls { address, source },
+    }
+}
+
+async fn begin(
+    address: &NodeAddress,
+    tls: TlsStream<TcpStream>,
+    timeout: Duration,
+    claims: Option<Claims>,
+) -> Result<NodeClient, ConnectError> {
+    let device_id = proved_id(address, &tls)?;
+    let alert = AlertSlot::default();
+    let channel = channel(Watched::new(tls, alert.clone()))
+        .await
+        .map_err(|source| ConnectError::Http2 { address: address.clone(), source })?;
+    Ok(NodeClient::new(channel, address.clone(), device_id, alert, timeout, claims))
+}
+
+fn proved_id(address: &NodeAddress, tls: &TlsStream<TcpStream>) -> Result<DeviceId, ConnectError> {
+    let chain = tls.get_ref().1.peer_certificates().unwrap_or_default();
+    trust::identify(chain).map_err(|source| ConnectError::Trust { address: address.clone(), source })
+}
+
+/// A channel over exactly this stream. It never dials again: a second connection would need judging again.
+async fn channel(stream: Watched<TlsStream<TcpStream>>) -> Result<Channel, tonic::transport::Error> {
+    let stream = Arc::new(Mutex::new(Some(stream)));
+    let connector = service_fn(move |_| {
+        let stream = stream.lock().map_or(None, |mut stream| stream.take());
+        async move { stream.map(TokioIo::new).ok_or_else(|| io::Error::new(io::ErrorKind::NotConnected, "the connection has ended")) }
+    });
+    Endpoint::from_static("http://skerry")
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+        .keep_alive_while_idle(true)
+        .connect_with_connector(connector)
+        .await
+}

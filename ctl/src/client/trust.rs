@@ -1,0 +1,167 @@
+//! Whether the device that answers is the one meant. This is the only place that decides it.
+//!
+//! A device shows two certificates: a leaf whose key lives for one boot, and the self-signed certificate of the device's identity
+//! key, which signed the leaf. The device's id is the SHA-256 of that key's 32 bytes. Names and dates are not trusted: the address
+//! a device answers at changes, and a device without a clock must be reachable.
+
+use std::sync::Arc;
+
+use ed25519_dalek::{Signature, VerifyingKey};
+use machine_config::types::DeviceId;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, DigitallySignedStruct, OtherError, PeerIncompatible, SignatureScheme};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use x509_parser::oid_registry::OID_SIG_ED25519;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// The DNS name in every leaf certificate.
+pub const LEAF_NAME: &str = "skerry";
+
+/// Which device is accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trust {
+    /// This one only.
+    Device(DeviceId),
+    /// Whichever answers: the caller remembers its id and tells a person to compare it.
+    FirstUse,
+    /// None: the connection ends once the id is known, before anything is sent.
+    Nobody,
+}
+
+/// Why a device is not trusted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TrustError {
+    /// The certificates are not those of a Skerry device.
+    #[error("what answers is not a Skerry device: {0}")]
+    NotADevice(&'static str),
+    /// The leaf is not signed by the identity shown beside it.
+    #[error("the device shows an identity it does not prove: its certificate is not signed by the identity key")]
+    Unproven,
+    /// Another device than the one meant.
+    #[error("another device answers: expected {expected}, found {found}")]
+    Mismatch {
+        /// The id that was asked for or remembered.
+        expected: DeviceId,
+        /// The id proved.
+        found: DeviceId,
+    },
+    /// A device whose id nobody has vouched for.
+    #[error("the device {found} is not known yet")]
+    Unknown {
+        /// The id proved.
+        found: DeviceId,
+    },
+}
+
+/// The id that a certificate chain proves, or why it proves none.
+pub fn identify(chain: &[CertificateDer<'_>]) -> Result<DeviceId, TrustError> {
+    let [leaf, identity] = chain else {
+        return Err(TrustError::NotADevice("it does not show a leaf and an identity certificate"));
+    };
+    let identity = parse(identity)?;
+    let key = identity_key(&identity)?;
+    if !is_signed_by(&identity, &key) {
+        return Err(TrustError::NotADevice("its identity certificate is not self-signed"));
+    }
+    let parsed_leaf = parse(leaf)?;
+    if !is_signed_by(&parsed_leaf, &key) {
+        return Err(TrustError::Unproven);
+    }
+    // The identity key may sign other things in time; only what is named so is a server's certificate.
+    let name = ServerName::try_from(LEAF_NAME).expect("a constant DNS name");
+    let named = ParsedCertificate::try_from(leaf).and_then(|leaf| rustls::client::verify_server_name(&leaf, &name));
+    named.map_err(|_| TrustError::NotADevice("its certificate does not bear the name `skerry`"))?;
+    Ok(DeviceId::of(&key))
+}
+
+impl Trust {
+    /// Judges a proved id.
+    pub fn admit(&self, found: DeviceId) -> Result<DeviceId, TrustError> {
+        match self {
+            Self::Device(expected) if *expected == found => Ok(found),
+            Self::Device(expected) => Err(TrustError::Mismatch { expected: expected.clone(), found }),
+            Self::FirstUse => Ok(found),
+            Self::Nobody => Err(TrustError::Unknown { found }),
+        }
+    }
+}
+
+fn parse<'a>(certificate: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, TrustError> {
+    match X509Certificate::from_der(certificate) {
+        Ok((rest, certificate)) if rest.is_empty() => Ok(certificate),
+        Ok(_) | Err(_) => Err(TrustError::NotADevice("a certificate cannot be read")),
+    }
+}
+
+fn identity_key(certificate: &X509Certificate<'_>) -> Result<VerifyingKey, TrustError> {
+    let info = certificate.public_key();
+    let bytes: Result<[u8; 32], _> = info.subject_public_key.data.as_ref().try_into();
+    match bytes {
+        Ok(bytes) if info.algorithm.algorithm == OID_SIG_ED25519 => {
+            VerifyingKey::from_bytes(&bytes).map_err(|_| TrustError::NotADevice("its identity key is not a point of the curve"))
+        }
+        Ok(_) | Err(_) => Err(TrustError::NotADevice("its identity key is not Ed25519")),
+    }
+}
+
+fn is_signed_by(certificate: &X509Certificate<'_>, key: &VerifyingKey) -> bool {
+    let signature = Signature::from_slice(&certificate.signature_value.data);
+    certificate.signature_algorithm.algorithm == OID_SIG_ED25519
+        && signature.is_ok_and(|signature| key.verify_strict(certificate.tbs_certificate.as_ref(), &signature).is_ok())
+}
+
+/// Puts [`identify`] and [`Trust::admit`] into the TLS handshake.
+#[derive(Debug)]
+pub(super) struct Verifier {
+    pub(super) trust: Trust,
+    pub(super) algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let chain: Vec<_> = std::iter::once(end_entity).chain(intermediates).cloned().collect();
+        match identify(&chain).and_then(|id| self.trust.admit(id)) {
+            Ok(_) => Ok(ServerCertVerified::assertion()),
+            Err(error) => Err(CertificateError::Other(OtherError(Arc::new(error))).into()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(PeerIncompatible::ServerDoesNotSupportTls12Or13.into())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// The [`TrustError`] that the handshake ended with, if it did.
+pub(super) fn trust_error(error: &rustls::Error) -> Option<TrustError> {
+    match error {
+        rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) => inner.downcast_ref().cloned(),
+        _ => None,
+    }
+}

@@ -1,0 +1,7 @@
+//! The `skerryctl` command. Everything it does stands in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ctl::cli::run()
+}
