@@ -2,4 +2,14 @@
 //!
 //! Everything hard is split into a pure plan and a thin executor; `boot` is the one table that says what happens when.
 
+pub mod console;
+pub mod devices;
+pub mod disk;
+pub mod early;
+pub mod logging;
+pub mod modules;
+pub mod network;
 pub mod node;
+pub mod services;
+mod sys;
+pub mod verity;

@@ -1,0 +1,169 @@
+//! What a person at the screen or serial line sees: log lines, and a plain status block whenever something changes.
+//!
+//! A stuck or slow console never stops init: each has a thread and a bounded queue, and what does not fit is dropped and
+//! counted. No escape codes: any terminal and any capture shows the same.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use crate::node::{Mode, NodeStatus, PhaseState, Release};
+
+/// Texts a console may lag behind.
+const QUEUE: usize = 128;
+
+/// All active consoles of the kernel.
+#[derive(Debug, Clone, Default)]
+pub struct Console {
+    outputs: Vec<SyncSender<String>>,
+}
+
+impl Console {
+    /// Opens every console the kernel writes to; none is an answer too.
+    pub fn open() -> Self {
+        let listed = std::fs::read_to_string("/proc/consoles").unwrap_or_default();
+        let outputs = parse_consoles(&listed).into_iter().filter_map(|name| open_terminal(&Path::new("/dev").join(name)));
+        Self { outputs: outputs.map(spawn_writer).collect() }
+    }
+
+    /// Queues a text on every console.
+    pub fn write(&self, text: &str) {
+        for output in &self.outputs {
+            // A full queue is a stuck console; init goes on without it.
+            let _ = output.try_send(text.to_owned());
+        }
+    }
+}
+
+fn open_terminal(path: &Path) -> Option<File> {
+    // O_NOCTTY: PID 1 never gets a controlling terminal, so no key press sends it a signal.
+    OpenOptions::new().write(true).custom_flags(libc::O_NOCTTY).open(path).ok()
+}
+
+fn spawn_writer(mut terminal: File) -> SyncSender<String> {
+    let (sender, receiver): (_, Receiver<String>) = sync_channel(QUEUE);
+    let write_all = move || {
+        for text in receiver {
+            // A terminal that refuses bytes has nobody to tell.
+            let _ = terminal.write_all(text.replace('\n', "\r\n").as_bytes());
+        }
+    };
+    // Without the thread the receiver is gone and every text is dropped: the policy for a console that does not work.
+    let _ = thread::Builder::new().name("console".into()).stack_size(64 << 10).spawn(write_all);
+    sender
+}
+
+/// The device names in `/proc/consoles`; `tty0` stands for the screen in front.
+fn parse_consoles(text: &str) -> Vec<&str> {
+    text.lines().filter_map(|line| line.split_whitespace().next()).collect()
+}
+
+/// Keeps one line plain: no control bytes, at most `width` characters.
+fn plain(text: &str, width: usize) -> String {
+    let printable = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut line: String = printable.take(width).collect();
+    if text.chars().count() > width {
+        line.pop();
+        line.push('>');
+    }
+    line
+}
+
+/// The status block: what a technician needs to know, 78 columns, one fact per line.
+pub fn status_block(status: &NodeStatus, release: &Release) -> String {
+    let mut rows = vec![("skerry", format!("{} on {}, {}", release.version, release.board, status.mode.name()))];
+    if !status.hostname.is_empty() {
+        rows.push(("host", status.hostname.clone()));
+    }
+    match &status.device_id {
+        Some(id) => rows.push(("device", format!("{} ({})", &id.as_str()[..12], id))),
+        None => rows.push(("device", "no identity yet".to_owned())),
+    }
+    rows.push(("phase", format!("{} {}", status.phase.name(), status.phase_state.name())));
+    match &status.phase_state {
+        PhaseState::Waiting(what) => rows.push(("waits", format!("for {what}"))),
+        PhaseState::Pending | PhaseState::Running | PhaseState::Done | PhaseState::Failed(_) => {}
+    }
+    match status.addresses.as_slice() {
+        [] => rows.push(("address", "none yet".to_owned())),
+        addresses => rows.extend(addresses.iter().map(|address| ("address", address.clone()))),
+    }
+    rows.push(("api", format!("TCP port {}", status.api_port)));
+    if status.mode == Mode::Configured {
+        let health = if status.healthy { "healthy" } else { "not healthy yet" };
+        rows.push(("config", format!("fleet {}, generation {}, {health}", status.fleet, status.config_generation)));
+    }
+    rows.extend(status.error_lines().into_iter().map(|line| ("error", line)));
+    render(&rows)
+}
+
+fn render(rows: &[(&str, String)]) -> String {
+    let line = "-".repeat(78);
+    let mut text = format!("{line}\n");
+    for (name, value) in rows {
+        text.push_str(&format!("{name:>8}  {}\n", plain(value, 100)));
+    }
+    text.push_str(&line);
+    text.push('\n');
+    text
+}
+
+/// Writes the block at once and whenever it changes. Never returns.
+pub async fn show_status(console: Console, node: crate::node::Node, release: Release) {
+    let mut changes = node.status.subscribe();
+    let mut shown = String::new();
+    loop {
+        let block = status_block(&changes.borrow_and_update(), &release);
+        if block != shown {
+            console.write(&block);
+            shown = block;
+        }
+        if changes.changed().await.is_err() {
+            return;
+        }
+        // Changes come in bursts; one block for a burst keeps a slow serial line readable.
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::Phase;
+
+    #[test]
+    fn the_block_says_why_the_device_waits() {
+        let mut status = NodeStatus { mode: Mode::Maintenance, phase: Phase::Config, ..NodeStatus::default() };
+        status.device_id = Some("ab".repeat(32).parse().expect("64 digits"));
+        status.phase_state = PhaseState::Waiting("a signed configuration for this device".into());
+        status.addresses = vec!["eth0 10.0.2.15/24".into()];
+        let release = Release { version: "0.1.0".into(), board: "qemu-x86_64".into(), ..Release::unknown() };
+        let expected = [
+            &"-".repeat(78),
+            "  skerry  0.1.0 on qemu-x86_64, maintenance",
+            &format!("  device  abababababab ({})", "ab".repeat(32)),
+            "   phase  config waiting",
+            "   waits  for a signed configuration for this device",
+            " address  eth0 10.0.2.15/24",
+            "     api  TCP port 7440",
+            &"-".repeat(78),
+            "",
+        ];
+        assert_eq!(status_block(&status, &release), expected.join("\n"));
+    }
+
+    #[test]
+    fn an_error_cannot_send_escape_codes_to_the_terminal() {
+        assert_eq!(plain("a\x1b[2Jb\nc", 80), "a [2Jb c");
+        assert_eq!(plain("abcdef", 4), "abc>");
+    }
+
+    #[test]
+    fn consoles_are_those_the_kernel_lists() {
+        let text = "ttyS0                -W- (EC p a)    4:64\ntty0                 -WU (E     )    4:1\n";
+        assert_eq!(parse_consoles(text), ["ttyS0", "tty0"]);
+    }
+}

@@ -1,0 +1,321 @@
+//! The plan for the partition table: what first boot adds, where, and the writes in the order that survives a power cut.
+//!
+//! Order of writes: the copy at the end of the disk first (array, then header), then the first copy (array, then header), then
+//! the protective MBR. Until the end copy is whole the first one is untouched; from then on firmware and init use the end copy
+//! while the first is being rewritten. Each write is on the disk before the next begins.
+
+use machine_config::disk::{ALIGN_SECTORS, Partition, SECTOR_BYTES, STATE_BYTES};
+use uuid::Uuid;
+
+use super::gpt::{self, ARRAY_SECTORS, Entry, Found, Table};
+
+/// DATA is never made smaller than this; a disk without room for it is too small.
+pub const LEAST_DATA_BYTES: u64 = 128 << 20;
+
+/// One write of the executor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Write {
+    /// For errors and events.
+    pub what: &'static str,
+    /// Byte offset on the disk.
+    pub offset: u64,
+    /// What is written.
+    pub bytes: Vec<u8>,
+}
+
+/// What becomes of the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The table afterwards.
+    pub table: Table,
+    /// In this order, each durable before the next; empty: the disk is as it should be.
+    pub writes: Vec<Write>,
+}
+
+/// Why a disk cannot be laid out.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum LayoutError {
+    /// Too small.
+    #[error("cannot make {} on this disk: {needed_mib} MiB needed, {free_mib} MiB free; use a larger disk", partition.name())]
+    NoRoom {
+        /// Which partition.
+        partition: Partition,
+        /// What it needs.
+        needed_mib: u64,
+        /// What is there.
+        free_mib: u64,
+    },
+    /// No slot free in the table.
+    #[error("cannot make {}: the partition table is full", partition.name())]
+    Full {
+        /// Which partition.
+        partition: Partition,
+    },
+    /// No RUNTIME-A.
+    #[error("cannot lay out a disk without RUNTIME-A: flash the image again")]
+    NoRuntime,
+}
+
+/// GUIDs for new partitions: random, since they tell a fresh partition from what lay at its place before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewIds {
+    /// For RUNTIME-B.
+    pub runtime_b: Uuid,
+    /// For STATE.
+    pub state: Uuid,
+    /// For DATA.
+    pub data: Uuid,
+}
+
+/// First boot's part before there is a configuration: both copies of the table in place, RUNTIME-B and STATE made.
+pub fn plan_state(found: &Found, ids: &NewIds) -> Result<Plan, LayoutError> {
+    let mut table = found.table.clone();
+    if table.find(Partition::State).is_none() {
+        let slot_b = slot_b_sectors(&table)?;
+        let state = sectors(STATE_BYTES);
+        let needed = slot_b + state + sectors(LEAST_DATA_BYTES);
+        // A disk too small for a second slot still runs; it can only be re-flashed, not upgraded in place.
+        if table.find(Partition::RuntimeB).is_none() && free(&table, found.sectors) >= needed {
+            append(&mut table, Partition::RuntimeB, slot_b, ids.runtime_b, found.sectors)?;
+        }
+        append(&mut table, Partition::State, state, ids.state, found.sectors)?;
+    }
+    Ok(finish(found, table))
+}
+
+/// The part that knows the configuration: DATA made, or grown when the disk or the bound grew. It is never shrunk.
+pub fn plan_data(found: &Found, max_bytes: Option<u64>, ids: &NewIds) -> Result<Plan, LayoutError> {
+    let mut table = found.table.clone();
+    let bound = max_bytes.map_or(u64::MAX, |bytes| sectors(bytes.max(LEAST_DATA_BYTES)));
+    match table.find(Partition::Data) {
+        None => {
+            let room = free(&table, found.sectors);
+            if room < sectors(LEAST_DATA_BYTES) {
+                return Err(no_room(Partition::Data, sectors(LEAST_DATA_BYTES), room));
+            }
+            append(&mut table, Partition::Data, room.min(bound), ids.data, found.sectors)?;
+        }
+        Some((number, entry)) if entry.last + 1 == table.end() => {
+            let length = (entry.sectors() + free_after(entry.last + 1, found.sectors)).min(bound).max(entry.sectors());
+            let index = number as usize - 1;
+            if let Some(entry) = table.entries[index].as_mut() {
+                entry.last = entry.first + length - 1;
+            }
+        }
+        // Something else lies behind it: it stays as it is.
+        Some(_) => {}
+    }
+    Ok(finish(found, table))
+}
+
+/// Slot B is half as large again as slot A, because the next version is rarely smaller.
+fn slot_b_sectors(table: &Table) -> Result<u64, LayoutError> {
+    let (_, slot_a) = table.find(Partition::RuntimeA).ok_or(LayoutError::NoRuntime)?;
+    Ok((slot_a.sectors() * 3 / 2).next_multiple_of(ALIGN_SECTORS))
+}
+
+fn sectors(bytes: u64) -> u64 {
+    bytes.div_ceil(SECTOR_BYTES)
+}
+
+fn mib(sectors: u64) -> u64 {
+    sectors * SECTOR_BYTES >> 20
+}
+
+/// Aligned sectors between `end` and the table's second copy.
+fn free_after(end: u64, disk_sectors: u64) -> u64 {
+    let limit = (gpt::last_usable(disk_sectors) + 1) / ALIGN_SECTORS * ALIGN_SECTORS;
+    limit.saturating_sub(end.next_multiple_of(ALIGN_SECTORS))
+}
+
+fn free(table: &Table, disk_sectors: u64) -> u64 {
+    free_after(table.end(), disk_sectors)
+}
+
+fn no_room(partition: Partition, needed: u64, room: u64) -> LayoutError {
+    LayoutError::NoRoom { partition, needed_mib: mib(needed), free_mib: mib(room) }
+}
+
+fn append(table: &mut Table, partition: Partition, length: u64, guid: Uuid, disk_sectors: u64) -> Result<(), LayoutError> {
+    let room = free(table, disk_sectors);
+    if room < length {
+        return Err(no_room(partition, length, room));
+    }
+    let first = table.end().next_multiple_of(ALIGN_SECTORS);
+    let slot = table.entries.iter_mut().find(|entry| entry.is_none()).ok_or(LayoutError::Full { partition })?;
+    *slot = Some(Entry {
+        type_guid: partition.type_guid(),
+        guid,
+        first,
+        last: first + length - 1,
+        attributes: 0,
+        name: partition.name().to_owned(),
+    });
+    Ok(())
+}
+
+fn finish(found: &Found, table: Table) -> Plan {
+    let mbr = grown_mbr(&found.mbr, found.sectors);
+    let mut writes = Vec::new();
+    if !found.whole || table != found.table {
+        let encoded = gpt::encode(&table, found.sectors);
+        let end = found.sectors - 1;
+        let write = |what, lba: u64, bytes| Write { what, offset: lba * SECTOR_BYTES, bytes };
+        writes = vec![
+            write("partition entries at the end", end - ARRAY_SECTORS, encoded.array.clone()),
+            write("table header at the end", end, encoded.backup_header),
+            write("partition entries", 2, encoded.array),
+            write("table header", 1, encoded.primary_header),
+        ];
+    }
+    if mbr != found.mbr {
+        writes.push(Write { what: "protective MBR", offset: 0, bytes: mbr });
+    }
+    Plan { table, writes }
+}
+
+/// The protective MBR with its one partition covering the whole disk; any other sector 0 is kept.
+fn grown_mbr(mbr: &[u8], disk_sectors: u64) -> Vec<u8> {
+    const SIZE: std::ops::Range<usize> = 458..462;
+    let mut grown = mbr.to_vec();
+    let protective = mbr.len() == 512 && mbr[510..] == [0x55, 0xaa] && mbr[450] == 0xee && mbr[SIZE] != [0xff; 4];
+    if protective {
+        let length = u32::try_from(disk_sectors - 1).unwrap_or(u32::MAX);
+        grown[SIZE].copy_from_slice(&length.to_le_bytes());
+    }
+    grown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::gpt::tests::{flashed_disk, image_table};
+    use super::*;
+
+    const DISK: u64 = 1 << 20;
+    const IDS: NewIds = NewIds { runtime_b: Uuid::from_u128(0xb), state: Uuid::from_u128(0x5), data: Uuid::from_u128(0xd) };
+
+    fn apply(disk: &mut [u8], writes: &[Write]) {
+        for write in writes {
+            disk[usize::try_from(write.offset).expect("small")..][..write.bytes.len()].copy_from_slice(&write.bytes);
+        }
+    }
+
+    /// What a whole boot does to the table.
+    fn boot(disk: &mut Vec<u8>, sectors: u64) -> Table {
+        let found = gpt::read(disk, sectors).expect("a table");
+        apply(disk, &plan_state(&found, &IDS).expect("room").writes);
+        let found = gpt::read(disk, sectors).expect("a table");
+        let plan = plan_data(&found, None, &IDS).expect("room");
+        apply(disk, &plan.writes);
+        plan.table
+    }
+
+    /// Every write cut into sectors: what a disk may have done when the power goes.
+    fn sector_writes(writes: &[Write]) -> Vec<Write> {
+        let cut = |write: &Write| {
+            let chunk = |(n, bytes): (usize, &[u8])| Write {
+                what: write.what,
+                offset: write.offset + n as u64 * 512,
+                bytes: bytes.to_vec(),
+            };
+            write.bytes.chunks(512).enumerate().map(chunk).collect::<Vec<_>>()
+        };
+        writes.iter().flat_map(cut).collect()
+    }
+
+    #[test]
+    fn first_boot_fills_the_disk_in_order() {
+        let mut disk = flashed_disk(20_000, DISK);
+        let table = boot(&mut disk, DISK);
+        let names: Vec<_> = table.used().map(|(_, entry)| entry.name.as_str()).collect();
+        assert_eq!(names, ["ESP", "SEED", "RUNTIME-A", "RUNTIME-B", "STATE", "DATA"]);
+        for pair in table.used().map(|(_, entry)| entry).collect::<Vec<_>>().windows(2) {
+            assert!(pair[0].last < pair[1].first);
+            assert_eq!(pair[1].first % ALIGN_SECTORS, 0);
+        }
+        let (_, state) = table.find(Partition::State).expect("made");
+        assert_eq!(state.bytes(), STATE_BYTES);
+        assert!(table.end() <= gpt::last_usable(DISK) + 1);
+        assert!(table.end() + ALIGN_SECTORS > gpt::last_usable(DISK), "the rest belongs to DATA");
+    }
+
+    #[test]
+    fn a_second_boot_writes_nothing() {
+        let mut disk = flashed_disk(20_000, DISK);
+        boot(&mut disk, DISK);
+        let found = gpt::read(&disk, DISK).expect("a table");
+        assert!(found.whole);
+        assert_eq!(plan_state(&found, &IDS).expect("room").writes, []);
+        assert_eq!(plan_data(&found, None, &IDS).expect("room").writes, []);
+    }
+
+    #[test]
+    fn a_power_cut_after_any_sector_leaves_a_disk_that_boots_to_the_same_table() {
+        let mut whole = flashed_disk(20_000, DISK);
+        let expected = boot(&mut whole, DISK);
+        let start = flashed_disk(20_000, DISK);
+        let found = gpt::read(&start, DISK).expect("a table");
+        let first = sector_writes(&plan_state(&found, &IDS).expect("room").writes);
+        let mut half = start.clone();
+        apply(&mut half, &first);
+        let found = gpt::read(&half, DISK).expect("a table");
+        let second = sector_writes(&plan_data(&found, None, &IDS).expect("room").writes);
+        assert!(first.len() > 60 && second.len() > 60);
+        for (base, writes) in [(&start, &first), (&half, &second)] {
+            let mut disk = base.clone();
+            for write in writes {
+                apply(&mut disk, std::slice::from_ref(write));
+                let mut after_cut = disk.clone();
+                assert_eq!(boot(&mut after_cut, DISK), expected, "cut after {} at {}", write.what, write.offset);
+                assert!(gpt::read(&after_cut, DISK).expect("a table").whole);
+            }
+        }
+    }
+
+    #[test]
+    fn a_table_on_the_way_never_loses_what_the_image_brought() {
+        let start = flashed_disk(20_000, DISK);
+        let found = gpt::read(&start, DISK).expect("a table");
+        let mut disk = start.clone();
+        for write in sector_writes(&plan_state(&found, &IDS).expect("room").writes) {
+            apply(&mut disk, &[write]);
+            let table = gpt::read(&disk, DISK).expect("always one whole copy").table;
+            assert_eq!(table.entries[..3], image_table().entries[..3]);
+        }
+    }
+
+    #[test]
+    fn data_is_bounded_and_grows_with_the_bound_and_the_disk() {
+        let mut disk = flashed_disk(20_000, DISK);
+        let found = gpt::read(&disk, DISK).expect("a table");
+        apply(&mut disk, &plan_state(&found, &IDS).expect("room").writes);
+        let found = gpt::read(&disk, DISK).expect("a table");
+        let plan = plan_data(&found, Some(200 << 20), &IDS).expect("room");
+        apply(&mut disk, &plan.writes);
+        let size = |table: &Table| table.find(Partition::Data).expect("made").1.bytes();
+        assert_eq!(size(&plan.table), 200 << 20);
+        let found = gpt::read(&disk, DISK).expect("a table");
+        assert_eq!(size(&plan_data(&found, Some(150 << 20), &IDS).expect("room").table), 200 << 20, "never shrunk");
+        assert!(size(&plan_data(&found, None, &IDS).expect("room").table) > 300 << 20);
+        disk.resize(disk.len() + (64 << 20), 0);
+        let larger = gpt::read(&disk, DISK + (64 << 11)).expect("a table");
+        assert!(!larger.whole);
+        assert!(size(&plan_data(&larger, None, &IDS).expect("room").table) > 360 << 20);
+    }
+
+    #[test]
+    fn a_disk_that_is_too_small_is_named_so() {
+        let disk = flashed_disk(20_000, 30_000);
+        let error = plan_state(&gpt::read(&disk, 30_000).expect("a table"), &IDS).expect_err("no room");
+        assert_eq!(error.to_string(), "cannot make STATE on this disk: 64 MiB needed, 6 MiB free; use a larger disk");
+    }
+
+    #[test]
+    fn a_disk_without_room_for_a_second_slot_still_boots() {
+        let sectors = 20_000 + ((64 + 132) << 11);
+        let mut disk = flashed_disk(20_000, sectors);
+        let table = boot(&mut disk, sectors);
+        assert!(table.find(Partition::RuntimeB).is_none());
+        assert!(table.find(Partition::Data).is_some());
+    }
+}
