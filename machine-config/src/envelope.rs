@@ -257,7 +257,7 @@ mod tests {
         let cases = [
             (String::new(), Empty),
             ("a: 1\n".into(), Unsigned),
-            (file(""), Empty),
+            (file(""), Unsigned),
             (file("---\n"), Empty),
             (good.replace("a: 1\n", "a: 1\r\n"), CarriageReturn { line: 1 }),
             (good.replace("---\n", "--- \n"), Marker { line: 2 }),
