@@ -4,6 +4,7 @@
 //! carries the machine's decisions out with `spawn`, `cgroup`, `readiness`, `output` and `reap`.
 
 mod cgroup;
+pub mod definitions;
 pub mod machine;
 mod output;
 mod readiness;
