@@ -2,6 +2,7 @@
 //!
 //! Everything hard is split into a pure plan and a thin executor; `boot` is the one table that says what happens when.
 
+pub mod clock;
 pub mod console;
 pub mod devices;
 pub mod disk;
@@ -11,5 +12,6 @@ pub mod modules;
 pub mod network;
 pub mod node;
 pub mod services;
+pub mod state;
 mod sys;
 pub mod verity;

@@ -171,6 +171,7 @@ fn target(sectors: u64, parameters: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::gpt::tests::MemoryDisk;
 
     fn line(value: &str) -> String {
         format!("console=ttyS0 quiet skerry.runtime={value}\n")
@@ -199,11 +200,12 @@ mod tests {
 
     #[test]
     fn only_the_image_of_the_seal_matches() {
-        let mut disk = vec![7; 16 * 4096];
-        let root_hash = Sha256::digest([&[1, 2][..], &disk[11 * 4096..12 * 4096]].concat()).into();
+        let mut disk = MemoryDisk::blank(16 * 8);
+        disk.put(11 * 8, &[7; 4096]);
+        let root_hash = Sha256::digest([&[1, 2][..], &[7; 4096]].concat()).into();
         let seal = RuntimeSeal { data_blocks: 8, salt: vec![1, 2], root_hash };
         assert!(seal.matches(&disk, 2 * 4096));
-        disk[11 * 4096] ^= 1;
+        disk.put(11 * 8, &[8; 512]);
         assert!(!seal.matches(&disk, 2 * 4096));
         assert!(!seal.matches(&disk, 100 * 4096), "the partition is cut off");
     }

@@ -30,15 +30,6 @@ impl ReadAt for File {
     }
 }
 
-impl ReadAt for Vec<u8> {
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        let start = usize::try_from(offset).map_err(|_| io::ErrorKind::UnexpectedEof)?;
-        let source = self.get(start..start + buffer.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
-        buffer.copy_from_slice(source);
-        Ok(())
-    }
-}
-
 /// Why there is no table to be read.
 #[derive(Debug, thiserror::Error)]
 pub enum GptError {
@@ -276,6 +267,8 @@ fn encode_entry(entry: Option<&Entry>) -> [u8; ENTRY_BYTES] {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     /// A table as imager leaves it: ESP, SEED and RUNTIME-A, ending at `image_sectors`.
@@ -297,11 +290,51 @@ pub(crate) mod tests {
         Table { disk_guid: Uuid::from_u128(7), entries }
     }
 
+    /// A disk in memory that keeps only the sectors that were written.
+    #[derive(Clone)]
+    pub(crate) struct MemoryDisk {
+        pub(crate) sectors: u64,
+        written: BTreeMap<u64, Vec<u8>>,
+    }
+
+    impl MemoryDisk {
+        pub(crate) fn blank(sectors: u64) -> Self {
+            Self { sectors, written: BTreeMap::new() }
+        }
+
+        /// Writes whole sectors.
+        pub(crate) fn put(&mut self, lba: u64, bytes: &[u8]) {
+            for (lba, sector) in (lba..).zip(bytes.chunks(512)) {
+                assert!(lba < self.sectors, "a write past the end");
+                self.written.insert(lba, sector.to_vec());
+            }
+        }
+
+        fn flip(&mut self, lba: u64, at: usize) {
+            self.written.get_mut(&lba).expect("was written")[at] ^= 1;
+        }
+    }
+
+    impl ReadAt for MemoryDisk {
+        fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+            for (lba, chunk) in (offset / 512..).zip(buffer.chunks_mut(512)) {
+                if lba >= self.sectors {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                match self.written.get(&lba) {
+                    Some(sector) => chunk.copy_from_slice(sector),
+                    None => chunk.fill(0),
+                }
+            }
+            Ok(())
+        }
+    }
+
     /// A disk of `sectors` that an image of `image_sectors` was written to.
-    pub(crate) fn flashed_disk(image_sectors: u64, sectors: u64) -> Vec<u8> {
-        let mut disk = vec![0; usize::try_from(sectors * SECTOR_BYTES).expect("small")];
+    pub(crate) fn flashed_disk(image_sectors: u64, sectors: u64) -> MemoryDisk {
+        let mut disk = MemoryDisk::blank(sectors);
         let encoded = encode(&image_table(), image_sectors);
-        let mut put = |lba: u64, bytes: &[u8]| disk[(lba * 512) as usize..][..bytes.len()].copy_from_slice(bytes);
+        let mut put = |lba: u64, bytes: &[u8]| disk.put(lba, bytes);
         let mut mbr = vec![0; 512];
         mbr[446 + 4] = 0xee;
         mbr[446 + 8..446 + 12].copy_from_slice(&1_u32.to_le_bytes());
@@ -328,7 +361,7 @@ pub(crate) mod tests {
     fn a_damaged_first_copy_falls_back_to_the_second() {
         for lba in [1, 2, 33] {
             let mut disk = flashed_disk(20_000, 20_000);
-            disk[lba * 512 + 60] ^= 1;
+            disk.flip(lba, 60);
             let found = read(&disk, 20_000).expect("the second copy");
             assert_eq!(found.table, image_table());
             assert!(!found.whole);
@@ -337,19 +370,22 @@ pub(crate) mod tests {
 
     #[test]
     fn what_is_no_table_is_refused() {
-        assert!(matches!(read(&vec![0; 512 * 100], 100), Err(GptError::None)));
-        assert!(matches!(read(&vec![0; 512 * 100], 1), Err(GptError::None)));
-        assert!(matches!(read(&vec![0; 512 * 10], 100), Err(GptError::Read { .. })));
+        assert!(matches!(read(&MemoryDisk::blank(100), 100), Err(GptError::None)));
+        assert!(matches!(read(&MemoryDisk::blank(100), 1), Err(GptError::None)));
+        assert!(matches!(read(&MemoryDisk::blank(10), 100), Err(GptError::Read { .. })));
     }
 
     #[test]
     fn a_header_with_absurd_numbers_is_refused() {
         let mut disk = flashed_disk(20_000, 20_000);
         for (at, value) in [(72, u64::MAX), (80, u64::MAX)] {
-            disk[512 + at..512 + at + 8].copy_from_slice(&value.to_le_bytes());
-            disk[512 + 16..512 + 20].fill(0);
-            let sum = crc32fast::hash(&disk[512..512 + HEADER_BYTES]);
-            disk[512 + 16..512 + 20].copy_from_slice(&sum.to_le_bytes());
+            let mut header = vec![0; 512];
+            disk.read_at(&mut header, 512).expect("in memory");
+            header[at..at + 8].copy_from_slice(&value.to_le_bytes());
+            header[16..20].fill(0);
+            let sum = crc32fast::hash(&header[..HEADER_BYTES]);
+            header[16..20].copy_from_slice(&sum.to_le_bytes());
+            disk.put(1, &header);
             assert!(!read(&disk, 20_000).expect("the second copy").whole);
         }
     }

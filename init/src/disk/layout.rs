@@ -188,20 +188,20 @@ fn grown_mbr(mbr: &[u8], disk_sectors: u64) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::gpt::tests::{flashed_disk, image_table};
+    use super::super::gpt::tests::{MemoryDisk, flashed_disk, image_table};
     use super::*;
 
     const DISK: u64 = 1 << 20;
     const IDS: NewIds = NewIds { runtime_b: Uuid::from_u128(0xb), state: Uuid::from_u128(0x5), data: Uuid::from_u128(0xd) };
 
-    fn apply(disk: &mut [u8], writes: &[Write]) {
+    fn apply(disk: &mut MemoryDisk, writes: &[Write]) {
         for write in writes {
-            disk[usize::try_from(write.offset).expect("small")..][..write.bytes.len()].copy_from_slice(&write.bytes);
+            disk.put(write.offset / 512, &write.bytes);
         }
     }
 
     /// What a whole boot does to the table.
-    fn boot(disk: &mut Vec<u8>, sectors: u64) -> Table {
+    fn boot(disk: &mut MemoryDisk, sectors: u64) -> Table {
         let found = gpt::read(disk, sectors).expect("a table");
         apply(disk, &plan_state(&found, &IDS).expect("room").writes);
         let found = gpt::read(disk, sectors).expect("a table");
@@ -297,7 +297,7 @@ mod tests {
         let found = gpt::read(&disk, DISK).expect("a table");
         assert_eq!(size(&plan_data(&found, Some(150 << 20), &IDS).expect("room").table), 200 << 20, "never shrunk");
         assert!(size(&plan_data(&found, None, &IDS).expect("room").table) > 300 << 20);
-        disk.resize(disk.len() + (64 << 20), 0);
+        disk.sectors += 64 << 11;
         let larger = gpt::read(&disk, DISK + (64 << 11)).expect("a table");
         assert!(!larger.whole);
         assert!(size(&plan_data(&larger, None, &IDS).expect("room").table) > 360 << 20);
