@@ -3,10 +3,19 @@
 //!
 //! Nothing here ships on a device, and nothing here reaches a host outside the machine it runs on.
 
+pub mod config;
 pub mod cprogram;
+pub mod device;
+pub mod filesystem;
+pub mod fleet;
 pub mod floor;
 pub mod harness;
+pub mod images;
+pub mod lab;
+pub mod node;
 pub mod oci;
 pub mod places;
+pub mod standin;
+pub mod story;
 mod sys;
 pub mod uki;

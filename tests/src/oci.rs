@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 /// One image: a single static program.
 #[derive(Debug, Clone)]
 pub struct Image {
-    /// Full name, such as `docker.io/library/hello:latest`.
+    /// Full name, such as `registry.example/hello:latest`.
     pub name: String,
     /// The program's name in the image's root folder.
     pub program: String,
@@ -130,10 +130,10 @@ mod tests {
 
     #[test]
     fn every_descriptor_leads_to_what_it_says() {
-        let files = archive(&[image("docker.io/library/hello:1.0")]);
+        let files = archive(&[image("registry.example/hello:1.0")]);
         let index: Value = serde_json::from_slice(&files["index.json"]).unwrap();
         let entry = &index["manifests"][0];
-        assert_eq!(entry["annotations"]["io.containerd.image.name"], "docker.io/library/hello:1.0");
+        assert_eq!(entry["annotations"]["io.containerd.image.name"], "registry.example/hello:1.0");
         assert_eq!(entry["annotations"]["org.opencontainers.image.ref.name"], "1.0");
         let manifest: Value = serde_json::from_slice(blob(&files, entry)).unwrap();
         let config: Value = serde_json::from_slice(blob(&files, &manifest["config"])).unwrap();

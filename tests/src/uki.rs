@@ -5,10 +5,11 @@ use std::io::{self, Cursor, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use gptman::GPT;
 use lamfat::{FileSystem, FsOptions};
 use machine_config::disk::{Partition, SECTOR_BYTES};
 use object::{Object, ObjectSection};
+
+use crate::filesystem;
 
 /// Where the UKI of slot A lies on the ESP.
 pub const UKI: &str = "EFI/Linux/skerry-a.efi";
@@ -33,7 +34,7 @@ impl Uki {
     /// Reads the UKI from the image's ESP.
     pub fn read(image: &Path) -> Result<Self, UkiError> {
         let cannot = |part, reason: String| UkiError { image: image.into(), part, reason };
-        let esp = esp(image).map_err(|error| cannot("the ESP", error.to_string()))?;
+        let esp = esp(image).map_err(|error| cannot("the ESP", format!("{error:#}")))?;
         let bytes = file_in(esp, UKI).map_err(|error| cannot("the UKI", error.to_string()))?;
         Ok(Self { image: image.into(), bytes })
     }
@@ -65,15 +66,10 @@ impl Uki {
     }
 }
 
-fn esp(image: &Path) -> io::Result<Vec<u8>> {
-    let mut file = File::open(image)?;
-    let gpt = GPT::find_from(&mut file).map_err(io::Error::other)?;
-    let wanted = Partition::Esp.type_guid().to_bytes_le();
-    let entry = gpt.iter().map(|(_, entry)| entry).find(|entry| entry.partition_type_guid == wanted);
-    let entry = entry.ok_or_else(|| io::Error::other("the partition table has no ESP"))?;
-    let sectors = entry.size().map_err(io::Error::other)?;
-    let mut bytes = vec![0; usize::try_from(sectors * SECTOR_BYTES).map_err(io::Error::other)?];
-    file.read_exact_at(&mut bytes, entry.starting_lba * SECTOR_BYTES)?;
+fn esp(image: &Path) -> anyhow::Result<Vec<u8>> {
+    let entry = filesystem::find(image, Partition::Esp)?;
+    let mut bytes = vec![0; usize::try_from(entry.size()? * SECTOR_BYTES)?];
+    File::open(image)?.read_exact_at(&mut bytes, entry.starting_lba * SECTOR_BYTES)?;
     Ok(bytes)
 }
 

@@ -43,6 +43,18 @@ pub struct Booted {
     _turn: MutexGuard<'static, ()>,
 }
 
+impl Booted {
+    /// Cuts the power; see [`Machine::pull_the_plug`].
+    pub fn cut(self) -> Result<(), MachineError> {
+        self.machine.pull_the_plug()
+    }
+
+    /// Leaves the machine running; see [`Machine::leave_running`].
+    pub fn leave_running(self) -> u32 {
+        self.machine.leave_running()
+    }
+}
+
 /// What a boot needs besides the guest itself.
 #[derive(Debug)]
 pub struct Rig<'a> {

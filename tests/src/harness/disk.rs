@@ -15,6 +15,7 @@ pub const DISK_BYTES: u64 = 4 << 30;
 #[derive(Debug)]
 pub struct Disk {
     path: PathBuf,
+    kept: bool,
 }
 
 impl Disk {
@@ -24,18 +25,23 @@ impl Disk {
         let to = File::create(path)?;
         copy_sparse(&from, &to)?;
         to.set_len(bytes.max(from.metadata()?.len()))?;
-        Ok(Self { path: path.into() })
+        Ok(Self { path: path.into(), kept: std::env::var_os("SKERRY_KEEP_DISKS").is_some() })
     }
 
     /// The raw file.
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Leaves the file where it is.
+    pub fn keep(&mut self) {
+        self.kept = true;
+    }
 }
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        if std::env::var_os("SKERRY_KEEP_DISKS").is_none() {
+        if !self.kept {
             // Policy: a disk that cannot be removed is the target folder's problem, not the test's.
             drop(fs::remove_file(&self.path));
         }

@@ -25,6 +25,17 @@ pub struct Guest {
     pub forwards: Vec<u16>,
     /// Boots this instead of what is on the disk.
     pub kernel: Option<DirectKernel>,
+    /// Whether the machine may outlive the program that started it.
+    pub lifetime: Lifetime,
+}
+
+/// How long a machine may live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lifetime {
+    /// At most as long as the thread that started it, whatever happens to that.
+    OfItsStarter,
+    /// Until it powers itself off.
+    ItsOwn,
 }
 
 /// A kernel the firmware is handed directly.
@@ -49,6 +60,7 @@ impl Guest {
             mac: "52:54:00:5c:e4:41".into(),
             forwards: vec![api::DEFAULT_PORT],
             kernel: None,
+            lifetime: Lifetime::OfItsStarter,
         }
     }
 }
@@ -89,7 +101,7 @@ pub fn arguments(guest: &Guest, accelerator: &Accelerator, files: &RunFiles, con
     firmware_arguments(files.firmware.as_ref(), &mut add);
     if let Some(disk) = &files.disk {
         add("-drive", format!("if=none,id=disk,format=raw,cache=unsafe,file={}", escaped(disk)));
-        add("-device", "virtio-blk-pci,drive=disk,serial=skerry-disk,bootindex=0".into());
+        add("-device", "virtio-blk-pci,drive=disk,serial=skerry-disk,bootindex=1".into());
     }
     add("-netdev", network(&guest.forwards));
     add("-device", format!("virtio-net-pci,netdev=net,mac={},romfile=", guest.mac));
@@ -145,7 +157,7 @@ mod tests {
             -boot menu=on,splash-time=0 -smbios type=1,manufacturer=Skerry,product=Virtual,serial=SKERRY-GOLDEN \
             -drive if=pflash,unit=0,format=raw,readonly=on,file=/fw/code.fd -drive if=pflash,unit=1,format=raw,file=/logs/vars.fd \
             -drive if=none,id=disk,format=raw,cache=unsafe,file=/logs/a,,b/disk.img \
-            -device virtio-blk-pci,drive=disk,serial=skerry-disk,bootindex=0 \
+            -device virtio-blk-pci,drive=disk,serial=skerry-disk,bootindex=1 \
             -netdev user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-:7440 \
             -device virtio-net-pci,netdev=net,mac=52:54:00:5c:e4:41,romfile= -device virtio-rng-pci \
             -qmp unix:/tmp/qmp,server=on,wait=off -serial stdio -nodefaults -no-user-config -display none -vga none";

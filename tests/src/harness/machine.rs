@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::accelerator::Accelerator;
 use super::console::Console;
 use super::disk::Disk;
-use super::emulator::{self, ConsoleTo, Guest, RunFiles};
+use super::emulator::{self, ConsoleTo, Guest, Lifetime, RunFiles};
 use super::firmware::Firmware;
 use super::logs::Logs;
 use super::patience::Patience;
@@ -90,7 +90,7 @@ impl Machine {
         };
         let arguments = emulator::arguments(guest, accelerator, &files, ConsoleTo::Pipe);
         fs::write(logs.path("command.txt"), format!("{} {}\n", emulator::PROGRAM, arguments.join(" "))).map_err(prepare)?;
-        let mut child = Self::spawn(&arguments, logs, run)?;
+        let mut child = Self::spawn(guest, &arguments, logs, run)?;
         let output = child.stdout.take().expect("stdout was asked for as a pipe");
         let console = Console::read(output, logs.create(run, "console.log").map_err(prepare)?);
         let mut qmp = match Qmp::connect(&files.qmp) {
@@ -101,25 +101,27 @@ impl Machine {
         Ok(Self { child, console, qmp, logs: logs.clone(), usernet, exit: None, _sockets: sockets })
     }
 
-    fn spawn(arguments: &[String], logs: &Logs, run: u32) -> Result<Child, MachineError> {
+    fn spawn(guest: &Guest, arguments: &[String], logs: &Logs, run: u32) -> Result<Child, MachineError> {
         let start = |source| MachineError::Start { program: emulator::PROGRAM, source };
         let errors = logs.create(run, "emulator.log").map_err(start)?;
         let mut command = Command::new(emulator::PROGRAM);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors);
-        sys::die_with_parent(&mut command).spawn().map_err(start)
+        match guest.lifetime {
+            Lifetime::OfItsStarter => sys::die_with_parent(&mut command),
+            Lifetime::ItsOwn => &mut command,
+        };
+        command.spawn().map_err(start)
     }
 
+    /// Why the emulator could not be asked: its own last words, if it ended.
     fn failed_start(mut child: Child, logs: &Logs, run: u32, error: QmpError) -> MachineError {
-        match child.try_wait() {
-            Ok(Some(_)) => {
-                let messages = fs::read_to_string(logs.path(&format!("{run}-emulator.log"))).unwrap_or_default();
-                MachineError::EndedAtOnce { messages }
-            }
-            Ok(None) | Err(_) => {
-                end_child(&mut child);
-                error.into()
-            }
+        if wait_child(&child, &Patience::new("the failed emulator's end", 1)) {
+            end_child(&mut child);
+            let messages = fs::read_to_string(logs.path(&format!("{run}-emulator.log"))).unwrap_or_default();
+            return MachineError::EndedAtOnce { messages };
         }
+        end_child(&mut child);
+        error.into()
     }
 
     /// The serial console.

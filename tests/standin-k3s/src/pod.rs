@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn a_pod_as_people_write_it_is_understood() {
         let text = "apiVersion: v1\nkind: Pod\nmetadata: {name: hello}\nspec:\n  hostNetwork: true\n  containers:\n  - name: hello\n    \
-            image: docker.io/library/hello:latest\n    imagePullPolicy: Never\n    env: [{name: A, value: b}]\n";
+            image: registry.example/hello:latest\n    imagePullPolicy: Never\n    env: [{name: A, value: b}]\n";
         let pod: Pod = serde_saphyr::from_str(text).unwrap();
         assert_eq!((pod.metadata.namespace.as_str(), pod.spec.containers[0].env[0].value.as_str()), ("default", "b"));
     }

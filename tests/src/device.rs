@@ -1,0 +1,121 @@
+//! One device over its life: a disk that stays, power that comes and goes, and the API when it is up.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use machine_config::DeviceId;
+
+use crate::fleet::Credentials;
+use crate::harness::disk::DISK_BYTES;
+use crate::harness::logs::Logs;
+use crate::harness::{Booted, Disk, Guest, Machine, Patience, boot};
+use crate::lab::Lab;
+use crate::node::{Caller, Node};
+
+/// A device with its disk. Fields are dropped in order: the machine before its disk.
+#[derive(Debug)]
+pub struct Device<'a> {
+    booted: Option<Booted>,
+    lab: &'a Lab,
+    guest: Guest,
+    logs: Logs,
+    disk: Disk,
+    run: u32,
+}
+
+impl<'a> Device<'a> {
+    /// A device fresh from the warehouse: `image` flashed to its disk, never powered.
+    pub fn flashed(lab: &'a Lab, guest: Guest, image: &Path) -> Result<Self> {
+        let logs = Logs::fresh(&guest.name).context("cannot make the log folder")?;
+        let disk = Disk::from_image(image, &logs.path("disk.img"), DISK_BYTES);
+        let disk = disk.with_context(|| format!("cannot flash {} to a disk", image.display()))?;
+        Ok(Self { booted: None, lab, guest, logs, disk, run: 0 })
+    }
+
+    /// Powers it on and waits until its console shows the status block for the first time.
+    pub fn power_on(&mut self) -> Result<()> {
+        let patience = Patience::new("the first status block on the console", 12);
+        let rig = self.lab.rig(&self.logs);
+        let booted = boot(&self.guest, &rig, Some(&self.disk), &mut self.run, &patience, |line| line.contains("  skerry  "))?;
+        self.booted = Some(booted);
+        Ok(())
+    }
+
+    /// The running machine.
+    ///
+    /// # Panics
+    /// When the device has no power: a mistake in the test.
+    pub fn machine(&mut self) -> &mut Machine {
+        &mut self.booted.as_mut().expect("the device is powered on").machine
+    }
+
+    /// The device id as a technician reads it from the console.
+    pub fn id_on_console(&mut self) -> Result<DeviceId> {
+        let patience = Patience::new("the device id on the console", 5);
+        let line = self.machine().console().wait_for(&patience, |line| id_in(line).is_some())?;
+        Ok(id_in(&line).expect("the line was waited for"))
+    }
+
+    /// The host's port behind one of the guest's.
+    pub fn port(&mut self, guest_port: u16) -> Result<u16> {
+        self.machine().host_port(guest_port).with_context(|| format!("port {guest_port} is not forwarded"))
+    }
+
+    /// The API, as soon as it answers.
+    pub fn node(&mut self, device: Option<&DeviceId>, credentials: Option<&Credentials>) -> Result<Node> {
+        let port = self.port(api::DEFAULT_PORT)?;
+        let caller = Caller { port, device: device.cloned(), credentials: credentials.cloned() };
+        Node::connect_when_up(&caller, &Patience::new("the API", 10))
+    }
+
+    /// Cuts the power, as if the plug were pulled.
+    pub fn pull_the_plug(&mut self) -> Result<()> {
+        match self.booted.take() {
+            Some(booted) => Ok(booted.cut()?),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until the device has powered itself off.
+    pub fn wait_power_off(&mut self) -> Result<()> {
+        self.machine().wait_exit(&Patience::new("power-off", 15))?;
+        self.booted = None;
+        Ok(())
+    }
+
+    /// Its disk, to be looked at while it has no power.
+    pub fn disk(&self) -> &Disk {
+        &self.disk
+    }
+
+    /// Where its logs are.
+    pub fn logs(&self) -> &Logs {
+        &self.logs
+    }
+
+    /// Leaves it running after this program ends; returns the emulator's process id.
+    pub fn leave_running(mut self) -> Option<u32> {
+        let pid = self.booted.take().map(Booted::leave_running);
+        self.disk.keep();
+        pid
+    }
+}
+
+/// The device id in a line of the status block: `  device  0123456789ab (…)`.
+fn id_in(line: &str) -> Option<DeviceId> {
+    let (_, id) = line.trim().strip_prefix("device ")?.split_once('(')?;
+    id.trim_end_matches(')').parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_device_id_is_read_from_the_status_block() {
+        let id = "ab".repeat(32);
+        assert_eq!(id_in(&format!("  device  abababababab ({id})")).unwrap().as_str(), id);
+        assert!(id_in("  device  no identity yet").is_none());
+        assert!(id_in("device-mapper: (something)").is_none());
+    }
+}

@@ -1,0 +1,174 @@
+//! A device with its configuration in SEED: from power-on to a running container with no call, through crashes, a reboot and a
+//! pulled plug, to an orderly end.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use api::Role;
+use api::v1::{NodeMode, ServiceState};
+use machine_config::DeviceId;
+use machine_config::disk::Partition;
+use skerry_tests::config::{Config, HELLO_IMAGE, HELLO_PORT, K3s};
+use skerry_tests::device::Device;
+use skerry_tests::fleet::{Credentials, TestFleet};
+use skerry_tests::harness::{Guest, Patience};
+use skerry_tests::images::TestImage;
+use skerry_tests::lab::Lab;
+use skerry_tests::node::Node;
+use skerry_tests::story::step;
+use skerry_tests::{filesystem, standin};
+
+#[test]
+fn a_seeded_device_works_unattended_and_survives() {
+    let Some(lab) = Lab::open_or_skip() else { return };
+    let fleet = lab.fleet().unwrap();
+    let guest = Guest { forwards: vec![api::DEFAULT_PORT, HELLO_PORT], ..Guest::new("vm-life") };
+    let mut device = Device::flashed(&lab, guest, &lab.image(TestImage::Seeded)).unwrap();
+    let admin = fleet.certificate(Role::Admin, device.logs().folder()).unwrap();
+    let id = step("it powers on", || device.power_on().and_then(|()| device.id_on_console()));
+    let node = step("a configuration in SEED needs no API call", || is_configured(&mut device, &id, &admin));
+    step("it runs a container through containerd's CRI socket", || runs_the_container(&mut device, &node));
+    step("k3s is given its arguments, configuration, environment and cgroup", || keeps_the_contract(&node));
+    step("a crashing service is restarted with growing pauses and disturbs no other", || restarts_with_backoff(&fleet, &node));
+    drop(node);
+    let node = step("it keeps its identity and configuration over a reboot", || reboots(&mut device, &id, &admin));
+    step("the container runs again", || runs_the_container(&mut device, &node));
+    drop(node);
+    let node = step("it keeps them when the plug is pulled", || survives_the_plug(&mut device, &id, &admin));
+    step("it powers off in order", || powers_off(&mut device, &node));
+}
+
+fn is_configured(device: &mut Device<'_>, id: &DeviceId, admin: &Credentials) -> Result<Node> {
+    let node = device.node(Some(id), Some(admin))?;
+    let status = node.wait_mode(NodeMode::Configured, &Patience::new("the configuration from SEED in force", 5))?;
+    ensure!(status.config_generation == 1 && status.hostname == "box-1", "{status:?}");
+    Ok(node)
+}
+
+fn runs_the_container(device: &mut Device<'_>, node: &Node) -> Result<()> {
+    node.wait_service("containerd", ServiceState::Ready, &Patience::new("containerd", 20))?;
+    node.wait_service("images", ServiceState::Done, &Patience::new("the import of images", 20))?;
+    let images = node.wait_until(&Patience::new("k3s listing images", 15), |node| standin::last_report(node, "images"))?;
+    let names: Vec<_> = images.as_array().context("no list of images")?.iter().filter_map(|name| name.as_str()).collect();
+    ensure!(names.contains(&HELLO_IMAGE), "the archive's image was not imported: {names:?}");
+    let greeting = node.wait_until(&Patience::new("the container's output", 20), |node| {
+        let lines = standin::container_lines(node, "hello")?;
+        Ok(lines.into_iter().find(|line| line.starts_with("hello from a container")))
+    })?;
+    ensure!(greeting.contains("on box-1") && greeting.contains("pid 1,"), "the container greets oddly: {greeting}");
+    let running = node.wait_until(&Patience::new("the container in the node's list", 5), |node| {
+        Ok(node.containers()?.into_iter().find(|container| container.name == "hello" && container.state == "running"))
+    })?;
+    ensure!(running.image == HELLO_IMAGE && running.pod == "default/hello", "{running:?}");
+    let answer = ask(device.port(HELLO_PORT)?).context("the container does not answer on the network")?;
+    ensure!(answer.contains("hello from a container"), "it answers {answer:?}");
+    Ok(())
+}
+
+fn ask(port: u16) -> Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+fn keeps_the_contract(node: &Node) -> Result<()> {
+    let started = standin::last_report(node, "started")?.context("k3s has not started")?;
+    let arguments: Vec<_> = started["arguments"].as_array().into_iter().flatten().filter_map(|value| value.as_str()).collect();
+    ensure!(arguments.first().is_some_and(|program| program.ends_with("k3s")), "argv[0]: {arguments:?}");
+    ensure!(arguments.get(1) == Some(&"server"), "k3s was not started as a server: {arguments:?}");
+    let config = &started["config"];
+    ensure!(config["node-name"] == "box-1", "node-name: {}", config["node-name"]);
+    let labels = config["node-label"].to_string();
+    ensure!(labels.contains("skerry.dev/story=yes"), "node-label: {labels}");
+    for component in ["traefik", "servicelb", "metrics-server", "local-storage", "coredns"] {
+        ensure!(config["disable"].to_string().contains(component), "{component} is not disabled: {}", config["disable"]);
+    }
+    let environment = &started["environment"];
+    ensure!(environment["PATH"].as_str().is_some_and(|path| path.contains("/usr/bin")), "PATH: {}", environment["PATH"]);
+    ensure!(started["cgroup"].as_str().is_some_and(|cgroup| cgroup.contains("/skerry/k3s")), "cgroup: {}", started["cgroup"]);
+    let service = node.service("k3s")?;
+    ensure!(service.state() == ServiceState::Ready && service.memory_bytes > 0, "{service:?}");
+    Ok(())
+}
+
+fn restarts_with_backoff(fleet: &TestFleet, node: &Node) -> Result<()> {
+    let before = node.service("containerd")?;
+    let crashing = K3s { labels: [("skerry.dev/standin-crash-after-seconds".into(), "1".into())].into() };
+    let config = Config { generation: 2, k3s: Some(crashing), ..fleet.config()? };
+    let applied = node.apply(&fleet.sign(&config)?, false)?;
+    let effects: Vec<_> = applied.changes.iter().map(|change| change.effect.as_str()).collect();
+    ensure!(effects.iter().all(|effect| *effect == "restart k3s"), "a changed label has the effects {effects:?}");
+    let crashed = node.wait_until(&Patience::new("three restarts of k3s", 20), |node| {
+        let service = node.service("k3s")?;
+        Ok(Some(service).filter(|service| service.restarts >= 3 && service.last_exit == "exit code 3"))
+    })?;
+    let pauses = node.wait_until(&Patience::new("three pauses in the events", 5), |node| {
+        let pauses = pauses_of(node, "k3s")?;
+        Ok(Some(pauses).filter(|pauses| pauses.len() >= 3))
+    })?;
+    ensure!(pauses.is_sorted_by(|a, b| a < b), "the pauses do not grow: {pauses:?} ({crashed:?})");
+    let after = node.service("containerd")?;
+    ensure!(after.pid == before.pid && after.restarts == before.restarts, "containerd was disturbed: {before:?}, then {after:?}");
+    let calm = Config { generation: 3, ..fleet.config()? };
+    node.apply(&fleet.sign(&calm)?, false)?;
+    node.wait_service("k3s", ServiceState::Ready, &Patience::new("k3s at rest again", 15))?;
+    Ok(())
+}
+
+/// The announced pauses before each restart, in milliseconds.
+fn pauses_of(node: &Node, service: &str) -> Result<Vec<u64>> {
+    let events = node.events()?.into_iter().filter(|event| event.kind == "service" && event.subject == service);
+    let pauses = events.filter_map(|event| event.message.split_once("next try in ")?.1.split_once(" ms")?.0.parse().ok());
+    Ok(pauses.collect())
+}
+
+fn reboots(device: &mut Device<'_>, id: &DeviceId, admin: &Credentials) -> Result<Node> {
+    let node = device.node(Some(id), Some(admin))?;
+    let before = node.status()?;
+    node.call(|client| async move { client.reboot(api::v1::RebootRequest {}).await })?;
+    device.machine().qmp().wait_event("RESET", &Patience::new("the machine's reset", 15))?;
+    device.machine().console().wait_for_text("  skerry  ", 12)?;
+    same_device(device, id, admin, &before)
+}
+
+fn survives_the_plug(device: &mut Device<'_>, id: &DeviceId, admin: &Credentials) -> Result<Node> {
+    let before = device.node(Some(id), Some(admin))?.status()?;
+    device.pull_the_plug()?;
+    device.power_on()?;
+    same_device(device, id, admin, &before)
+}
+
+fn same_device(device: &mut Device<'_>, id: &DeviceId, admin: &Credentials, before: &api::v1::StatusResponse) -> Result<Node> {
+    let shown = device.id_on_console()?;
+    ensure!(shown == *id, "the console shows another device: {shown}");
+    let node = device.node(Some(id), Some(admin))?;
+    let after = node.wait_mode(NodeMode::Configured, &Patience::new("the configuration of before", 5))?;
+    ensure!(
+        after.config_generation == before.config_generation,
+        "generation {} became {}",
+        before.config_generation,
+        after.config_generation
+    );
+    ensure!(after.config_digest == before.config_digest, "the configuration changed");
+    ensure!(after.uptime_ms < before.uptime_ms, "it did not restart: up {} ms, then {} ms", before.uptime_ms, after.uptime_ms);
+    Ok(node)
+}
+
+fn powers_off(device: &mut Device<'_>, node: &Node) -> Result<()> {
+    node.wait_service("containerd", ServiceState::Ready, &Patience::new("containerd", 20))?;
+    node.call(|client| async move { client.power_off(api::v1::PowerOffRequest {}).await })?;
+    device.wait_power_off()?;
+    for partition in [Partition::State, Partition::Data] {
+        match filesystem::check(device.disk().path(), partition)? {
+            filesystem::Verdict::Clean => {}
+            filesystem::Verdict::Dirty(report) => bail!("{} was not unmounted cleanly:\n{report}", partition.name()),
+            filesystem::Verdict::NoTool(reason) => eprintln!("     not checked: {reason}"),
+        }
+    }
+    Ok(())
+}
