@@ -1,8 +1,10 @@
 //! Builds, checks and inspects Skerry's disk images: components → trees → runtime image, UKI, disk. Never needs root, mounts or loop devices.
 
 pub mod board;
-pub mod components;
 pub mod cache;
+pub mod check;
+pub mod components;
 pub mod image;
+pub mod parallel;
 pub mod progress;
 pub mod tree;

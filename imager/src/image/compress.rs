@@ -1,7 +1,7 @@
 //! zstd, the only compression an image uses, with results kept between builds. The same bytes and level give the same result always.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::digest::Digest;
 use crate::cache::{DerivedCache, Lookup};
@@ -22,23 +22,28 @@ pub struct CompressError {
 }
 
 /// Compresses at one level; remembers results in memory and in a cache. Shared by threads.
-pub struct Compressor<'a> {
+pub struct Compressor {
     level: i32,
     cache: DerivedCache,
-    progress: &'a dyn Progress,
     memory: Mutex<HashMap<Digest, Arc<[u8]>>>,
+    warnings: Mutex<BTreeSet<String>>,
 }
 
-impl std::fmt::Debug for Compressor<'_> {
+impl std::fmt::Debug for Compressor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Compressor").field("level", &self.level).finish_non_exhaustive()
     }
 }
 
-impl<'a> Compressor<'a> {
+/// What another thread was doing when it panicked does not matter: entries are whole or not there.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Compressor {
     /// Compresses at `level` (1 to 22), keeping results in `cache`.
-    pub fn new(level: i32, cache: DerivedCache, progress: &'a dyn Progress) -> Self {
-        Self { level, cache, progress, memory: Mutex::default() }
+    pub fn new(level: i32, cache: DerivedCache) -> Self {
+        Self { level, cache, memory: Mutex::default(), warnings: Mutex::default() }
     }
 
     /// The level.
@@ -49,17 +54,20 @@ impl<'a> Compressor<'a> {
     /// One zstd frame with the size of its content, from memory, the cache, or made now.
     pub fn compress(&self, bytes: &[u8]) -> Result<Arc<[u8]>, CompressError> {
         let key = self.key(bytes);
-        if let Some(known) = self.memory.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+        if let Some(known) = lock(&self.memory).get(&key) {
             return Ok(Arc::clone(known));
         }
         let made: Arc<[u8]> = self.find_or_make(&key, bytes)?.into();
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner).insert(key, Arc::clone(&made));
+        lock(&self.memory).insert(key, Arc::clone(&made));
         Ok(made)
     }
 
-    /// Forgets what is in memory.
-    pub fn forget(&self) {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    /// Forgets what is in memory, and says once what went wrong with the cache.
+    pub fn finish(&self, progress: &dyn Progress) {
+        lock(&self.memory).clear();
+        for message in std::mem::take(&mut *lock(&self.warnings)) {
+            progress.event(Event::Warn { message: &message });
+        }
     }
 
     fn key(&self, bytes: &[u8]) -> Digest {
@@ -73,12 +81,12 @@ impl<'a> Compressor<'a> {
             Lookup::Hit(known) => return Ok(known),
             Lookup::Miss => {}
             Lookup::Damaged(path) => {
-                self.warn(&format!("the cache entry {} was damaged; it is made again", path.display()));
+                self.warn(format!("the cache entry {} was damaged; it is made again", path.display()));
             }
         }
         let made = self.make(bytes)?;
         if let Err(error) = self.cache.put(key, &made) {
-            self.warn(&format!("cannot keep compressed bytes in the cache ({error}); the next build will be as slow"));
+            self.warn(format!("cannot keep compressed bytes in the cache ({error}); the next build will be as slow"));
         }
         Ok(made)
     }
@@ -92,23 +100,22 @@ impl<'a> Compressor<'a> {
         if self.level <= PROBE_LEVEL || probe.len() * 100 > bytes.len() * HOPELESS_PERCENT { Ok(probe) } else { at(self.level) }
     }
 
-    fn warn(&self, message: &str) {
-        self.progress.event(Event::Warn { message });
+    fn warn(&self, message: String) {
+        lock(&self.warnings).insert(message);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::progress::Silent;
 
     #[test]
     fn cached_and_fresh_results_are_the_same() {
         let folder = tempfile::tempdir().expect("temp folder");
         let text = "the same words again and again ".repeat(500);
-        let cold = Compressor::new(9, DerivedCache::at(folder.path()), &Silent).compress(text.as_bytes()).expect("compressed");
-        let warm = Compressor::new(9, DerivedCache::at(folder.path()), &Silent).compress(text.as_bytes()).expect("compressed");
-        let fresh = Compressor::new(9, DerivedCache::none(), &Silent).compress(text.as_bytes()).expect("compressed");
+        let cold = Compressor::new(9, DerivedCache::at(folder.path())).compress(text.as_bytes()).expect("compressed");
+        let warm = Compressor::new(9, DerivedCache::at(folder.path())).compress(text.as_bytes()).expect("compressed");
+        let fresh = Compressor::new(9, DerivedCache::none()).compress(text.as_bytes()).expect("compressed");
         assert_eq!(cold, warm);
         assert_eq!(cold, fresh);
         assert_eq!(zstd::bulk::decompress(&cold, 1 << 20).expect("decompressed"), text.as_bytes());
@@ -118,8 +125,8 @@ mod tests {
     fn levels_do_not_share_entries() {
         let folder = tempfile::tempdir().expect("temp folder");
         let text: Vec<u8> = (0..200_000u32).flat_map(|n| (n.wrapping_mul(n) / 7 % 50_021).to_le_bytes()).collect();
-        let quick = Compressor::new(1, DerivedCache::at(folder.path()), &Silent).compress(&text).expect("compressed");
-        let slow = Compressor::new(15, DerivedCache::at(folder.path()), &Silent).compress(&text).expect("compressed");
+        let quick = Compressor::new(1, DerivedCache::at(folder.path())).compress(&text).expect("compressed");
+        let slow = Compressor::new(15, DerivedCache::at(folder.path())).compress(&text).expect("compressed");
         assert!(slow.len() < quick.len(), "{} against {}", slow.len(), quick.len());
     }
 }

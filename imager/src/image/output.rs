@@ -49,10 +49,7 @@ pub struct Output {
 impl Output {
     /// Begins the output that will be at `path`.
     pub fn create(path: &Path) -> Result<Self, OutputError> {
-        let folder = folder_of(path);
-        if !folder.is_dir() {
-            return Err(OutputError::NoFolder { path: path.to_owned(), folder: folder.to_owned() });
-        }
+        let folder = existing_folder(path)?;
         let file = tempfile::Builder::new().prefix(".skerry-").suffix(".part").tempfile_in(folder);
         Ok(Self { path: path.to_owned(), file: file.map_err(|source| failure(path, source))? })
     }
@@ -107,6 +104,16 @@ impl Output {
     pub fn failure(&self, source: io::Error) -> OutputError {
         failure(&self.path, source)
     }
+}
+
+/// An empty file without a name, on the disk where `out` will be. It is gone when it is closed.
+pub fn unnamed_beside(out: &Path) -> Result<File, OutputError> {
+    tempfile::tempfile_in(existing_folder(out)?).map_err(|source| failure(out, source))
+}
+
+fn existing_folder(path: &Path) -> Result<&Path, OutputError> {
+    let folder = folder_of(path);
+    if folder.is_dir() { Ok(folder) } else { Err(OutputError::NoFolder { path: path.to_owned(), folder: folder.to_owned() }) }
 }
 
 fn folder_of(path: &Path) -> &Path {

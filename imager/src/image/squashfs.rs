@@ -5,8 +5,7 @@ use std::fs::File;
 use std::io::{BufReader, Cursor, Read, Seek};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::thread;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use backhand::compression::{CompressionAction, CompressionOptions, Compressor as CompressorId, DefaultCompressor, Zstd};
 use backhand::kind::Kind;
@@ -16,6 +15,7 @@ use backhand::{
 
 use super::compress::Compressor;
 use super::output::Window;
+use crate::parallel;
 use crate::progress::{Event, Progress};
 use crate::tree::{Content, DEFAULT_DIR_MODE, Node, Tree, TreeError};
 
@@ -66,12 +66,7 @@ pub enum SquashfsError {
 }
 
 /// Writes `tree` to the beginning of `out`; gives the length, a multiple of 4096.
-pub fn write(
-    tree: &Tree,
-    compressor: Compressor<'static>,
-    progress: &dyn Progress,
-    out: &mut File,
-) -> Result<u64, SquashfsError> {
+pub fn write(tree: &Tree, compressor: Compressor, progress: &dyn Progress, out: &mut File) -> Result<u64, SquashfsError> {
     compress_ahead(tree, &compressor, progress)?;
     // The squashfs writer wants a compressor that lives for ever; a process writes few images, and what is in memory is dropped below.
     let blocks: &'static Blocks = Box::leak(Box::new(Blocks(compressor)));
@@ -87,7 +82,7 @@ pub fn write(
         push(&mut writer, path.as_str(), node).map_err(SquashfsError::Write)?;
     }
     let written = out.rewind().map_err(BackhandError::from).and_then(|()| writer.write(&mut *out));
-    blocks.0.forget();
+    blocks.0.finish(progress);
     let (_, bytes) = written.map_err(SquashfsError::Write)?;
     // A duplicate at the very end may have left bytes behind the image.
     out.set_len(bytes).map_err(|error| SquashfsError::Write(error.into()))?;
@@ -107,23 +102,16 @@ fn push<'c>(writer: &mut FilesystemWriter<'_, '_, 'c>, path: &str, node: &Node) 
 }
 
 /// Compresses every full block of every file, on all cores, into the compressor's memory.
-fn compress_ahead(tree: &Tree, compressor: &Compressor<'_>, progress: &dyn Progress) -> Result<(), SquashfsError> {
+fn compress_ahead(tree: &Tree, compressor: &Compressor, progress: &dyn Progress) -> Result<(), SquashfsError> {
     let jobs = jobs(tree)?;
     let total: u64 = jobs.iter().map(|job| job.bytes as u64).sum();
     progress.event(Event::Begin { step: STEP, total_bytes: Some(total) });
-    let (next, done) = (AtomicUsize::new(0), AtomicU64::new(0));
-    let work = || -> Result<(), SquashfsError> {
-        while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            job.run(compressor)?;
-            let done_bytes = done.fetch_add(job.bytes as u64, Ordering::Relaxed) + job.bytes as u64;
-            progress.event(Event::Advance { step: STEP, done_bytes });
-        }
-        Ok(())
-    };
-    let threads = thread::available_parallelism().map_or(1, |n| n.get());
-    thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().try_for_each(|worker| worker.join().expect("a compressing thread does not panic"))
+    let done = AtomicU64::new(0);
+    parallel::map(&jobs, |job| {
+        job.run(compressor)?;
+        let done_bytes = done.fetch_add(job.bytes as u64, Ordering::Relaxed) + job.bytes as u64;
+        progress.event(Event::Advance { step: STEP, done_bytes });
+        Ok::<_, SquashfsError>(())
     })?;
     progress.event(Event::End { step: STEP });
     Ok(())
@@ -155,7 +143,7 @@ fn jobs(tree: &Tree) -> Result<Vec<Job<'_>>, SquashfsError> {
 }
 
 impl Job<'_> {
-    fn run(&self, compressor: &Compressor<'_>) -> Result<(), SquashfsError> {
+    fn run(&self, compressor: &Compressor) -> Result<(), SquashfsError> {
         let failed = |source| SquashfsError::Source { path: self.path.to_owned(), source };
         let mut buffer;
         let bytes = match self.content {
@@ -176,7 +164,7 @@ impl Job<'_> {
 }
 
 /// Hands the squashfs writer what was compressed ahead.
-struct Blocks(Compressor<'static>);
+struct Blocks(Compressor);
 
 impl CompressionAction for Blocks {
     type Error = BackhandError;
@@ -292,7 +280,7 @@ mod tests {
 
     fn written(tree: &Tree, cache: DerivedCache) -> (File, u64) {
         let mut file = tempfile::tempfile().expect("temp file");
-        let bytes = write(tree, Compressor::new(3, cache, &Silent), &Silent, &mut file).expect("written");
+        let bytes = write(tree, Compressor::new(3, cache), &Silent, &mut file).expect("written");
         (file, bytes)
     }
 

@@ -3,13 +3,14 @@
 //! Built and re-computed by the same code; it trusts nothing it finds on a disk.
 
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::thread;
 
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::digest::Digest;
+use crate::parallel;
 
 /// Bytes in a data block and in a hash block.
 pub const BLOCK_BYTES: u64 = 4096;
@@ -87,7 +88,7 @@ pub enum VerityError {
     },
 }
 
-/// Computes the tree over `bytes` bytes of `file` from `offset`, with as many threads as the machine has.
+/// Computes the tree over `bytes` bytes of `file` from `offset`, on all cores.
 pub fn build(file: &File, offset: u64, bytes: u64, salt: Digest, uuid: Uuid) -> Result<Verity, VerityError> {
     if bytes == 0 || !bytes.is_multiple_of(BLOCK_BYTES) {
         return Err(VerityError::Length { bytes });
@@ -111,34 +112,18 @@ fn hash_block(salt: &Digest, block: &[u8]) -> [u8; HASH] {
     Sha256::new_with_prefix(salt.as_bytes()).chain_update(block).finalize().into()
 }
 
-/// The hashes of all data blocks, one after the other. Each thread takes one run of blocks; the result does not depend on their number.
+/// The hashes of all data blocks, one after the other.
 fn hash_data(file: &File, offset: u64, blocks: u64, salt: &Digest) -> Result<Vec<u8>, VerityError> {
-    let threads = thread::available_parallelism().map_or(1, |n| n.get() as u64);
-    let share = blocks.div_ceil(threads);
-    let runs = (0..threads).map(|n| (n * share).min(blocks)..((n + 1) * share).min(blocks));
-    thread::scope(|scope| {
-        let workers: Vec<_> = runs.map(|run| scope.spawn(move || hash_run(file, offset, run, salt))).collect();
-        let mut hashes = Vec::with_capacity(blocks as usize * HASH);
-        for worker in workers {
-            hashes.extend(worker.join().expect("a hashing thread does not panic")?);
-        }
-        Ok(hashes)
-    })
+    let starts: Vec<u64> = (0..blocks).step_by(READ_BLOCKS as usize).collect();
+    let hashes = parallel::map(&starts, |start| hash_run(file, offset, *start..(start + READ_BLOCKS).min(blocks), salt))?;
+    Ok(hashes.concat())
 }
 
-fn hash_run(file: &File, offset: u64, run: std::ops::Range<u64>, salt: &Digest) -> Result<Vec<u8>, VerityError> {
-    let mut hashes = Vec::with_capacity((run.end - run.start) as usize * HASH);
-    let mut buffer = vec![0; (READ_BLOCKS * BLOCK_BYTES) as usize];
-    let mut block = run.start;
-    while block < run.end {
-        let count = READ_BLOCKS.min(run.end - block);
-        let bytes = &mut buffer[..(count * BLOCK_BYTES) as usize];
-        let at = offset + block * BLOCK_BYTES;
-        file.read_exact_at(bytes, at).map_err(|source| VerityError::Read { offset: at, source })?;
-        bytes.chunks(BLOCK).for_each(|data| hashes.extend_from_slice(&hash_block(salt, data)));
-        block += count;
-    }
-    Ok(hashes)
+fn hash_run(file: &File, offset: u64, run: Range<u64>, salt: &Digest) -> Result<Vec<u8>, VerityError> {
+    let mut data = vec![0; ((run.end - run.start) * BLOCK_BYTES) as usize];
+    let at = offset + run.start * BLOCK_BYTES;
+    file.read_exact_at(&mut data, at).map_err(|source| VerityError::Read { offset: at, source })?;
+    Ok(data.chunks(BLOCK).flat_map(|block| hash_block(salt, block)).collect())
 }
 
 /// The superblock, padded to a hash block. Layout: `man veritysetup`, on-disk format 1, all numbers little-endian.

@@ -1,0 +1,251 @@
+//! From ingredients to an image, in order: trees, check, runtime image, hash tree, UKI, disk. It chooses nothing; the ingredients do.
+
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::compress::{CompressError, Compressor};
+use super::digest::{Digest, Hasher};
+use super::disk::{self, DiskError, DiskParts, Runtime};
+use super::initramfs::{self, InitramfsError};
+use super::output::OutputError;
+use super::pe::PeError;
+use super::release::Release;
+use super::rootfs::{self, RootParts};
+use super::squashfs::{self, SquashfsError};
+use super::uki;
+use super::verity::{self, VerityError};
+use crate::board::Board;
+use crate::cache::DerivedCache;
+use crate::check::{self, CheckError, Subject};
+use crate::progress::{Progress, step};
+use crate::tree::{Content, Tree, TreeError};
+
+/// zstd level of the runtime image. Level 19 is 2 % smaller and takes four times as long.
+const RUNTIME_LEVEL: i32 = 15;
+/// zstd level of the initramfs, which is small and read by firmware at every boot.
+const INITRAMFS_LEVEL: i32 = 19;
+
+/// The node's own programs.
+#[derive(Debug, Clone)]
+pub struct Programs {
+    /// PID 1.
+    pub init: PathBuf,
+    /// The API daemon.
+    pub apid: PathBuf,
+    /// The image importer.
+    pub images_importer: PathBuf,
+}
+
+/// Everything an image is made of.
+#[derive(Debug)]
+pub struct Ingredients<'a> {
+    /// The board.
+    pub board: &'a Board,
+    /// Version of Skerry.
+    pub version: &'a str,
+    /// Seconds since 1970, from the inputs.
+    pub build_time_floor: u64,
+    /// The kernel image.
+    pub kernel: Content,
+    /// `uname -r` of that kernel.
+    pub kernel_version: String,
+    /// systemd's EFI stub.
+    pub stub: Content,
+    /// systemd-boot.
+    pub loader: Content,
+    /// Modules and firmware for the initramfs, below `skerry/`.
+    pub hardware: Tree,
+    /// What the components give to the runtime image, below `usr/`.
+    pub runtime: Tree,
+    /// The list of components, JSON.
+    pub component_list: String,
+    /// The node's own programs.
+    pub programs: Programs,
+    /// Content of SEED; none: left blank.
+    pub seed: Option<Vec<u8>>,
+}
+
+/// Why an image cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// A program of the node is not there.
+    #[error("cannot find {name} at {}: run `make node`, or name it with --{option}", path.display())]
+    Program {
+        /// Which one.
+        name: &'static str,
+        /// Where it was looked for.
+        path: PathBuf,
+        /// The option that names it.
+        option: &'static str,
+    },
+    /// A file cannot be read, or two want one path.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// Something is in the image that must not be.
+    #[error(transparent)]
+    Check(#[from] CheckError),
+    /// The runtime image cannot be made.
+    #[error(transparent)]
+    Squashfs(#[from] SquashfsError),
+    /// Its hash tree cannot be made.
+    #[error(transparent)]
+    Verity(#[from] VerityError),
+    /// The initramfs cannot be made.
+    #[error(transparent)]
+    Initramfs(#[from] InitramfsError),
+    /// Something cannot be compressed.
+    #[error(transparent)]
+    Compress(#[from] CompressError),
+    /// The UKI cannot be put together.
+    #[error(transparent)]
+    Uki(#[from] PeError),
+    /// The disk image cannot be written.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The runtime image has no place to be made.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+}
+
+/// What was built.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The image.
+    pub image: PathBuf,
+    /// Its length.
+    pub image_bytes: u64,
+    /// Loader, UKI, runtime image with hash tree, SEED: what is not padding.
+    pub payload_bytes: u64,
+    /// The UKI.
+    pub uki_bytes: u64,
+    /// The compressed initramfs in it.
+    pub initramfs_bytes: u64,
+    /// What the initramfs takes in RAM.
+    pub initramfs_unpacked_bytes: u64,
+    /// The runtime image, without its hash tree.
+    pub runtime_bytes: u64,
+    /// dm-verity root hash.
+    pub runtime_root_hash: String,
+    /// Digest of what the image carries, less SEED.
+    pub content: String,
+}
+
+/// Builds the image at `out`.
+pub fn run(
+    ingredients: Ingredients<'_>,
+    cache: &DerivedCache,
+    progress: &dyn Progress,
+    out: &Path,
+) -> Result<Report, BuildError> {
+    let board = ingredients.board;
+    let trees = Trees::new(&ingredients)?;
+    step(progress, "check what goes in", || trees.check(board))?;
+    let runtime = make_runtime(&trees.runtime, cache, progress, out)?;
+    let archive = initramfs::archive(&trees.root)?;
+    let initramfs = compress_initramfs(&archive, cache, progress)?;
+    let uki = uki::build(&uki::Parts {
+        architecture: board.architecture,
+        stub: &ingredients.stub.read()?,
+        kernel: &ingredients.kernel.read()?,
+        initramfs: &initramfs,
+        command_line: &command_line(board, &runtime),
+        os_release: &uki::os_release(ingredients.version, &board.name),
+        uname: &ingredients.kernel_version,
+    })?;
+    let (runtime_bytes, root) = (runtime.verity.data_blocks * verity::BLOCK_BYTES, runtime.verity.root);
+    let parts = DiskParts {
+        architecture: board.architecture,
+        sizes: board.partitions,
+        loader: &ingredients.loader.read()?,
+        uki: &uki,
+        seed: ingredients.seed.as_deref(),
+        runtime,
+    };
+    let written = step(progress, "write the image", || disk::write(parts, out))?;
+    Ok(Report {
+        image: out.to_owned(),
+        image_bytes: written.layout.bytes(),
+        payload_bytes: written.payload_bytes,
+        uki_bytes: uki.len() as u64,
+        initramfs_bytes: initramfs.len() as u64,
+        initramfs_unpacked_bytes: archive.len() as u64,
+        runtime_bytes,
+        runtime_root_hash: root.hex(),
+        content: written.content.hex(),
+    })
+}
+
+fn compress_initramfs(archive: &[u8], cache: &DerivedCache, progress: &dyn Progress) -> Result<Arc<[u8]>, CompressError> {
+    let compressor = Compressor::new(INITRAMFS_LEVEL, cache.clone());
+    let compressed = step(progress, "compress the initramfs", || compressor.compress(archive));
+    compressor.finish(progress);
+    compressed
+}
+
+fn command_line(board: &Board, runtime: &Runtime) -> String {
+    format!("{} {}", board.command_line(), runtime.verity.command_line_word())
+}
+
+/// Both trees, as the device will see them.
+struct Trees {
+    root: Tree,
+    runtime: Tree,
+}
+
+impl Trees {
+    fn new(ingredients: &Ingredients<'_>) -> Result<Self, BuildError> {
+        let programs = &ingredients.programs;
+        let release = Release {
+            version: ingredients.version.to_owned(),
+            board: ingredients.board.name.clone(),
+            architecture: ingredients.board.architecture,
+            build_time_floor: ingredients.build_time_floor,
+        };
+        let root = rootfs::root(RootParts {
+            init: program("skerry-init", &programs.init, "init")?,
+            apid: program("apid", &programs.apid, "apid")?,
+            release: release.to_json(),
+            hardware: ingredients.hardware.clone(),
+        })?;
+        let importer = program("skerry-images", &programs.images_importer, "images-importer")?;
+        let runtime = rootfs::runtime(ingredients.runtime.clone(), importer, &ingredients.component_list)?;
+        Ok(Self { root, runtime })
+    }
+
+    fn check(&self, board: &Board) -> Result<(), CheckError> {
+        check::check(&Subject { initramfs: &self.root, runtime: &self.runtime, architecture: board.architecture })
+    }
+}
+
+fn program(name: &'static str, path: &Path, option: &'static str) -> Result<Content, BuildError> {
+    if path.is_file() {
+        Ok(Content::Path { path: path.to_owned() })
+    } else {
+        Err(BuildError::Program { name, path: path.to_owned(), option })
+    }
+}
+
+/// Makes the runtime image in an unnamed file beside the output, and the tree over it.
+fn make_runtime(tree: &Tree, cache: &DerivedCache, progress: &dyn Progress, out: &Path) -> Result<Runtime, BuildError> {
+    let mut file = super::output::unnamed_beside(out)?;
+    let compressor = Compressor::new(RUNTIME_LEVEL, cache.clone());
+    let bytes = squashfs::write(&rootfs::without_usr(tree)?, compressor, progress, &mut file)?;
+    let content = digest(&mut file).map_err(|source| VerityError::Read { offset: 0, source })?;
+    let salt = Digest::of_parts("skerry verity salt 1", [content.as_bytes().as_slice()]);
+    let verity = step(progress, "hash the runtime image", || verity::build(&file, 0, bytes, salt, content.guid("verity")))?;
+    Ok(Runtime { file, verity })
+}
+
+fn digest(file: &mut File) -> io::Result<Digest> {
+    file.rewind()?;
+    let mut hasher = Hasher::new();
+    io::copy(&mut file.by_ref(), &mut hasher)?;
+    Ok(hasher.finish())
+}
+
+#[cfg(test)]
+mod tests;

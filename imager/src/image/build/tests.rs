@@ -1,0 +1,128 @@
+//! Whole builds from made-up ingredients: the same bytes under other conditions, and nothing left behind when one fails.
+
+use super::super::pe::tests::stub;
+use super::*;
+use crate::board::{Architecture, BootMethod, Modules, PartitionSizes, Standing};
+use crate::components::elf::testing::elf;
+use crate::progress::Silent;
+
+const MACHINE: u16 = 62;
+
+fn board() -> Board {
+    Board {
+        name: "test".into(),
+        description: "a board for tests".into(),
+        architecture: Architecture::X86_64,
+        boot: BootMethod::UefiUki,
+        kernel: "linux".into(),
+        consoles: vec!["tty0".into()],
+        cmdline: vec!["loglevel=3".into()],
+        modules: Modules::default(),
+        firmware: vec![],
+        partitions: PartitionSizes { esp_mib: 40, runtime_mib: 1 },
+        k3s_roles: vec![],
+        standing: Standing::default(),
+    }
+}
+
+/// Files of the runtime image, in the order in which somebody found them.
+fn files() -> Vec<(String, Vec<u8>)> {
+    let noise = |seed: u32| (0..90_000u32).flat_map(|n| (n.wrapping_mul(seed) / 3 % 9973).to_le_bytes()).collect::<Vec<_>>();
+    (1..12).map(|n| (format!("usr/share/file{n}"), noise(n * 7919))).collect()
+}
+
+/// Writes ingredients below `folder` with a mode of their own and takes them from there.
+fn ingredients<'a>(board: &'a Board, folder: &Path, files: &[(String, Vec<u8>)]) -> Ingredients<'a> {
+    std::fs::create_dir_all(folder).expect("made");
+    let place = |name: &str, bytes: &[u8]| {
+        let path = folder.join(name.replace('/', "-"));
+        std::fs::write(&path, bytes).expect("written");
+        path
+    };
+    let program = elf(MACHINE, None, &[]);
+    let mut runtime = Tree::new();
+    for (path, bytes) in files {
+        runtime.add_path(path, place(path, bytes), 0o644).expect("added");
+    }
+    for folder in ["usr/bin", "usr/sbin", "usr/lib", "usr/lib64"] {
+        runtime.add_dir(folder, 0o755).expect("added");
+    }
+    Ingredients {
+        board,
+        version: "0.1.0",
+        build_time_floor: 1_700_000_000,
+        kernel: stub(0, 0x8664).into(),
+        kernel_version: "6.12.0".into(),
+        stub: stub(8, 0x8664).into(),
+        loader: stub(0, 0x8664).into(),
+        hardware: Tree::new(),
+        runtime,
+        component_list: "[]\n".into(),
+        programs: Programs {
+            init: place("init", &program),
+            apid: place("apid", &program),
+            images_importer: place("skerry-images", &program),
+        },
+        seed: None,
+    }
+}
+
+#[test]
+fn the_same_ingredients_give_the_same_bytes_whatever_the_order_place_and_cache() {
+    let (board, folder) = (board(), tempfile::tempdir().expect("temp folder"));
+    let mut images = Vec::new();
+    for (name, reversed) in [("one", false), ("two", true), ("one", false)] {
+        let mut files = files();
+        if reversed {
+            files.reverse();
+        }
+        let cache = if reversed { DerivedCache::none() } else { DerivedCache::at(&folder.path().join("cache")) };
+        let out = folder.path().join(format!("{}.img", images.len()));
+        run(ingredients(&board, &folder.path().join(name), &files), &cache, &Silent, &out).expect("built");
+        images.push(std::fs::read(&out).expect("read"));
+    }
+    assert!(images.iter().all(|image| image == &images[0]));
+}
+
+#[test]
+fn a_refused_image_leaves_nothing_behind() {
+    let (board, folder) = (board(), tempfile::tempdir().expect("temp folder"));
+    let mut ingredients = ingredients(&board, &folder.path().join("in"), &files());
+    ingredients.runtime.add_file("usr/bin/sh", elf(MACHINE, None, &[]), 0o755).expect("added");
+    let out = folder.path().join("out");
+    std::fs::create_dir(&out).expect("made");
+    let error = run(ingredients, &DerivedCache::none(), &Silent, &out.join("image")).expect_err("refused").to_string();
+    assert!(error.contains("/usr/bin/sh in the runtime image"), "{error}");
+    assert_eq!(std::fs::read_dir(&out).expect("listed").count(), 0);
+}
+
+#[test]
+fn a_missing_program_says_how_to_make_it() {
+    let (board, folder) = (board(), tempfile::tempdir().expect("temp folder"));
+    let mut ingredients = ingredients(&board, folder.path(), &[]);
+    ingredients.programs.apid = folder.path().join("nothing");
+    let error = run(ingredients, &DerivedCache::none(), &Silent, &folder.path().join("image")).expect_err("refused").to_string();
+    assert!(error.starts_with("cannot find apid at ") && error.contains("make node") && error.contains("--apid"), "{error}");
+}
+
+#[test]
+fn a_damaged_cache_costs_time_and_not_correctness() {
+    let (board, folder) = (board(), tempfile::tempdir().expect("temp folder"));
+    let cache_folder = folder.path().join("cache");
+    let cache = DerivedCache::at(&cache_folder);
+    let build = |out: &str| {
+        let out = folder.path().join(out);
+        run(ingredients(&board, &folder.path().join("in"), &files()), &cache, &Silent, &out).expect("built");
+        std::fs::read(out).expect("read")
+    };
+    let before = build("before");
+    let mut damaged = 0;
+    for shard in std::fs::read_dir(&cache_folder).expect("listed") {
+        for entry in std::fs::read_dir(shard.expect("entry").path()).expect("listed") {
+            std::fs::write(entry.expect("entry").path(), "damaged").expect("written");
+            damaged += 1;
+        }
+    }
+    assert!(damaged > 0);
+    assert!(build("after") == before);
+}

@@ -1,0 +1,162 @@
+//! Puts a disk image together: plans it, then writes each part to its place. Every number comes from the plan, every GUID from the content.
+
+use std::fs::File;
+use std::path::Path;
+
+use super::digest::Digest;
+use super::esp::{self, EspError, EspFile};
+use super::gpt::{self, GptError};
+use super::layout::{self, Layout, Request};
+use super::output::{Output, OutputError};
+use super::verity::Verity;
+use crate::board::{Architecture, PartitionSizes};
+
+const MIB: u64 = 1 << 20;
+/// The UKI of slot A, in the folder where systemd-boot looks for them.
+pub const UKI_PATH: &str = "EFI/Linux/skerry-a.efi";
+const LOADER_CONF: &str = "timeout 0\neditor no\nauto-entries no\nauto-firmware no\n";
+
+/// A finished runtime image: squashfs in a file, and its hash tree.
+#[derive(Debug)]
+pub struct Runtime {
+    /// The squashfs image, from the file's beginning.
+    pub file: File,
+    /// The tree over it.
+    pub verity: Verity,
+}
+
+/// Everything a disk image is made of.
+#[derive(Debug)]
+pub struct DiskParts<'a> {
+    /// For the name of the loader's file.
+    pub architecture: Architecture,
+    /// From the board.
+    pub sizes: PartitionSizes,
+    /// systemd-boot.
+    pub loader: &'a [u8],
+    /// The UKI of slot A.
+    pub uki: &'a [u8],
+    /// Content of SEED; none: left blank.
+    pub seed: Option<&'a [u8]>,
+    /// The runtime image.
+    pub runtime: Runtime,
+}
+
+/// Why a disk image cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum DiskError {
+    /// The ESP cannot be made.
+    #[error(transparent)]
+    Esp(#[from] EspError),
+    /// The partition table cannot be written.
+    #[error(transparent)]
+    Gpt(#[from] GptError),
+    /// The file cannot be written.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+}
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// Where things are.
+    pub layout: Layout,
+    /// Digest of what the image carries, less SEED.
+    pub content: Digest,
+    /// Bytes that are not padding: loader, UKI, runtime image with its tree, SEED.
+    pub payload_bytes: u64,
+}
+
+impl DiskParts<'_> {
+    /// What the GUIDs are derived from. SEED is not in it: a stamped image is still the same image.
+    fn content(&self) -> Digest {
+        let verity = &self.runtime.verity;
+        let blocks = verity.data_blocks.to_le_bytes();
+        let runtime: [&[u8]; 3] = [verity.root.as_bytes(), verity.salt.as_bytes(), &blocks];
+        Digest::of_parts("skerry disk 1", [self.loader, self.uki].into_iter().chain(runtime))
+    }
+
+    fn request(&self) -> Request {
+        Request {
+            esp_bytes: self.sizes.esp_mib * MIB,
+            runtime_bytes: self.runtime.verity.total_bytes(),
+            runtime_min_bytes: self.sizes.runtime_mib * MIB,
+        }
+    }
+}
+
+/// Writes the image to `out`, sparse; it appears when it is complete.
+pub fn write(mut parts: DiskParts<'_>, out: &Path) -> Result<Written, DiskError> {
+    let layout = layout::plan(&parts.request());
+    let content = parts.content();
+    let loader_path = format!("EFI/BOOT/{}", parts.architecture.efi_fallback_name());
+    let files = [
+        EspFile { path: &loader_path, bytes: parts.loader },
+        EspFile { path: UKI_PATH, bytes: parts.uki },
+        EspFile { path: "loader/loader.conf", bytes: LOADER_CONF.as_bytes() },
+    ];
+    let esp = esp::build(layout.esp().bytes(), content.number("ESP volume id"), &files)?;
+    let seed = parts.seed.unwrap_or_default();
+
+    let mut output = Output::create(out)?;
+    output.set_len(layout.bytes())?;
+    gpt::write(output.file(), &layout, content)?;
+    output.write_at(layout.esp().offset(), &esp)?;
+    output.write_at(layout.seed().offset(), seed)?;
+    let data_bytes = parts.runtime.verity.data_blocks * super::verity::BLOCK_BYTES;
+    output.copy_at(layout.runtime().offset(), &mut parts.runtime.file, data_bytes)?;
+    output.write_at(layout.runtime().offset() + data_bytes, &parts.runtime.verity.tree)?;
+    output.publish()?;
+    let fixed = (parts.loader.len() + parts.uki.len() + seed.len()) as u64;
+    Ok(Written { layout, content, payload_bytes: fixed + parts.runtime.verity.total_bytes() })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use uuid::Uuid;
+
+    use super::super::verity;
+    use super::*;
+
+    fn written(seed: Option<&[u8]>, folder: &Path) -> (std::path::PathBuf, Written) {
+        let file = tempfile::tempfile().expect("temp file");
+        std::os::unix::fs::FileExt::write_all_at(&file, &[3; 8192], 0).expect("written");
+        let verity = verity::build(&file, 0, 8192, Digest::of(b"salt"), Uuid::nil()).expect("built");
+        let parts = DiskParts {
+            architecture: Architecture::X86_64,
+            sizes: PartitionSizes { esp_mib: 40, runtime_mib: 2 },
+            loader: &[1; 100_000],
+            uki: &[2; 4_000_000],
+            seed,
+            runtime: Runtime { file, verity },
+        };
+        let path = folder.join("image");
+        let written = write(parts, &path).expect("written");
+        (path, written)
+    }
+
+    #[test]
+    fn stamping_changes_seed_and_nothing_else() {
+        let folder = tempfile::tempdir().expect("temp folder");
+        let (path, blank) = written(None, folder.path());
+        let before = std::fs::read(&path).expect("read");
+        let (path, stamped) = written(Some(&[9; 1 << 20]), folder.path());
+        let mut after = std::fs::read(&path).expect("read");
+        assert_eq!(blank.content, stamped.content);
+        let seed = blank.layout.seed();
+        after[seed.offset() as usize..][..seed.bytes() as usize].fill(0);
+        assert!(before == after);
+    }
+
+    #[test]
+    fn empty_space_is_not_stored() {
+        let folder = tempfile::tempdir().expect("temp folder");
+        let (path, written) = written(None, folder.path());
+        let meta = std::fs::metadata(path).expect("there");
+        assert_eq!(meta.len(), written.layout.bytes());
+        let allocated = meta.blocks() * 512;
+        assert!(allocated as f64 <= 1.1 * written.payload_bytes as f64, "{allocated} allocated for {}", written.payload_bytes);
+    }
+}
