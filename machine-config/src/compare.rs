@@ -70,7 +70,8 @@ const REMOVAL_EFFECTS: &[(&str, Effect)] = &[("machine.sysctls", Effect::Reboot)
 fn effect_of(path: &str, removed: bool) -> Effect {
     let removal = REMOVAL_EFFECTS.iter().filter(|(parent, _)| removed && is_within(path, parent));
     let fits = EFFECTS.iter().filter(|(parent, _)| is_within(path, parent));
-    let (_, effect) = removal.chain(fits).max_by_key(|(parent, _)| parent.len()).expect("a test finds each setting in the table");
+    // Of two rows for one path, `max_by_key` gives the later: the removal's.
+    let (_, effect) = fits.chain(removal).max_by_key(|(parent, _)| parent.len()).expect("a test finds each setting in the table");
     *effect
 }
 
@@ -97,4 +98,90 @@ fn change(path: &str, old: Option<&Leaf>, new: Option<&Leaf>) -> Option<Change> 
     }
     let shown = |leaf: Option<&Leaf>| leaf.map(|leaf| leaf.shown.clone()).unwrap_or_default();
     Some(Change { path: path.to_owned(), old: shown(old), new: shown(new), effect: effect_of(path, new.is_none()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json_schema::tests::paths;
+    use crate::parse::parse;
+
+    const BASE: &str = "\
+apiVersion: skerry.dev/v1alpha1
+kind: MachineConfig
+metadata: {name: a, fleet: acme, generation: 1}
+target: {any: true}
+";
+
+    fn config(more: &str) -> MachineConfig {
+        parse(format!("{BASE}{more}").as_bytes()).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn changes(old: &str, new: &str) -> Vec<String> {
+        let changes = compare(Some(&config(old)), &config(new));
+        changes.iter().map(|change| format!("{}: {:?} -> {:?}, {}", change.path, change.old, change.new, change.effect)).collect()
+    }
+
+    #[test]
+    fn every_setting_of_the_schema_has_an_effect() {
+        for path in paths() {
+            let fits = EFFECTS.iter().any(|(parent, _)| is_within(&path, parent));
+            let above = EFFECTS.iter().any(|(child, _)| is_within(child, &path));
+            assert!(fits || above, "{path} stands in no row of the table");
+        }
+    }
+
+    #[test]
+    fn no_row_of_the_tables_is_about_a_setting_that_is_gone() {
+        for (path, effect) in EFFECTS.iter().chain(REMOVAL_EFFECTS) {
+            assert!(paths().contains(*path), "{path}");
+            if let Effect::Restart(service) = effect {
+                assert!(crate::SERVICES.contains(service), "{service}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_change_tells_path_values_and_effect() {
+        assert_eq!(
+            changes(
+                "machine: {network: {nameservers: [10.0.0.1]}}\n",
+                "machine: {network: {nameservers: [10.0.0.2, 10.0.0.3]}}\n"
+            ),
+            [
+                "machine.network.nameservers[0]: \"10.0.0.1\" -> \"10.0.0.2\", live",
+                "machine.network.nameservers[1]: \"\" -> \"10.0.0.3\", live",
+            ]
+        );
+        assert_eq!(
+            changes("", "machine: {registries: {docker.io: {mirrors: [\"https://m.example\"]}}}\n"),
+            ["machine.registries[\"docker.io\"].mirrors[0]: \"\" -> \"https://m.example\", restart containerd"]
+        );
+        assert_eq!(changes("api: {port: 7440}\n", "api: {port: 7441}\n"), ["api.port: \"7440\" -> \"7441\", restart apid"]);
+        assert_eq!(changes("", "k3s: {role: server}\n"), ["k3s.role: \"\" -> \"server\", restart k3s"]);
+        assert_eq!(changes("machine: {hostname: b}\n", ""), ["machine.hostname: \"b\" -> \"\", reboot"]);
+    }
+
+    #[test]
+    fn removing_what_the_kernel_keeps_takes_a_reboot() {
+        let sysctl = "machine: {sysctls: {net.core.somaxconn: \"1\"}}\n";
+        let path = "machine.sysctls[\"net.core.somaxconn\"]";
+        assert_eq!(changes("", sysctl), [format!("{path}: \"\" -> \"1\", live")]);
+        assert_eq!(changes(sysctl, ""), [format!("{path}: \"1\" -> \"\", reboot")]);
+    }
+
+    #[test]
+    fn a_changed_secret_is_seen_and_not_shown() {
+        let with = |token: &str| format!("k3s: {{role: agent, server: \"https://a:6443\", token: {token}}}\n");
+        let changes = changes(&with("the-first-token-of-all"), &with("another-token-than-that"));
+        assert_eq!(changes, ["k3s.token: \"********\" -> \"********\", restart k3s"]);
+    }
+
+    #[test]
+    fn the_first_configuration_lists_what_it_sets_and_disturbs_nothing() {
+        let changes = compare(None, &config("machine: {hostname: b}\n"));
+        assert!(changes.iter().any(|change| change.path == "machine.hostname" && change.new == "b"));
+        assert!(changes.iter().all(|change| change.effect == Effect::Live && change.old.is_empty() && !change.new.is_empty()));
+        assert!(!changes.iter().any(|change| change.path.starts_with("machine.network")));
+    }
 }

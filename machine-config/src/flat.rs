@@ -18,6 +18,11 @@ pub(crate) struct Leaf {
 }
 
 impl Leaf {
+    /// True for text, and for a list or mapping without anything in it: nothing that quotes could change.
+    pub(crate) fn is_text(&self) -> bool {
+        !matches!(self.value, Value::Bool(_) | Value::Number(_))
+    }
+
     /// True for what a configuration says by saying nothing: `false`, empty texts, lists and mappings.
     pub(crate) fn is_nothing(&self) -> bool {
         match &self.value {

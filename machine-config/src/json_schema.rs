@@ -8,3 +8,66 @@ use crate::schema::MachineConfig;
 pub fn json_schema() -> Value {
     schemars::schema_for!(MachineConfig).to_value()
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Every path of the schema; list items and mappings' values stand under the path of their list or mapping.
+    pub(crate) fn paths() -> BTreeSet<String> {
+        let schema = json_schema();
+        let mut paths = BTreeSet::new();
+        walk(&schema, &schema, "", &mut paths);
+        paths
+    }
+
+    fn walk(root: &Value, schema: &Value, path: &str, paths: &mut BTreeSet<String>) {
+        if !schema.is_object() {
+            return;
+        }
+        if let Some(name) = schema["$ref"].as_str().and_then(|name| name.strip_prefix("#/")) {
+            return walk(root, root.pointer(&format!("/{name}")).expect("a definition"), path, paths);
+        }
+        for part in schema["anyOf"].as_array().into_iter().flatten().chain([&schema["items"], &schema["additionalProperties"]]) {
+            walk(root, part, path, paths);
+        }
+        for (key, property) in schema["properties"].as_object().into_iter().flatten() {
+            let path = crate::parse::join(path, key);
+            walk(root, property, &path, paths);
+            paths.insert(path);
+        }
+    }
+
+    #[test]
+    fn the_walk_reaches_every_corner_of_the_schema() {
+        let paths = paths();
+        for path in [
+            "metadata.labels",
+            "target.deviceId",
+            "machine.network.interfaces.routes.via",
+            "machine.registries.auth.password",
+            "machine.volumes.data.encrypted",
+            "hub.pin",
+            "k3s.staticPods",
+        ] {
+            assert!(paths.contains(path), "{path} in {paths:?}");
+        }
+    }
+
+    #[test]
+    fn every_part_of_the_schema_is_described_and_closed() {
+        fn check(path: &str, schema: &Value) {
+            if let Some(properties) = schema["properties"].as_object() {
+                assert_eq!(schema["additionalProperties"], Value::Bool(false), "{path} takes unknown keys");
+                assert!(properties.values().all(|property| property["description"].is_string()), "{path}");
+            }
+        }
+        let schema = json_schema();
+        check("the top", &schema);
+        for (name, definition) in schema["$defs"].as_object().expect("definitions") {
+            check(name, definition);
+        }
+    }
+}

@@ -241,3 +241,110 @@ fn check_generation(offered: &Accepted, accepted: Option<&Accepted>) -> Result<(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use ed25519_dalek::SigningKey;
+
+    use super::*;
+    use crate::key::PublicKey;
+    use crate::sign::sign;
+
+    fn key(seed: u8) -> SigningKey {
+        SigningKey::from_bytes(&[seed; 32])
+    }
+
+    fn trust() -> Trust {
+        let key = PublicKey::try_from(key(1).verifying_key()).expect("strong");
+        Trust { fleet: "acme".parse().expect("a name"), keyring: Keyring::new([key]) }
+    }
+
+    fn facts() -> DeviceFacts {
+        let device_id = DeviceId::of(&key(9).verifying_key());
+        DeviceFacts {
+            device_id,
+            serials: vec!["S1".into(), "S2".into()],
+            macs: vec!["52:54:00:12:34:56".parse().expect("a MAC")],
+        }
+    }
+
+    fn file(fleet: &str, generation: u64, target: &str, more: &str) -> Vec<u8> {
+        let document = format!(
+            "apiVersion: skerry.dev/v1alpha1\nkind: MachineConfig\n\
+             metadata: {{name: a, fleet: {fleet}, generation: {generation}}}\ntarget: {{{target}}}\n{more}"
+        );
+        sign(document.as_bytes(), &key(1)).expect("signs")
+    }
+
+    fn code(file: &[u8], accepted: Option<&Accepted>) -> &'static str {
+        judge(file, &trust(), &facts(), accepted).map_or_else(|refusal| refusal.code(), |_| "accepted")
+    }
+
+    /// Each file fails the named check and every one after it, so that the order is what is tested.
+    #[test]
+    fn the_first_check_that_fails_names_the_refusal() {
+        let accepted = Accepted { generation: Generation::try_from(7).expect("not zero"), digest: Digest::of(b"") };
+        let nonsense = "api: {port: 0}\n";
+        let good = file("acme", 8, "serial: S1", "");
+        let cases = [
+            (vec![0xff; MAX_CONFIG_BYTES + 1], "size"),
+            (vec![0xff; 10], "utf8"),
+            (b"nonsense".to_vec(), "envelope"),
+            (sign(b"nonsense", &key(2)).expect("signs"), "key-unknown"),
+            (
+                String::from_utf8(sign(b"nonsense", &key(1)).expect("signs")).expect("text").replace("nons", "sens").into(),
+                "signature",
+            ),
+            (sign(b"nonsense", &key(1)).expect("signs"), "schema"),
+            (file("evil", 6, "serial: X", nonsense), "fleet"),
+            (file("acme", 6, "serial: X", nonsense), "target"),
+            (file("acme", 6, "serial: S1", nonsense), "generation-older"),
+            (file("acme", 7, "serial: S1", nonsense), "generation-conflict"),
+            (file("acme", 8, "serial: S1", nonsense), "semantics"),
+            (good, "accepted"),
+        ];
+        for (file, expected) in cases {
+            assert_eq!(code(&file, Some(&accepted)), expected);
+        }
+    }
+
+    #[test]
+    fn the_bytes_accepted_last_are_accepted_again() {
+        let file = file("acme", 7, "any: true", "");
+        let first = judge(&file, &trust(), &facts(), None).expect("nothing was accepted before");
+        assert_eq!(code(&file, Some(&Accepted::of(&first))), "accepted");
+    }
+
+    #[test]
+    fn a_device_is_named_by_any_serial_its_id_or_any_mac() {
+        let id = format!("deviceId: {}", facts().device_id);
+        for target in ["serial: S1", "serial: S2", "mac: 52:54:00:12:34:56", "any: true", &id] {
+            assert_eq!(code(&file("acme", 1, target, ""), None), "accepted", "{target}");
+        }
+        for target in ["serial: s1", "serial: \"S1 \"", "mac: 52:54:00:12:34:57", "serial: \"\"", "any: false", ""] {
+            assert_eq!(code(&file("acme", 1, target, ""), None), "target", "{target}");
+        }
+    }
+
+    #[test]
+    fn an_empty_ring_obeys_nobody() {
+        let nobody = Trust { keyring: Keyring::default(), ..trust() };
+        let refusal = judge(&file("acme", 1, "any: true", ""), &nobody, &facts(), None).expect_err("nobody signed it");
+        assert_eq!(refusal.code(), "key-unknown");
+        assert!(refusal.to_string().contains("knows none"), "{refusal}");
+    }
+
+    #[test]
+    fn the_fleet_judges_without_a_device() {
+        assert!(judge_for_fleet(&file("acme", 1, "serial: elsewhere", ""), &trust()).is_ok());
+        assert_eq!(judge_for_fleet(&file("evil", 1, "any: true", ""), &trust()).map_err(|refusal| refusal.code()), Err("fleet"));
+    }
+
+    #[test]
+    fn what_was_accepted_is_remembered_in_these_words() {
+        let accepted = Accepted { generation: Generation::try_from(7).expect("not zero"), digest: Digest::of(b"") };
+        let json = serde_json::to_string(&accepted).expect("JSON");
+        assert_eq!(json, format!("{{\"generation\":7,\"digest\":\"{}\"}}", Digest::of(b"")));
+        assert_eq!(serde_json::from_str::<Accepted>(&json).ok(), Some(accepted));
+    }
+}

@@ -220,16 +220,111 @@ fn payload(copy: &[u8]) -> Result<&[u8], Unread> {
     if copy[DIGEST_AT..PAYLOAD_AT] != checksum(&copy[..DIGEST_AT], content) {
         return Err(Unread::Damaged(Damage::Checksum));
     }
-    // Only a version that the checksum vouches for is a version; otherwise it is damage.
-    match number(8) {
-        VERSION => Ok(content),
-        version => Err(Unread::Version(version)),
+    // Only a version that the checksum vouches for is a version; any other is damage.
+    let version = number(8);
+    if version != VERSION {
+        return Err(Unread::Version(version));
     }
-    .and_then(
-        |content| if copy[end..].iter().all(|byte| *byte == 0) { Ok(content) } else { Err(Unread::Damaged(Damage::Padding)) },
-    )
+    if copy[end..].iter().any(|byte| *byte != 0) {
+        return Err(Unread::Damaged(Damage::Padding));
+    }
+    Ok(content)
 }
 
 fn read(payload: &[u8]) -> Result<Seed, Unread> {
     serde_json::from_slice(payload).map_err(|error| Unread::Damaged(Damage::Content { message: error.to_string() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use ed25519_dalek::SigningKey;
+
+    use super::*;
+    use crate::key::PublicKey;
+    use crate::text::MAX_CONFIG_BYTES;
+
+    fn seed() -> Seed {
+        let key = PublicKey::try_from(SigningKey::from_bytes(&[1; 32]).verifying_key()).expect("strong");
+        Seed {
+            fleet: FleetTrust { name: "acme".parse().expect("a name"), keys: vec![key] },
+            hub: Some(Hub { url: "https://hub.example".into(), pin: "ab".repeat(32) }),
+            join_token: Some(Secret::from("hunter2".to_owned())),
+            device_name: Some("box-1".parse().expect("a name")),
+            config: Some(b"a: 1\n".to_vec()),
+        }
+    }
+
+    fn other() -> Seed {
+        Seed { device_name: None, ..seed() }
+    }
+
+    /// A copy with another version or payload, and a checksum that holds.
+    fn forge(version: u32, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(payload.len()).expect("small");
+        let mut copy = [MAGIC.as_slice(), &version.to_le_bytes(), &length.to_le_bytes()].concat();
+        copy.extend(checksum(&copy, payload));
+        copy.extend(payload);
+        copy.resize(COPY_BYTES, 0);
+        copy
+    }
+
+    #[test]
+    fn the_partition_has_these_bytes() {
+        let partition = encode(&seed()).expect("fits");
+        assert_eq!(partition.len() as u64, SEED_BYTES);
+        let used = partition.iter().take(COPY_BYTES).rposition(|byte| *byte != 0).expect("not blank") + 1;
+        let lines: Vec<String> = partition[..PAYLOAD_AT].chunks(16).map(hex::encode).collect();
+        insta::assert_snapshot!(format!("{}\n{}", lines.join("\n"), String::from_utf8_lossy(&partition[PAYLOAD_AT..used])));
+    }
+
+    #[test]
+    fn a_configuration_of_the_largest_size_fits() {
+        let seed = Seed { config: Some(vec![0xff; MAX_CONFIG_BYTES]), ..seed() };
+        assert_eq!(decode(&encode(&seed).expect("fits")).map(|decoded| decoded.seed), Ok(seed));
+        let seed = Seed { config: Some(vec![0; COPY_BYTES]), ..other() };
+        assert!(matches!(encode(&seed), Err(EncodeError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn a_cut_while_stamping_gives_the_old_seed_or_the_new_one() {
+        let (old, new) = (encode(&other()).expect("fits"), encode(&seed()).expect("fits"));
+        for cut in [0, 1, 8, 12, 20, 48, 100, COPY_BYTES - 1, COPY_BYTES, COPY_BYTES + 20, new.len()] {
+            let partition = [&new[..cut], &old[cut..]].concat();
+            let decoded = decode(&partition).expect("one copy is whole");
+            assert!(decoded.seed == seed() || decoded.seed == other(), "cut at {cut}");
+        }
+        let between = decode(&[&new[..COPY_BYTES], &old[COPY_BYTES..]].concat()).expect("both are whole");
+        assert!(between.differing && between.seed == seed());
+    }
+
+    #[test]
+    fn what_cannot_be_read_says_why() {
+        let whole = encode(&seed()).expect("fits");
+        let future = forge(2, b"{}");
+        let nonsense = forge(VERSION, b"{\"fleet\": 1}");
+        let mut long = forge(VERSION, b"{}");
+        long[12..16].copy_from_slice(&u32::MAX.to_le_bytes());
+        let mut padded = whole[..COPY_BYTES].to_vec();
+        padded[COPY_BYTES - 1] = 1;
+        assert_eq!(decode(&whole[1..]), Err(DecodeError::Size { bytes: whole.len() - 1 }));
+        assert_eq!(decode(&vec![0; whole.len()]), Err(DecodeError::Blank));
+        assert_eq!(decode(&future.repeat(2)), Err(DecodeError::Version { version: 2 }));
+        let both = |copy: &[u8]| match decode(&copy.repeat(2)) {
+            Err(DecodeError::BothDamaged { first, second }) if first == second => first,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(both(&[0xff; COPY_BYTES]), Damage::Magic);
+        assert_eq!(both(&long), Damage::Length { length: u32::MAX });
+        assert_eq!(both(&padded), Damage::Padding);
+        assert!(matches!(both(&nonsense), Damage::Content { .. }));
+        padded[60] ^= 1;
+        assert_eq!(both(&padded), Damage::Checksum);
+    }
+
+    #[test]
+    fn what_is_shown_has_no_token() {
+        let shown = seed().masked().to_string();
+        assert!(!shown.contains("hunter2") && shown.contains("5 bytes"), "{shown}");
+        assert!(!format!("{:?}", seed()).contains("hunter2"));
+    }
 }

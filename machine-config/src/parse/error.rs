@@ -158,6 +158,7 @@ impl ParseProblem {
             Self::TooLarge { .. } => "move large manifests out of the configuration".into(),
             Self::NotUtf8 { .. } => "save the file as UTF-8".into(),
             Self::Character { name: "a carriage return", .. } => "save the file with Unix line ends".into(),
+            Self::Character { name: "a byte-order mark", .. } => "save the file as UTF-8 without byte-order mark".into(),
             Self::Character { .. } => "remove it; in a double-quoted text write it as an escape".into(),
             Self::Empty => "`skerryctl config new` writes one to start from".into(),
             Self::Syntax { .. } => "check indentation, colons and quotes here and in the line above".into(),
@@ -257,13 +258,12 @@ impl ParseError {
     }
 
     fn line_of_text(&self) -> String {
-        let mut text = match self.position {
-            Some(Position { line, column }) => format!("line {line}, column {column}: {}", self.problem),
-            None => self.problem.to_string(),
+        let place = match self.position {
+            Some(Position { line, column }) if self.path.is_empty() => format!("line {line}, column {column}: "),
+            Some(Position { line, column }) => format!("line {line}, column {column}, {}: ", self.path),
+            None => String::new(),
         };
-        if !self.path.is_empty() {
-            text += &format!(" in {}", self.path);
-        }
+        let mut text = format!("{place}{}", self.problem);
         if !self.hint.is_empty() {
             text += &format!("; {}", self.hint);
         }

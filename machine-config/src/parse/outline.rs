@@ -27,16 +27,45 @@ impl Position {
     }
 }
 
+/// One key or list item.
+#[derive(Debug)]
+struct Entry {
+    path: String,
+    position: Position,
+    value: Shape,
+}
+
+/// What a key's or list item's value looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    /// Text without quotes, which may be read as a number or a boolean.
+    Plain,
+    /// Text in quotes or as a block.
+    Quoted,
+    /// A mapping or list with something in it.
+    Collection,
+    /// `{}` or `[]`.
+    EmptyCollection,
+}
+
 /// Where each path of a document stands, in the order of the text.
 #[derive(Debug, Default)]
 pub(super) struct Outline {
-    entries: Vec<(String, Position)>,
+    entries: Vec<Entry>,
 }
 
-/// What a mapping or list is inside of, and how far it has been read.
-enum Frame {
-    Mapping { path: String, keys: HashSet<String>, pending: Option<String> },
-    List { path: String, length: usize },
+/// A mapping or list that is being read.
+struct Frame {
+    path: String,
+    /// How many entries there were when it began; the one before is its own.
+    begin: usize,
+    content: Content,
+}
+
+/// How far a mapping or list has been read.
+enum Content {
+    Mapping { keys: HashSet<String>, pending: Option<String> },
+    List { length: usize },
 }
 
 /// Reads events one by one; knows where it is.
@@ -52,7 +81,12 @@ impl Outline {
     /// Reads the shape of a whole text.
     pub(super) fn read(text: &str) -> Result<Self, ParseError> {
         check_characters(text)?;
-        let options = granit_parser::options! { disallow_directives: true, emit_unresolved_aliases: true, emit_comments: false };
+        let options = granit_parser::options! {
+            disallow_directives: true,
+            emit_unresolved_aliases: true,
+            emit_comments: false,
+            flow_nesting_limit: MAX_DEPTH,
+        };
         let mut parser = Parser::new_from_str_with_options(text, options);
         let mut reader = Reader { text, outline: Self::default(), frames: vec![], nodes: 0, documents: 0 };
         while let Some(event) = parser.next_event() {
@@ -66,14 +100,46 @@ impl Outline {
     pub(super) fn nearest(&self, path: &str) -> Option<Position> {
         let is_inside =
             |parent: &str| path.strip_prefix(parent).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
-        let parents = self.entries.iter().filter(|(entry, _)| is_inside(entry));
-        parents.max_by_key(|(entry, _)| entry.len()).map(|(_, position)| *position)
+        let parents = self.entries.iter().filter(|entry| is_inside(&entry.path));
+        parents.max_by_key(|entry| entry.path.len()).map(|entry| entry.position)
     }
 
     /// The path of whatever stands at a position.
     pub(super) fn path_at(&self, position: Position) -> String {
-        let before = self.entries.iter().take_while(|(_, start)| *start <= position);
-        before.last().map(|(path, _)| path.clone()).unwrap_or_default()
+        self.entry_at(position).map(|entry| entry.path.clone()).unwrap_or_default()
+    }
+
+    fn entry_at(&self, position: Position) -> Option<&Entry> {
+        self.entries.iter().take_while(|entry| entry.position <= position).last()
+    }
+
+    /// The mapping that misses a key, when the reader of types, which reports the last key it saw, reported this position: the last
+    /// key's mapping; or, of a mapping without any key, that mapping.
+    pub(super) fn incomplete_at(&self, position: Position) -> (String, Position) {
+        let top = (String::new(), Position { line: 1, column: 1 });
+        let Some(entry) = self.entry_at(position) else { return top };
+        if entry.value == Shape::EmptyCollection {
+            return (entry.path.clone(), entry.position);
+        }
+        let is_parent = |parent: &&Entry| is_child(&entry.path, &parent.path);
+        self.entries.iter().rfind(is_parent).map_or(top, |parent| (parent.path.clone(), parent.position))
+    }
+
+    /// Where the value of a path stands, if it is in quotes.
+    pub(super) fn quoted(&self, path: &str) -> Option<Position> {
+        let quoted = |entry: &&Entry| entry.value == Shape::Quoted && entry.path == path;
+        self.entries.iter().find(quoted).map(|entry| entry.position)
+    }
+}
+
+/// True when nothing but one key or index lies between the two.
+fn is_child(path: &str, parent: &str) -> bool {
+    let Some(rest) = path.strip_prefix(parent) else { return false };
+    match rest.strip_prefix('[') {
+        Some(index) => {
+            index.strip_prefix('"').map_or(index.find(']') == Some(index.len() - 1), |key| key.find("\"]") == Some(key.len() - 2))
+        }
+        None => rest.strip_prefix('.').is_some_and(|key| !key.contains(['.', '['])),
     }
 }
 
@@ -91,18 +157,14 @@ impl Reader<'_> {
             }
             Event::MappingStart(_, anchor, tag) => {
                 check_properties(*anchor, tag.as_deref())?;
-                let path = self.collection(span)?;
-                self.frames.push(Frame::Mapping { path, keys: HashSet::new(), pending: None });
-                Ok(())
+                self.begin(Content::Mapping { keys: HashSet::new(), pending: None }, span)
             }
             Event::SequenceStart(_, anchor, tag) => {
                 check_properties(*anchor, tag.as_deref())?;
-                let path = self.collection(span)?;
-                self.frames.push(Frame::List { path, length: 0 });
-                Ok(())
+                self.begin(Content::List { length: 0 }, span)
             }
             Event::MappingEnd | Event::SequenceEnd => {
-                self.frames.pop();
+                self.end();
                 Ok(())
             }
             // Stream marks, document ends and comments say nothing about the shape; events of later scanner versions
@@ -115,7 +177,7 @@ impl Reader<'_> {
     fn scalar(&mut self, text: &str, style: ScalarStyle, span: &Span) -> Result<(), ParseProblem> {
         self.count()?;
         let plain = style == ScalarStyle::Plain;
-        if let Some(Frame::Mapping { path, keys, pending: pending @ None }) = self.frames.last_mut() {
+        if let Some(Frame { path, content: Content::Mapping { keys, pending: pending @ None }, .. }) = self.frames.last_mut() {
             if plain && text == "<<" {
                 return Err(ParseProblem::MergeKey);
             }
@@ -123,11 +185,11 @@ impl Reader<'_> {
                 return Err(ParseProblem::DuplicateKey { key: text.to_owned() });
             }
             let path = join(path, text);
-            self.outline.entries.push((path.clone(), Position::of(span)));
+            self.outline.entries.push(Entry { path: path.clone(), position: Position::of(span), value: Shape::Plain });
             *pending = Some(path);
             return Ok(());
         }
-        let path = self.value(span);
+        let path = self.value(span, if plain { Shape::Plain } else { Shape::Quoted });
         if plain && matches!(text, "" | "~" | "null" | "Null" | "NULL") {
             return Err(ParseProblem::NoValue {
                 what: if path.is_empty() { "the document".into() } else { format!("`{path}`") },
@@ -136,27 +198,42 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// The path of a mapping or list that begins here.
-    fn collection(&mut self, span: &Span) -> Result<String, ParseProblem> {
+    /// A mapping or list begins.
+    fn begin(&mut self, content: Content, span: &Span) -> Result<(), ParseProblem> {
         self.count()?;
         if self.frames.len() == MAX_DEPTH {
             return Err(ParseProblem::TooDeep);
         }
-        if let Some(Frame::Mapping { pending: None, .. }) = self.frames.last() {
+        if let Some(Frame { content: Content::Mapping { pending: None, .. }, .. }) = self.frames.last() {
             return Err(ParseProblem::KeyNotText);
         }
-        Ok(self.value(span))
+        let path = self.value(span, Shape::Collection);
+        self.frames.push(Frame { path, begin: self.outline.entries.len(), content });
+        Ok(())
+    }
+
+    /// A mapping or list ends.
+    fn end(&mut self) {
+        let Some(frame) = self.frames.pop() else { return };
+        if frame.begin == self.outline.entries.len()
+            && let Some(own) = self.outline.entries.last_mut()
+        {
+            own.value = Shape::EmptyCollection;
+        }
     }
 
     /// The path of a value that begins here; it fills the pending key, or lengthens the list.
-    fn value(&mut self, span: &Span) -> String {
+    fn value(&mut self, span: &Span, shape: Shape) -> String {
         match self.frames.last_mut() {
             None => String::new(),
-            Some(Frame::Mapping { pending, .. }) => pending.take().expect("a value follows its key"),
-            Some(Frame::List { path, length }) => {
+            Some(Frame { content: Content::Mapping { pending, .. }, .. }) => {
+                self.outline.entries.last_mut().expect("its key came before").value = shape;
+                pending.take().expect("a value follows its key")
+            }
+            Some(Frame { path, content: Content::List { length }, .. }) => {
                 let path = format!("{path}[{length}]");
                 *length += 1;
-                self.outline.entries.push((path.clone(), Position::of(span)));
+                self.outline.entries.push(Entry { path: path.clone(), position: Position::of(span), value: shape });
                 path
             }
         }
@@ -169,7 +246,7 @@ impl Reader<'_> {
 
     fn error(&self, problem: ParseProblem, position: Position) -> ParseError {
         // A missing value has no place of its own: point at the key it is missing from.
-        let last_key = self.outline.entries.last().map(|(_, position)| *position);
+        let last_key = self.outline.entries.last().map(|entry| entry.position);
         let missing = matches!(problem, ParseProblem::NoValue { .. });
         let position = if missing { last_key.unwrap_or(position) } else { position };
         ParseError::new(problem, position, self.path(), self.text)
@@ -177,10 +254,7 @@ impl Reader<'_> {
 
     /// The path of the collection being read.
     fn path(&self) -> String {
-        match self.frames.last() {
-            None => String::new(),
-            Some(Frame::Mapping { path, .. } | Frame::List { path, .. }) => path.clone(),
-        }
+        self.frames.last().map(|frame| frame.path.clone()).unwrap_or_default()
     }
 
     fn scan_error(&self, error: &ScanError) -> ParseError {

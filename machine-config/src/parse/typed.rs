@@ -4,6 +4,7 @@ use serde_saphyr::{DefaultMessageFormatter, DuplicateKeyPolicy, Error, MergeKeyP
 
 use super::error::{ParseError, ParseProblem};
 use super::outline::{MAX_DEPTH, MAX_NODES, Outline, Position};
+use crate::flat::{Leaf, flatten};
 use crate::schema::MachineConfig;
 use crate::text::MAX_CONFIG_BYTES;
 
@@ -31,7 +32,19 @@ fn options() -> Options {
 
 /// Reads the types of a text whose shape has been read.
 pub(super) fn read(text: &str, outline: &Outline) -> Result<MachineConfig, ParseError> {
-    serde_saphyr::from_str_with_options(text, options()).map_err(|error| translate(&error, text, outline))
+    let config = serde_saphyr::from_str_with_options(text, options()).map_err(|error| translate(&error, text, outline))?;
+    check_quotes(&config, text, outline)?;
+    Ok(config)
+}
+
+/// The reader takes `"7440"` for a number. Quotes mean text; a tool that quotes numbers will one day quote what must not be.
+fn check_quotes(config: &MachineConfig, text: &str, outline: &Outline) -> Result<(), ParseError> {
+    let quoted = |(path, leaf): (String, Leaf)| {
+        let position = if leaf.is_text() { None } else { outline.quoted(&path) }?;
+        let problem = ParseProblem::WrongType { expected: "a number or a boolean, without quotes".into() };
+        Some(ParseError::new(problem, position, path, text))
+    };
+    flatten(config).into_iter().find_map(quoted).map_or(Ok(()), Err)
 }
 
 fn translate(error: &Error, text: &str, outline: &Outline) -> ParseError {
@@ -42,7 +55,8 @@ fn translate(error: &Error, text: &str, outline: &Outline) -> ParseError {
     };
     let as_count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     let position = Position { line: as_count(location.line()), column: as_count(location.column()) };
-    let path = outline.path_at(position);
+    let missing = matches!(problem, ParseProblem::MissingKey { .. });
+    let (path, position) = if missing { outline.incomplete_at(position) } else { (outline.path_at(position), position) };
     ParseError::new(problem, position, path, text)
 }
 
@@ -61,9 +75,22 @@ fn problem(error: &Error) -> ParseProblem {
         Error::UnsupportedTag { tag, .. } => ParseProblem::Tag { tag: tag.clone() },
         Error::Message { msg, .. } => ParseProblem::InvalidValue { message: msg.clone() },
         Error::SerdeInvalidType { expected, .. } => ParseProblem::WrongType { expected: expected.clone() },
-        Error::InvalidScalar { ty, .. } => ParseProblem::WrongType { expected: (*ty).to_owned() },
+        Error::InvalidScalar { ty, .. } => ParseProblem::WrongType { expected: plain_words(ty) },
         Error::InvalidBooleanStrict { .. } => ParseProblem::WrongType { expected: "`true` or `false`".into() },
-        Error::Unexpected { expected, .. } => ParseProblem::WrongType { expected: (*expected).to_owned() },
+        Error::Unexpected { expected, .. } => ParseProblem::WrongType { expected: plain_words(expected) },
         other => ParseProblem::InvalidValue { message: DefaultMessageFormatter.format_message(other).into_owned() },
+    }
+}
+
+/// The reader names Rust's and the scanner's types; people write numbers, texts, lists and mappings.
+fn plain_words(expected: &str) -> String {
+    match expected {
+        "u16" => format!("a whole number from 0 to {}", u16::MAX),
+        "u32" => format!("a whole number from 0 to {}", u32::MAX),
+        "u64" => format!("a whole number from 0 to {}", u64::MAX),
+        "mapping start" => "a mapping (`key: value`)".into(),
+        "sequence start" => "a list (`- item`)".into(),
+        "string scalar" => "text".into(),
+        other => other.to_owned(),
     }
 }

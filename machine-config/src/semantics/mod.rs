@@ -7,6 +7,8 @@ mod machine;
 mod network;
 mod pem;
 mod problem;
+#[cfg(test)]
+mod tests;
 
 pub use problem::{Problem, SemanticError};
 
