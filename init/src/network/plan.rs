@@ -136,4 +136,4 @@ impl fmt::Display for NetworkPlan {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

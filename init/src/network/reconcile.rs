@@ -193,4 +193,4 @@ fn is_link_local(net: IpNet) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

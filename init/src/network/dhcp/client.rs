@@ -30,23 +30,32 @@ pub type Reports = mpsc::UnboundedSender<(u32, Report)>;
 /// A running client. Dropping it ends the client; the lease is not given back.
 #[derive(Debug)]
 pub struct Client {
-    carrier: mpsc::UnboundedSender<bool>,
+    events: mpsc::UnboundedSender<Event>,
     task: JoinHandle<()>,
 }
 
 impl Client {
     /// Starts a client on one link, which says nothing until [`Client::carrier`] is told that there is one.
     pub fn start(link: Link, settings: Settings, reports: Reports) -> Self {
-        let (carrier, changes) = mpsc::unbounded_channel();
+        let (events, inbox) = mpsc::unbounded_channel();
         let machine = Machine::new(Instant::now(), settings);
         let driver = Driver { link, machine, channel: None, reports, asked: false };
-        Self { carrier, task: tokio::spawn(driver.run(changes)) }
+        Self { events, task: tokio::spawn(driver.run(inbox)) }
     }
 
     /// Tells whether the link has a carrier; telling it twice does no harm.
     pub fn carrier(&self, present: bool) {
+        self.tell(if present { Event::CarrierUp } else { Event::CarrierLost });
+    }
+
+    /// Tells the name to give to servers; telling it twice does no harm.
+    pub fn rename(&self, hostname: &str) {
+        self.tell(Event::Renamed(Some(hostname.to_owned())));
+    }
+
+    fn tell(&self, event: Event) {
         // An error means that the client has ended, and then nobody needs to know.
-        let _ = self.carrier.send(present);
+        let _ = self.events.send(event);
     }
 }
 
@@ -65,8 +74,8 @@ struct Driver {
 }
 
 impl Driver {
-    async fn run(mut self, mut carrier: mpsc::UnboundedReceiver<bool>) {
-        while let Some(event) = self.next_event(&mut carrier).await {
+    async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Event>) {
+        while let Some(event) = self.next_event(&mut inbox).await {
             for action in self.machine.on_event(Instant::now(), event) {
                 self.act(action).await;
             }
@@ -76,11 +85,11 @@ impl Driver {
         }
     }
 
-    async fn next_event(&mut self, carrier: &mut mpsc::UnboundedReceiver<bool>) -> Option<Event> {
+    async fn next_event(&mut self, inbox: &mut mpsc::UnboundedReceiver<Event>) -> Option<Event> {
         loop {
             let deadline = self.machine.deadline();
             tokio::select! {
-                change = carrier.recv() => return Some(if change? { Event::CarrierUp } else { Event::CarrierLost }),
+                told = inbox.recv() => return told,
                 () = sleep_until(deadline) => return Some(Event::Timer),
                 received = receive(self.channel.as_ref()) => match received {
                     Ok(Some(message)) => return Some(Event::Received(message)),

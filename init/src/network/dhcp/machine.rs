@@ -60,6 +60,8 @@ pub enum Event {
     Received(Message),
     /// The deadline has come.
     Timer,
+    /// The device has another name now.
+    Renamed(Option<String>),
 }
 
 /// How a message travels, and where answers are awaited.
@@ -173,8 +175,18 @@ impl Machine {
             Event::CarrierLost => (self.exchange, self.timer) = (Exchange::NoCarrier, None),
             Event::Received(message) => self.on_message(now, &message, &mut actions),
             Event::Timer => self.on_timer(now, &mut actions),
+            Event::Renamed(hostname) => self.on_rename(now, hostname, &mut actions),
         }
         actions
+    }
+
+    /// A server that keeps names learns a new one by an early renewal (RFC 2131 section 4.4.5 leaves the time to the client).
+    fn on_rename(&mut self, now: Instant, hostname: Option<String>, actions: &mut Vec<Action>) {
+        let renamed = self.settings.hostname != hostname;
+        self.settings.hostname = hostname;
+        if renamed && self.exchange == Exchange::Bound {
+            self.begin(now, Exchange::Renewing, actions);
+        }
     }
 
     fn on_timer(&mut self, now: Instant, actions: &mut Vec<Action>) {
@@ -320,8 +332,8 @@ impl Machine {
     fn retry_at(&mut self, now: Instant) -> Option<Instant> {
         let tries = match &self.exchange {
             Exchange::Discovering { tries } | Exchange::Requesting { tries, .. } | Exchange::Rebooting { tries, .. } => *tries,
-            Exchange::Renewing => return until(now, self.held.as_ref().and_then(|held| held.rebind_at)),
-            Exchange::Rebinding => return until(now, self.held.as_ref().and_then(|held| held.expires_at)),
+            Exchange::Renewing => return Some(until(now, self.held.as_ref().and_then(|held| held.rebind_at))),
+            Exchange::Rebinding => return Some(until(now, self.held.as_ref().and_then(|held| held.expires_at))),
             Exchange::NoCarrier | Exchange::Pausing | Exchange::Bound => return None,
         };
         Some(now + self.back_off(tries))
@@ -352,11 +364,11 @@ fn server_of(message: &Message) -> Option<Ipv4Addr> {
     Some(octets.into())
 }
 
-/// Half of what remains until `end`, but no less than a minute, and never past it (RFC 2131 section 4.4.5).
-fn until(now: Instant, end: Option<Instant>) -> Option<Instant> {
-    let end = end?;
+/// Half of what remains until `end`, but no less than a minute, and never past it (RFC 2131 section 4.4.5). Without an end: a minute.
+fn until(now: Instant, end: Option<Instant>) -> Instant {
+    let Some(end) = end else { return now + RENEW_PAUSE };
     let remains = end.saturating_duration_since(now);
-    Some((now + (remains / 2).max(RENEW_PAUSE)).min(end))
+    (now + (remains / 2).max(RENEW_PAUSE)).min(end)
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! Where DHCP messages go out and come in: a packet socket while the link has no address, a UDP socket for renewals.
+//! Where DHCP messages go out and come in. All answers are taken from a packet socket: it works before the link has an address, and it also hears
+//! refusals, which servers broadcast (RFC 2131 section 4.1). Renewals go out through a UDP socket, because the kernel knows the way to the server.
 //!
 //! It moves bytes; it does not know what they mean.
 
@@ -42,33 +43,30 @@ pub struct Link {
     pub name: String,
 }
 
-#[derive(Debug)]
-enum Socket {
-    Packet(AsyncFd<OwnedFd>),
-    Udp(UdpSocket),
-}
-
 /// An open way to the servers. Closed when dropped.
 #[derive(Debug)]
 pub(super) struct Channel {
     link: Link,
     path: Path,
-    socket: Socket,
+    packets: AsyncFd<OwnedFd>,
+    /// For renewals; it is never read, but while it is open the kernel does not tell the server that nobody listens.
+    udp: Option<UdpSocket>,
 }
 
 impl Channel {
     /// Opens the way on one link.
     pub(super) async fn open(link: &Link, path: Path) -> io::Result<Self> {
-        let socket = match path {
-            Path::Broadcast => Socket::Packet(packet_socket(link)?),
+        let packets = packet_socket(link)?;
+        let udp = match path {
+            Path::Broadcast => None,
             Path::Unicast { from, to } => {
                 let socket = UdpSocket::bind((from, CLIENT_PORT)).await?;
                 socket.bind_device(Some(link.name.as_bytes()))?;
                 socket.connect((to, SERVER_PORT)).await?;
-                Socket::Udp(socket)
+                Some(socket)
             }
         };
-        Ok(Self { link: link.clone(), path, socket })
+        Ok(Self { link: link.clone(), path, packets, udp })
     }
 
     /// The way this is.
@@ -78,26 +76,24 @@ impl Channel {
 
     /// Sends one message; `source` is the client's address, unspecified while it has none.
     pub(super) async fn send(&self, source: Ipv4Addr, message: &[u8]) -> io::Result<()> {
-        match &self.socket {
-            Socket::Packet(fd) => {
+        match &self.udp {
+            Some(udp) => udp.send(message).await.map(drop),
+            None => {
                 let packet = frame::encode(source, message).ok_or(io::ErrorKind::InvalidInput)?;
-                sys::send_to_link(fd, self.link.index, EVERYBODY, &packet).map(drop)
+                sys::send_to_link(&self.packets, self.link.index, EVERYBODY, &packet).map(drop)
             }
-            Socket::Udp(socket) => socket.send(message).await.map(drop),
         }
     }
 
     /// Waits for the next datagram to the client's port and hands its payload to `read`; `None` when it was something else.
     pub(super) async fn receive<T>(&self, read: impl Fn(&[u8]) -> Option<T>) -> io::Result<Option<T>> {
         let mut buffer = [0; BUFFER_BYTES];
-        match &self.socket {
-            Socket::Packet(fd) => {
-                let bytes = receive_packet(fd, &mut buffer).await?;
-                Ok(frame::decode(&buffer[..bytes]).and_then(read))
-            }
-            Socket::Udp(socket) => {
-                let bytes = socket.recv(&mut buffer).await?;
-                Ok(read(&buffer[..bytes]))
+        loop {
+            let mut ready = self.packets.readable().await?;
+            let received = ready.try_io(|fd| Ok(rustix::net::recv(fd, &mut buffer[..], RecvFlags::empty())?.1));
+            if let Ok(received) = received {
+                let bytes = received?.min(BUFFER_BYTES);
+                return Ok(frame::decode(&buffer[..bytes]).and_then(read));
             }
         }
     }
@@ -110,16 +106,6 @@ fn packet_socket(link: &Link) -> io::Result<AsyncFd<OwnedFd>> {
     sys::attach_filter(&fd, &FILTER)?;
     sys::bind_packet_socket(&fd, link.index)?;
     sys::async_fd(fd)
-}
-
-async fn receive_packet(fd: &AsyncFd<OwnedFd>, buffer: &mut [u8]) -> io::Result<usize> {
-    loop {
-        let mut ready = fd.readable().await?;
-        let received = ready.try_io(|fd| Ok(rustix::net::recv(fd, &mut *buffer, RecvFlags::empty())?.1));
-        if let Ok(received) = received {
-            return received;
-        }
-    }
 }
 
 /// Names the receiver in messages.

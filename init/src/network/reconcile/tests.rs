@@ -12,7 +12,7 @@ fn link(index: u32) -> LinkFacts {
     LinkFacts { index, name, mac, kind: LinkKind::Wired, up: false, carrier: true, mtu: 1500 }
 }
 
-fn lease(address: &str, via: [u8; 4]) -> Lease {
+pub(in crate::network) fn lease(address: &str, via: [u8; 4]) -> Lease {
     Lease {
         address: address.parse().expect("valid"),
         server: [10, 0, 2, 2].into(),

@@ -160,7 +160,7 @@ fn a_lease_is_renewed_with_its_server_then_with_any_then_lost() {
         actions = bench.wait().1;
     }
     assert_eq!(bench.now - start, Duration::from_secs(500), "withdrawn when it expires, not later");
-    assert_eq!(broadcasts, 2, "rebinding begins after 875 seconds and asks once a minute");
+    assert_eq!(broadcasts, 3, "rebinding begins after 875 seconds and asks about once a minute");
     assert_eq!(sent(&actions).1.kind(), Some(MessageType::Discover));
 }
 
@@ -224,11 +224,22 @@ fn a_lease_for_ever_sets_no_timer() {
     assert_eq!(bench.machine.deadline(), None);
 }
 
+#[test]
+fn a_new_name_is_told_by_an_early_renewal() {
+    let mut bench = Bench::bound();
+    assert_eq!(bench.on(Event::Renamed(Some("store".into()))), [], "the same name");
+    let (path, message) = sent(&bench.on(Event::Renamed(Some("till-3".into()))));
+    assert_eq!(path, Path::Unicast { from: ADDRESS, to: SERVER });
+    assert_eq!(message.options.get(Code::HostName), Some(&b"till-3"[..]));
+    assert!(matches!(bench.answer(MessageType::Ack)[..], [Action::Bind(_)]));
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Up,
     Lost,
     Timer,
+    Rename(u8),
     Early(u64),
     Reply(MessageType, u32),
 }
@@ -239,6 +250,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Up),
         1 => Just(Step::Lost),
         4 => Just(Step::Timer),
+        1 => (0..3_u8).prop_map(Step::Rename),
         1 => (0..100_u64).prop_map(Step::Early),
         6 => (kind, prop_oneof![Just(0), Just(10), 1..5000_u32, Just(u32::MAX)]).prop_map(|(kind, time)| Step::Reply(kind, time)),
     ]
@@ -255,6 +267,7 @@ proptest! {
             let actions = match step {
                 Step::Up => { carrier = true; bench.on(Event::CarrierUp) }
                 Step::Lost => { carrier = false; bench.on(Event::CarrierLost) }
+                Step::Rename(n) => bench.on(Event::Renamed(Some(format!("store-{n}")))),
                 Step::Early(seconds) => {
                     let limit = bench.machine.deadline().unwrap_or(bench.now + Duration::from_secs(seconds));
                     bench.now = (bench.now + Duration::from_secs(seconds)).min(limit);
