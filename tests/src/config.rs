@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Name of the image that greets, as the archive in the runtime image carries it.
-pub const HELLO_IMAGE: &str = "skerry.test/hello:1.0";
+pub const HELLO_IMAGE: &str = "localhost/skerry/hello:1";
 
 /// TCP port on which the greeting container answers.
 pub const HELLO_PORT: u16 = 8080;

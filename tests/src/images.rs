@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use api::SANDBOX_IMAGE;
 
 use crate::config::HELLO_IMAGE;
 use crate::cprogram;
@@ -22,9 +23,6 @@ pub const FOREIGN_FLEET: &str = "foreign-fleet";
 
 /// The board all test images are for.
 pub const BOARD: &str = "qemu-x86_64";
-
-/// The sandbox image that containerd is configured with; it must be in the archive, since no registry is reached.
-pub const PAUSE_IMAGE: &str = "skerry.local/pause:1";
 
 /// The images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,7 +122,7 @@ pub fn standin() -> PathBuf {
 pub fn make_archive(out: &Path) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let mut images = Vec::new();
-    for (name, program) in [(PAUSE_IMAGE, "pause"), (HELLO_IMAGE, "hello")] {
+    for (name, program) in [(SANDBOX_IMAGE, "pause"), (HELLO_IMAGE, "hello")] {
         let binary = folder.path().join(program);
         cprogram::compile(&places::source(&format!("apps/{program}.c")), &binary)?;
         images.push(Image { name: name.into(), program: program.into(), bytes: fs::read(binary)? });
@@ -182,6 +180,6 @@ mod tests {
         let out = folder.path().join("images.tar");
         make_archive(&out).unwrap();
         let text = String::from_utf8_lossy(&fs::read(out).unwrap()).into_owned();
-        assert!(text.contains(PAUSE_IMAGE) && text.contains(HELLO_IMAGE));
+        assert!(text.contains(SANDBOX_IMAGE) && text.contains(HELLO_IMAGE));
     }
 }

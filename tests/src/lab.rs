@@ -41,13 +41,19 @@ impl Lab {
         }
     }
 
-    /// Opens it on the images in `images`.
+    /// Opens it on the test images in the folder `images`.
     pub fn open(images: &Path) -> Result<Self> {
         let blank = images.join(TestImage::Blank.file_name());
         fs::metadata(&blank).with_context(|| format!("no {}; `make test` or `build-images` makes it", blank.display()))?;
-        let firmware = Firmware::find(images)?;
-        let accelerator = Accelerator::choose(|candidate| probe(candidate, &blank)).context("cannot ask the emulator")?;
-        Ok(Self { images: images.into(), accelerator, firmware })
+        Self::for_image(&blank)
+    }
+
+    /// Opens it for one image, whose kernel is the one to probe with.
+    pub fn for_image(image: &Path) -> Result<Self> {
+        let images = image.parent().context("an image lies in a folder")?.to_owned();
+        let firmware = Firmware::find(&images)?;
+        let accelerator = Accelerator::choose(|candidate| probe(candidate, image)).context("cannot ask the emulator")?;
+        Ok(Self { images, accelerator, firmware })
     }
 
     /// How guests are run here.

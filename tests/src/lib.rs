@@ -6,10 +6,12 @@
 pub mod config;
 pub mod cprogram;
 pub mod device;
+pub mod figure;
 pub mod filesystem;
 pub mod fleet;
 pub mod floor;
 pub mod harness;
+pub mod http;
 pub mod images;
 pub mod lab;
 pub mod node;

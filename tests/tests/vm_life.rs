@@ -1,10 +1,6 @@
 //! A device with its configuration in SEED: from power-on to a running container with no call, through crashes, a reboot and a
 //! pulled plug, to an orderly end.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::time::Duration;
-
 use anyhow::{Context, Result, bail, ensure};
 use api::Role;
 use api::v1::{NodeMode, ServiceState};
@@ -18,7 +14,7 @@ use skerry_tests::images::TestImage;
 use skerry_tests::lab::Lab;
 use skerry_tests::node::Node;
 use skerry_tests::story::step;
-use skerry_tests::{filesystem, standin};
+use skerry_tests::{filesystem, http, standin};
 
 #[test]
 fn a_seeded_device_works_unattended_and_survives() {
@@ -62,18 +58,9 @@ fn runs_the_container(device: &mut Device<'_>, node: &Node) -> Result<()> {
         Ok(node.containers()?.into_iter().find(|container| container.name == "hello" && container.state == "running"))
     })?;
     ensure!(running.image == HELLO_IMAGE && running.pod == "default/hello", "{running:?}");
-    let answer = ask(device.port(HELLO_PORT)?).context("the container does not answer on the network")?;
+    let answer = http::ask(device.port(HELLO_PORT)?).context("the container does not answer on the network")?;
     ensure!(answer.contains("hello from a container"), "it answers {answer:?}");
     Ok(())
-}
-
-fn ask(port: u16) -> Result<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-    stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
 }
 
 fn keeps_the_contract(node: &Node) -> Result<()> {
@@ -88,8 +75,11 @@ fn keeps_the_contract(node: &Node) -> Result<()> {
     for component in ["traefik", "servicelb", "metrics-server", "local-storage", "coredns"] {
         ensure!(config["disable"].to_string().contains(component), "{component} is not disabled: {}", config["disable"]);
     }
-    let environment = &started["environment"];
-    ensure!(environment["PATH"].as_str().is_some_and(|path| path.contains("/usr/bin")), "PATH: {}", environment["PATH"]);
+    ensure!(config["container-runtime-endpoint"] == format!("unix://{}", api::CONTAINERD_SOCKET), "{config}");
+    let environment = started["environment"].as_object().context("no environment")?;
+    let names: Vec<_> = environment.keys().map(String::as_str).collect();
+    ensure!(names == ["HOME", "NOTIFY_SOCKET", "PATH", "SSL_CERT_FILE"], "its environment holds {names:?}");
+    ensure!(environment["PATH"] == "/usr/sbin:/usr/bin", "PATH: {}", environment["PATH"]);
     ensure!(started["cgroup"].as_str().is_some_and(|cgroup| cgroup.contains("/skerry/k3s")), "cgroup: {}", started["cgroup"]);
     let service = node.service("k3s")?;
     ensure!(service.state() == ServiceState::Ready && service.memory_bytes > 0, "{service:?}");

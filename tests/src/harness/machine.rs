@@ -10,6 +10,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::accelerator::Accelerator;
+use super::boot::Rig;
 use super::console::Console;
 use super::disk::Disk;
 use super::emulator::{self, ConsoleTo, Guest, Lifetime, RunFiles};
@@ -80,14 +81,7 @@ impl Machine {
         logs: &Logs,
     ) -> Result<Self, MachineError> {
         let prepare = |source| MachineError::Prepare { name: guest.name.clone(), source };
-        // A socket's path is short by the kernel's rule (108 bytes), so it cannot lie in the log folder.
-        let sockets = tempfile::tempdir().map_err(prepare)?;
-        let firmware = firmware.map(|firmware| firmware.with_own_variables(logs.path("firmware-variables.fd"))).transpose();
-        let files = RunFiles {
-            disk: disk.map(|disk| disk.path().into()),
-            firmware: firmware.map_err(prepare)?,
-            qmp: sockets.path().join("qmp"),
-        };
+        let (files, sockets) = prepare_files(firmware, disk, logs).map_err(prepare)?;
         let arguments = emulator::arguments(guest, accelerator, &files, ConsoleTo::Pipe);
         fs::write(logs.path("command.txt"), format!("{} {}\n", emulator::PROGRAM, arguments.join(" "))).map_err(prepare)?;
         let mut child = Self::spawn(guest, &arguments, logs, run)?;
@@ -195,6 +189,32 @@ impl Machine {
         }
         self.wait_exit(&Patience::new("the emulator's end after QMP quit", 3)).map(|_| ())
     }
+}
+
+/// The files of one run, and the folder of its socket, which must live as long.
+fn prepare_files(firmware: Option<&Firmware>, disk: Option<&Disk>, logs: &Logs) -> io::Result<(RunFiles, TempDir)> {
+    // A socket's path is short by the kernel's rule (108 bytes), so it cannot lie in the log folder.
+    let sockets = tempfile::tempdir()?;
+    let firmware = firmware.map(|firmware| firmware.with_own_variables(logs.path("firmware-variables.fd"))).transpose()?;
+    let files = RunFiles { disk: disk.map(|disk| disk.path().into()), firmware, qmp: sockets.path().join("qmp") };
+    Ok((files, sockets))
+}
+
+/// Runs `guest` with its console on the terminal until it ends. `started` is told the monitor's `info usernet` when it runs.
+pub fn run_on_terminal(
+    guest: &Guest,
+    rig: &Rig<'_>,
+    disk: &Disk,
+    started: impl FnOnce(&str),
+) -> Result<ExitStatus, MachineError> {
+    let prepare = |source| MachineError::Prepare { name: guest.name.clone(), source };
+    let start = |source| MachineError::Start { program: emulator::PROGRAM, source };
+    let (files, _sockets) = prepare_files(rig.firmware, Some(disk), rig.logs).map_err(prepare)?;
+    let arguments = emulator::arguments(guest, rig.accelerator, &files, ConsoleTo::Terminal);
+    let mut child = Command::new(emulator::PROGRAM).args(arguments).spawn().map_err(start)?;
+    let usernet = Qmp::connect(&files.qmp).and_then(|mut qmp| qmp.monitor("info usernet"));
+    started(&usernet.unwrap_or_default());
+    child.wait().map_err(start)
 }
 
 impl Drop for Machine {

@@ -6,6 +6,7 @@
 
 mod contract;
 mod log;
+mod notify;
 mod pod;
 mod report;
 mod runtime;
@@ -56,6 +57,7 @@ async fn work(contract: &Contract) -> Result<()> {
     for pod in &pods {
         logs.extend(runtime.run(pod).await?);
     }
+    notify::ready()?;
     report::say("ready", &serde_json::json!({"pods": pods.len(), "containers": logs.len()}));
     log::follow(logs).await
 }
