@@ -2,7 +2,9 @@
 //!
 //! Everything hard is split into a pure plan and a thin executor; `boot` is the one table that says what happens when.
 
+pub mod api;
 pub mod clock;
+pub mod config;
 pub mod console;
 pub mod devices;
 pub mod disk;
@@ -11,6 +13,7 @@ pub mod logging;
 pub mod modules;
 pub mod network;
 pub mod node;
+pub mod power;
 pub mod services;
 pub mod state;
 mod sys;
