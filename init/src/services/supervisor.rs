@@ -141,9 +141,13 @@ impl Supervisor {
         self.board.clone()
     }
 
-    /// What the service printed; none: it never ran.
+    /// What the service printed and will print; none: there is no such service.
     pub fn logs(&self, name: &str) -> Option<LogRing> {
-        self.logs.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.board.borrow().services.iter().any(|service| service.name == name) {
+            return Some(logs.entry(name.to_owned()).or_default().clone());
+        }
+        logs.get(name).cloned()
     }
 
     /// What the service uses.

@@ -57,14 +57,13 @@ const DISABLED: [&str; 9] = [
 
 /// Adds containerd, its files and its registries.
 pub(super) fn add(config: &MachineConfig, plan: &mut ServicePlan) {
-    let text = config_toml(config);
-    let revision = fingerprint(text.as_bytes());
+    let before = plan.files.files.len();
     plan.files.folders.extend([
         Folder::new("/var/lib/containerd", 0o711),
         Folder::new(REGISTRIES, 0o755),
         Folder::new(OWN_NETWORK, 0o755),
     ]);
-    plan.files.files.push(ManagedFile::secret(CONFIG, text));
+    plan.files.files.push(ManagedFile::secret(CONFIG, config_toml(config)));
     plan.files.owned.push(Owned::whole(REGISTRIES));
     plan.files.owned.push(Owned::prefixed(OWN_NETWORK, "10-skerry"));
     if config.k3s.is_none() {
@@ -75,7 +74,7 @@ pub(super) fn add(config: &MachineConfig, plan: &mut ServicePlan) {
     }
     plan.specs.push(ServiceSpec {
         readiness: Readiness::UnixSocket(PathBuf::from(api::CONTAINERD_SOCKET)),
-        revision,
+        revision: fingerprint(&plan.files.files[before..]),
         oom_score_adj: -999,
         ..container_daemon("containerd", &["/usr/bin/containerd", "--config", CONFIG])
     });

@@ -186,7 +186,14 @@ fn remove(entry: &fs::DirEntry) -> io::Result<()> {
     if entry.file_type()?.is_dir() { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) }
 }
 
-/// Names a file's content in a spec: another content is another spec.
-pub(super) fn fingerprint(content: &[u8]) -> String {
-    hex::encode(Sha256::digest(content))
+/// Names what is in the files that a service reads at its start: other content is another spec.
+pub(super) fn fingerprint(files: &[ManagedFile]) -> String {
+    let mut hash = Sha256::new();
+    for file in files {
+        for part in [file.path.as_os_str().as_encoded_bytes(), file.content.as_bytes()] {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+    }
+    hex::encode(hash.finalize())
 }

@@ -23,14 +23,13 @@ const PREFIX: &str = "skerry-";
 
 /// Adds k3s and its files.
 pub(super) fn add(config: &MachineConfig, k3s: &K3s, plan: &mut ServicePlan) {
-    let text = config_yaml(config, k3s);
-    let revision = fingerprint(text.as_bytes());
+    let before = plan.files.files.len();
     let folders =
         [("/etc/rancher/k3s", 0o755), (DATA, 0o755), (MANIFESTS, 0o700), (STATIC_PODS, 0o755), ("/var/lib/rancher/node", 0o700)];
     plan.files.folders.extend(folders.map(|(path, mode)| Folder::new(path, mode)));
     // The server remembers the node's password; it must outlive a reboot, and /etc does not.
     plan.files.links.push(Link::new("/etc/rancher/node", "/var/lib/rancher/node"));
-    plan.files.files.push(ManagedFile::secret(CONFIG, text));
+    plan.files.files.push(ManagedFile::secret(CONFIG, config_yaml(config, k3s)));
     add_manifests(k3s, plan);
     let role = role(k3s.role);
     plan.specs.push(ServiceSpec {
@@ -39,7 +38,7 @@ pub(super) fn add(config: &MachineConfig, k3s: &K3s, plan: &mut ServicePlan) {
         readiness: Readiness::Notify,
         start_deadline: Duration::from_secs(15 * 60),
         stop: Stop { grace: Duration::from_secs(30), ..base(role).stop },
-        revision,
+        revision: fingerprint(&plan.files.files[before..]),
         oom_score_adj: -998,
         ..base(role)
     });
