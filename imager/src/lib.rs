@@ -5,6 +5,7 @@ pub mod cache;
 pub mod check;
 pub mod components;
 pub mod image;
+pub mod inspect;
 pub mod parallel;
 pub mod progress;
 pub mod tree;

@@ -1,0 +1,389 @@
+//! What is taken out of a package: files by glob, each stored in the cache under its own hash, with the facts later steps need.
+//!
+//! Taking a large kernel package apart costs ten seconds; the outcome is remembered by package hash and globs, so a second build takes none.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Write as _};
+use std::path::{Path, PathBuf};
+
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use serde::{Deserialize, Serialize};
+
+use super::cache::{Cache, CacheError, Found};
+use super::deb::{self, DebError, Kind};
+use super::digest::{Digest, of_file};
+use super::elf::{self, ElfFacts};
+use crate::cache::{DerivedCache, Lookup};
+use crate::progress::{Event, Progress};
+
+/// One taken file or link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Item {
+    /// A regular file.
+    File {
+        /// Its content, in the cache under this hash.
+        sha256: Digest,
+        /// Whether it is a program or script.
+        executable: bool,
+        /// What it needs to start, when it is ELF.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        elf: Option<ElfFacts>,
+    },
+    /// A symbolic link.
+    Link {
+        /// What it points at, as stored.
+        target: String,
+    },
+}
+
+/// Taken files by path: no leading `/`, merged-usr.
+pub type Items = BTreeMap<String, Item>;
+
+/// Why nothing can be taken from a package or folder.
+#[derive(Debug, thiserror::Error)]
+pub enum ExtractError {
+    /// The package cannot be opened.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The package, folder or file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The package cannot be read.
+    #[error("cannot take files from {what}")]
+    Deb {
+        /// The package.
+        what: String,
+        /// Why.
+        source: DebError,
+    },
+    /// A program in it is broken.
+    #[error("cannot use {file} of {what}")]
+    Elf {
+        /// The package.
+        what: String,
+        /// The file.
+        file: String,
+        /// Why.
+        source: elf::ElfError,
+    },
+    /// A glob is malformed.
+    #[error("cannot use the glob `{glob}`")]
+    Glob {
+        /// As written in components.toml.
+        glob: String,
+        /// Why.
+        source: globset::Error,
+    },
+    /// The cache failed.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+}
+
+/// Globs compiled once; `*` stays within a folder, `**` does not.
+pub fn glob_set(globs: &[String]) -> Result<GlobSet, ExtractError> {
+    let mut set = GlobSetBuilder::new();
+    let failed = |glob: &str| {
+        let glob = glob.to_owned();
+        move |source| ExtractError::Glob { glob, source }
+    };
+    for glob in globs {
+        set.add(GlobBuilder::new(glob).literal_separator(true).build().map_err(failed(glob))?);
+    }
+    set.build().map_err(failed(&globs.join(" ")))
+}
+
+/// Takes things apart and remembers the outcome.
+pub struct Extractor<'a> {
+    cache: &'a Cache,
+    memory: DerivedCache,
+    progress: &'a dyn Progress,
+}
+
+impl<'a> Extractor<'a> {
+    /// An extractor that keeps files in `cache`.
+    pub fn new(cache: &'a Cache, progress: &'a dyn Progress) -> Self {
+        Self { cache, memory: DerivedCache::at(&cache.root().join("derived")), progress }
+    }
+
+    /// What a package gives for these globs. `package` is called only when the outcome is not in the cache. `what` names it.
+    pub fn take<E: From<ExtractError>>(
+        &self,
+        what: &str,
+        digest: Digest,
+        globs: &[String],
+        package: impl FnOnce() -> Result<PathBuf, E>,
+    ) -> Result<Items, E> {
+        let key = self.key(digest, globs);
+        if let Some(items) = self.recall(what, &key)? {
+            return Ok(items);
+        }
+        let path = package()?;
+        let step = format!("unpack {what}");
+        self.progress.event(Event::Begin { step: &step, total_bytes: None });
+        let items = self.take_apart(what, &path, &glob_set(globs)?)?;
+        self.progress.event(Event::End { step: &step });
+        self.remember(&key, &items);
+        Ok(items)
+    }
+
+    /// A value computed from a package, remembered by the package's hash and the computation's name (which carries a version).
+    pub fn derive<T: Serialize + for<'de> Deserialize<'de>, E>(
+        &self,
+        name: &str,
+        digest: Digest,
+        compute: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let key = Digest::of_parts(name, [digest.as_bytes().as_slice()]);
+        if let Lookup::Hit(bytes) = self.memory.get(&key)
+            && let Ok(value) = serde_json::from_slice(&bytes)
+        {
+            return Ok(value);
+        }
+        let value = compute()?;
+        self.remember(&key, &value);
+        Ok(value)
+    }
+
+    /// The outcome of a folder laid out like a package's content: everything in it.
+    pub fn take_folder(&self, folder: &Path) -> Result<Items, ExtractError> {
+        let mut items = Items::new();
+        self.walk(folder, String::new(), &mut items)?;
+        Ok(items)
+    }
+
+    /// One file of the build machine as an item.
+    pub fn take_file(&self, path: &Path, executable: bool) -> Result<Item, ExtractError> {
+        let read = |source| ExtractError::Read { path: path.into(), source };
+        let mut file = File::open(path).map_err(read)?;
+        if !file.metadata().map_err(read)?.is_file() {
+            return Err(read(io::Error::other("it is not a regular file")));
+        }
+        self.store(&path.display().to_string(), "it", executable, &mut file)
+    }
+
+    fn walk(&self, folder: &Path, prefix: String, items: &mut Items) -> Result<(), ExtractError> {
+        let read = |source| ExtractError::Read { path: folder.into(), source };
+        for entry in std::fs::read_dir(folder).map_err(read)? {
+            let entry = entry.map_err(read)?;
+            let name = entry.file_name().into_string().map_err(|_| read(io::Error::other("a name in it is not UTF-8")))?;
+            let (path, within) = (entry.path(), format!("{prefix}{name}"));
+            let kind = entry.file_type().map_err(read)?;
+            if kind.is_dir() {
+                self.walk(&path, format!("{within}/"), items)?;
+            } else if kind.is_symlink() {
+                let target = std::fs::read_link(&path).map_err(read)?.to_string_lossy().into_owned();
+                items.insert(deb::merged_usr(&within), Item::Link { target });
+            } else {
+                let mode = std::os::unix::fs::PermissionsExt::mode(&entry.metadata().map_err(read)?.permissions());
+                items.insert(deb::merged_usr(&within), self.take_file(&path, mode & 0o111 != 0)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn key(&self, digest: Digest, globs: &[String]) -> Digest {
+        let globs = globs.iter().map(|glob| glob.as_bytes());
+        Digest::of_parts("extract 1", std::iter::once(digest.as_bytes().as_slice()).chain(globs))
+    }
+
+    /// The remembered outcome, if every file of it is still good.
+    fn recall(&self, what: &str, key: &Digest) -> Result<Option<Items>, ExtractError> {
+        let Lookup::Hit(bytes) = self.memory.get(key) else { return Ok(None) };
+        let Ok(items) = serde_json::from_slice::<Items>(&bytes) else { return Ok(None) };
+        for item in items.values() {
+            if let Item::File { sha256, .. } = item {
+                match self.cache.look(*sha256)? {
+                    Found::Good(_) => {}
+                    Found::Nothing => return Ok(None),
+                    Found::Corrupt(path) => {
+                        let message = format!("removed the corrupt cache file {}; unpacking {what} again", path.display());
+                        self.progress.event(Event::Warn { message: &message });
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+        Ok(Some(items))
+    }
+
+    fn remember(&self, key: &Digest, value: &impl Serialize) {
+        let bytes = serde_json::to_vec(value).expect("facts have a JSON form");
+        if let Err(error) = self.memory.put(key, &bytes) {
+            let message = format!("cannot keep what was unpacked ({error}); the next build will unpack it again");
+            self.progress.event(Event::Warn { message: &message });
+        }
+    }
+
+    fn take_apart(&self, what: &str, package: &Path, globs: &GlobSet) -> Result<Items, ExtractError> {
+        let file = File::open(package).map_err(|source| ExtractError::Read { path: package.into(), source })?;
+        let mut items = Items::new();
+        let taken = deb::read(BufReader::new(file), |path, kind, bytes| {
+            if globs.is_match(path) {
+                let item = self.item(what, path, kind, bytes, &items)?;
+                items.insert(path.to_owned(), item);
+            }
+            Ok::<_, Failure>(())
+        });
+        match taken {
+            Ok(()) => Ok(items),
+            Err(Failure::Deb(source)) => Err(ExtractError::Deb { what: what.into(), source }),
+            Err(Failure::Extract(error)) => Err(error),
+        }
+    }
+
+    fn item(&self, what: &str, path: &str, kind: Kind, bytes: &mut dyn Read, taken: &Items) -> Result<Item, Failure> {
+        match kind {
+            Kind::File { executable } => Ok(self.store(what, path, executable, bytes)?),
+            Kind::Symlink { target } => Ok(Item::Link { target }),
+            Kind::HardLink { target } => taken.get(&target).cloned().ok_or_else(|| {
+                let reason = format!("`{path}` is another name of `{target}`, which is not taken");
+                Failure::Deb(DebError::Broken(io::Error::other(reason)))
+            }),
+        }
+    }
+
+    /// Puts a file's bytes into the cache and reads its ELF facts.
+    fn store(&self, what: &str, file: &str, executable: bool, bytes: &mut dyn Read) -> Result<Item, ExtractError> {
+        let broken = |source| ExtractError::Deb { what: what.into(), source: DebError::Broken(source) };
+        let mut content = Vec::new();
+        let mut head = [0; 4];
+        let length = read_up_to(bytes, &mut head).map_err(broken)?;
+        let mut entry = self.cache.entry()?;
+        let write = |source| CacheError::Io { path: self.cache.root().into(), source };
+        if head[..length] == *b"\x7fELF" {
+            content.extend_from_slice(&head[..length]);
+            bytes.read_to_end(&mut content).map_err(broken)?;
+            entry.write_all(&content).map_err(write)?;
+        } else {
+            entry.write_all(&head[..length]).map_err(write)?;
+            io::copy(bytes, &mut entry).map_err(broken)?;
+        }
+        let elf = elf::read(&content).map_err(|source| ExtractError::Elf { what: what.into(), file: file.into(), source })?;
+        let (sha256, _) = entry.keep(self.cache)?;
+        Ok(Item::File { sha256, executable, elf })
+    }
+}
+
+fn read_up_to(from: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match from.read(&mut buffer[filled..])? {
+            0 => break,
+            length => filled += length,
+        }
+    }
+    Ok(filled)
+}
+
+/// What may go wrong while a package is being read, before it has a name.
+enum Failure {
+    Deb(DebError),
+    Extract(ExtractError),
+}
+
+impl From<DebError> for Failure {
+    fn from(error: DebError) -> Self {
+        Self::Deb(error)
+    }
+}
+
+impl From<ExtractError> for Failure {
+    fn from(error: ExtractError) -> Self {
+        Self::Extract(error)
+    }
+}
+
+/// The digest of a package given by path rather than locked.
+pub fn digest_of(path: &Path) -> Result<Digest, ExtractError> {
+    of_file(path).map_err(|source| ExtractError::Read { path: path.into(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::super::deb::testing::{Form, deb};
+    use super::*;
+    use crate::progress::Silent;
+    use tar::EntryType::{Link, Regular, Symlink};
+
+    struct Bench {
+        _folder: tempfile::TempDir,
+        cache: Cache,
+        package: PathBuf,
+    }
+
+    fn bench(entries: &[super::super::deb::testing::Entry<'_>]) -> Bench {
+        let folder = tempfile::tempdir().expect("folder");
+        let package = folder.path().join("tool.deb");
+        std::fs::write(&package, deb(Form::Zstd, entries)).expect("written");
+        let cache = Cache::at(folder.path().join("cache"));
+        Bench { _folder: folder, cache, package }
+    }
+
+    fn take(bench: &Bench, globs: &[&str], runs: &Cell<u32>) -> Result<Items, ExtractError> {
+        let globs: Vec<_> = globs.iter().map(|glob| (*glob).to_owned()).collect();
+        Extractor::new(&bench.cache, &Silent).take("tool", Digest::of(b"tool"), &globs, || {
+            runs.set(runs.get() + 1);
+            Ok(bench.package.clone())
+        })
+    }
+
+    const ENTRIES: [super::super::deb::testing::Entry<'static>; 5] = [
+        ("./usr/bin/tool", 0o4755, Regular, b"tool"),
+        ("./usr/bin/alias", 0o755, Link, b"./usr/bin/tool"),
+        ("./usr/bin/link", 0o777, Symlink, b"tool"),
+        ("./usr/bin/sub/other", 0o755, Regular, b"other"),
+        ("./usr/share/doc", 0o644, Regular, b"doc"),
+    ];
+
+    #[test]
+    fn only_what_is_named_is_taken_and_only_once() {
+        let (bench, runs) = (bench(&ENTRIES), Cell::new(0));
+        let items = take(&bench, &["usr/bin/*"], &runs).expect("taken");
+        let tool = Item::File { sha256: Digest::of(b"tool"), executable: true, elf: None };
+        let names: Vec<_> = items.keys().map(String::as_str).collect();
+        assert_eq!(names, ["usr/bin/alias", "usr/bin/link", "usr/bin/tool"]);
+        assert_eq!((&items["usr/bin/tool"], &items["usr/bin/alias"]), (&tool, &tool));
+        assert_eq!(take(&bench, &["usr/bin/*"], &runs).expect("remembered"), items);
+        assert_eq!(runs.get(), 1);
+        take(&bench, &["usr/**"], &runs).expect("other globs, other outcome");
+        assert_eq!(runs.get(), 2);
+    }
+
+    #[test]
+    fn a_corrupt_unpacked_file_is_unpacked_again() {
+        let (bench, runs) = (bench(&ENTRIES), Cell::new(0));
+        take(&bench, &["usr/bin/*"], &runs).expect("taken");
+        std::fs::write(bench.cache.path(Digest::of(b"tool")), b"evil").expect("tampered");
+        take(&bench, &["usr/bin/*"], &runs).expect("taken again");
+        assert_eq!(runs.get(), 2);
+        assert_eq!(std::fs::read(bench.cache.path(Digest::of(b"tool"))).expect("file"), b"tool");
+    }
+
+    #[test]
+    fn a_broken_program_and_a_dangling_hard_link_are_named() {
+        let broken = bench(&[("./usr/bin/tool", 0o755, Regular, b"\x7fELF\x02nonsense")]);
+        let error = take(&broken, &["usr/bin/*"], &Cell::new(0)).expect_err("no ELF");
+        assert_eq!(error.to_string(), "cannot use usr/bin/tool of tool");
+        let dangling = bench(&ENTRIES);
+        let error = take(&dangling, &["usr/bin/alias"], &Cell::new(0)).expect_err("its file is not taken");
+        assert!(matches!(error, ExtractError::Deb { .. }), "{error}");
+    }
+
+    #[test]
+    fn folders_are_taken_whole() {
+        let bench = bench(&[]);
+        let folder = tempfile::tempdir().expect("folder");
+        std::fs::create_dir_all(folder.path().join("usr/bin")).expect("made");
+        std::fs::write(folder.path().join("usr/bin/x"), b"x").expect("written");
+        std::os::unix::fs::symlink("x", folder.path().join("usr/bin/y")).expect("linked");
+        let items = Extractor::new(&bench.cache, &Silent).take_folder(folder.path()).expect("taken");
+        assert_eq!(items["usr/bin/x"], Item::File { sha256: Digest::of(b"x"), executable: false, elf: None });
+        assert_eq!(items["usr/bin/y"], Item::Link { target: "x".into() });
+    }
+}

@@ -1,0 +1,322 @@
+//! Which components an image for a board is made of, where each comes from, and whether they go together.
+//!
+//! Pure: the manifest, the lock, the board and a person's wishes in; a list or a refusal out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use super::lockfile::{Lock, LockedPackage};
+use super::manifest::{Component, Manifest, Package, Pin, PinnedFile, Refusal, Role};
+use crate::board::{Architecture, Board};
+
+/// What a person states about components.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// `--component NAME=PATH`: use this file, package or folder instead.
+    pub given: BTreeMap<String, PathBuf>,
+    /// `--without NAME`.
+    pub without: BTreeSet<String>,
+}
+
+/// A component that goes into the image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chosen<'a> {
+    /// Its name.
+    pub name: String,
+    /// What components.toml says of it.
+    pub component: &'a Component,
+    /// Where it comes from.
+    pub source: Source<'a>,
+}
+
+/// Where a component comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source<'a> {
+    /// A path on the build machine.
+    Given(PathBuf),
+    /// Locked packages, in the manifest's order.
+    Packages(Vec<(&'a Package, &'a LockedPackage)>),
+    /// A pinned file.
+    Pinned(&'a PinnedFile, &'a Pin),
+}
+
+/// Why components cannot be chosen.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SelectError {
+    /// A wish names nothing.
+    #[error("cannot find component `{name}`: there are {known}")]
+    Unknown {
+        /// The name.
+        name: String,
+        /// All names, joined by commas.
+        known: String,
+    },
+    /// An image cannot be without it.
+    #[error("cannot leave out component `{name}`: an image needs it")]
+    Needed {
+        /// The name.
+        name: String,
+    },
+    /// Given and left out at once.
+    #[error("cannot both give component `{name}` and leave it out: drop `--component` or `--without`")]
+    Both {
+        /// The name.
+        name: String,
+    },
+    /// The board names a kernel that is none.
+    #[error(
+        "cannot use `{kernel}` as the kernel of board {board}: components.toml has no kernel of that name for {architecture}"
+    )]
+    Kernel {
+        /// The board.
+        board: String,
+        /// The name.
+        kernel: String,
+        /// The board's architecture.
+        architecture: Architecture,
+    },
+    /// The lock does not know a package.
+    #[error(
+        "cannot find package `{package}` of component `{component}` for {architecture} in components.lock: run `imager lock`"
+    )]
+    NotLocked {
+        /// The component.
+        component: String,
+        /// The package.
+        package: String,
+        /// The board's architecture.
+        architecture: Architecture,
+    },
+    /// Versions that do not go together.
+    #[error("cannot put {versions} into one image: {because}")]
+    Refused {
+        /// The components with their versions, joined by `and`.
+        versions: String,
+        /// What would go wrong.
+        because: String,
+    },
+}
+
+/// Chooses the components of an image.
+pub fn choose<'a>(
+    manifest: &'a Manifest,
+    lock: &'a Lock,
+    board: &Board,
+    wishes: &Wishes,
+) -> Result<Vec<Chosen<'a>>, SelectError> {
+    check_wishes(manifest, wishes)?;
+    check_kernel(manifest, board)?;
+    let mut chosen = Vec::new();
+    for (name, component) in manifest.component.iter().filter(|(name, component)| wanted(name, component, board, wishes)) {
+        let source = source(name, component, lock, board.architecture, wishes)?;
+        chosen.push(Chosen { name: name.clone(), component, source });
+    }
+    check_together(&manifest.refuse, &chosen)?;
+    Ok(chosen)
+}
+
+impl Chosen<'_> {
+    /// Its version; none: given by path, so nobody knows.
+    pub fn version(&self) -> Option<&str> {
+        match &self.source {
+            Source::Given(_) => None,
+            Source::Packages(packages) => packages.first().map(|(_, locked)| locked.deb.version.as_str()),
+            Source::Pinned(file, _) => Some(&file.version),
+        }
+    }
+}
+
+fn check_wishes(manifest: &Manifest, wishes: &Wishes) -> Result<(), SelectError> {
+    for name in wishes.given.keys().chain(&wishes.without) {
+        if !manifest.component.contains_key(name) {
+            let known = manifest.component.keys().cloned().collect::<Vec<_>>().join(", ");
+            return Err(SelectError::Unknown { name: name.clone(), known });
+        }
+    }
+    for name in &wishes.without {
+        if wishes.given.contains_key(name) {
+            return Err(SelectError::Both { name: name.clone() });
+        }
+        if !manifest.component[name].optional {
+            return Err(SelectError::Needed { name: name.clone() });
+        }
+    }
+    Ok(())
+}
+
+fn check_kernel(manifest: &Manifest, board: &Board) -> Result<(), SelectError> {
+    let good = |component: &Component| component.role == Role::Kernel && component.architectures.contains(&board.architecture);
+    match manifest.component.get(&board.kernel).is_some_and(good) {
+        true => Ok(()),
+        false => {
+            Err(SelectError::Kernel { board: board.name.clone(), kernel: board.kernel.clone(), architecture: board.architecture })
+        }
+    }
+}
+
+fn wanted(name: &str, component: &Component, board: &Board, wishes: &Wishes) -> bool {
+    if wishes.given.contains_key(name) && component.role != Role::Test {
+        return true;
+    }
+    let role = match component.role {
+        Role::Kernel => name == board.kernel,
+        Role::Loader | Role::Runtime => true,
+        Role::Firmware => !board.firmware.is_empty(),
+        Role::Test => false,
+    };
+    // What belongs to a pinned version goes with it: not beside another one given by path, nor alone.
+    let alone =
+        component.along_with.as_ref().is_some_and(|other| wishes.without.contains(other) || wishes.given.contains_key(other));
+    role && !alone && component.architectures.contains(&board.architecture) && !wishes.without.contains(name)
+}
+
+fn source<'a>(
+    name: &str,
+    component: &'a Component,
+    lock: &'a Lock,
+    architecture: Architecture,
+    wishes: &Wishes,
+) -> Result<Source<'a>, SelectError> {
+    if let Some(path) = wishes.given.get(name) {
+        return Ok(Source::Given(path.clone()));
+    }
+    if let Some((file, pin)) = component.file.as_ref().and_then(|file| Some((file, file.pin.get(&architecture)?))) {
+        return Ok(Source::Pinned(file, pin));
+    }
+    component
+        .package
+        .iter()
+        .map(|package| Ok((package, locked(name, package, lock, architecture)?)))
+        .collect::<Result<_, _>>()
+        .map(Source::Packages)
+}
+
+/// The locked package of a component.
+pub(super) fn locked<'a>(
+    component: &str,
+    package: &Package,
+    lock: &'a Lock,
+    architecture: Architecture,
+) -> Result<&'a LockedPackage, SelectError> {
+    let wanted = super::arch::expand(architecture, &package.name);
+    lock.package
+        .iter()
+        .find(|locked| locked.component == component && locked.wanted == wanted && locked.architecture == architecture)
+        .ok_or_else(|| SelectError::NotLocked { component: component.into(), package: wanted, architecture })
+}
+
+/// Refuses combinations known not to work. What is given by path has no version we know, and is the giver's business.
+fn check_together(refusals: &[Refusal], chosen: &[Chosen<'_>]) -> Result<(), SelectError> {
+    let version = |name: &String| chosen.iter().find(|chosen| chosen.name == *name).and_then(Chosen::version);
+    for refusal in refusals {
+        let versions: Option<Vec<_>> = refusal
+            .when
+            .iter()
+            .map(|(name, bound)| version(name).filter(|version| bound.holds(version)).map(|version| format!("{name} {version}")))
+            .collect();
+        if let Some(versions) = versions {
+            return Err(SelectError::Refused { versions: versions.join(" and "), because: refusal.because.clone() });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::digest::Digest;
+    use super::super::lockfile::LockedDeb;
+    use super::super::manifest::Archive;
+    use super::*;
+
+    fn manifest() -> Manifest {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernel/components.toml");
+        Manifest::load(&path).expect("components.toml")
+    }
+
+    fn board() -> Board {
+        Board::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernel/boards"), "qemu-x86_64").expect("board")
+    }
+
+    /// A lock of everything in the manifest, with made-up versions.
+    fn lock(manifest: &Manifest, containerd: &str) -> Lock {
+        let mut packages = Vec::new();
+        for (name, component) in &manifest.component {
+            for package in &component.package {
+                let deb = LockedDeb {
+                    name: package.name.clone(),
+                    version: if name == "containerd" { containerd.into() } else { "9-1".into() },
+                    suite: "forky".into(),
+                    archive: Archive::Debian,
+                    path: "pool/x.deb".into(),
+                    size: 1,
+                    sha256: Digest::of(package.name.as_bytes()),
+                };
+                let wanted = super::super::arch::expand(Architecture::X86_64, &package.name);
+                packages.push(LockedPackage { component: name.clone(), architecture: Architecture::X86_64, wanted, deb });
+            }
+        }
+        Lock::new(vec![], packages, vec![])
+    }
+
+    fn wishes(given: &[&str], without: &[&str]) -> Wishes {
+        Wishes {
+            given: given.iter().map(|name| ((*name).to_owned(), PathBuf::from("/x"))).collect(),
+            without: without.iter().map(|name| (*name).to_owned()).collect(),
+        }
+    }
+
+    fn names(containerd: &str, wishes: &Wishes) -> Result<Vec<String>, SelectError> {
+        let manifest = manifest();
+        let lock = lock(&manifest, containerd);
+        Ok(choose(&manifest, &lock, &board(), wishes)?.into_iter().map(|chosen| chosen.name).collect())
+    }
+
+    #[test]
+    fn an_image_has_all_but_what_tests_use() {
+        let all = names("2.1.9-1", &Wishes::default()).expect("chosen");
+        assert!(
+            ["containerd", "k3s", "k3s-images", "linux-cloud-amd64", "systemd-boot"]
+                .iter()
+                .all(|name| all.contains(&(*name).into()))
+        );
+        assert!(!all.contains(&"ovmf".into()));
+    }
+
+    #[test]
+    fn images_follow_k3s_unless_given() {
+        let has_images = |wishes: &Wishes| names("2.1.9-1", wishes).expect("chosen").contains(&"k3s-images".to_owned());
+        assert!(!has_images(&wishes(&[], &["k3s"])));
+        assert!(!has_images(&wishes(&["k3s"], &[])), "images of a pinned k3s do not go with another");
+        assert!(has_images(&wishes(&["k3s-images"], &["k3s"])));
+        assert!(!has_images(&wishes(&[], &["k3s-images"])));
+    }
+
+    #[test]
+    fn versions_that_do_not_go_together_are_refused() {
+        let error = names("1.7.24~ds1-6", &Wishes::default()).expect_err("containerd 1").to_string();
+        assert!(error.contains("containerd 1.7.24~ds1-6 and k3s v1.36.4+k3s1"), "{error}");
+        assert!(names("1.7.24~ds1-6", &wishes(&[], &["k3s"])).is_ok());
+        assert!(names("1.7.24~ds1-6", &wishes(&["k3s"], &[])).is_ok(), "nobody knows the version of a stand-in");
+    }
+
+    #[test]
+    fn wishes_that_cannot_be_granted_are_named() {
+        let error = |given: &[&str], without: &[&str]| names("2.1.9-1", &wishes(given, without)).expect_err("refused");
+        assert!(matches!(error(&["k8s"], &[]), SelectError::Unknown { name, known } if name == "k8s" && known.contains("k3s")));
+        assert!(matches!(error(&[], &["containerd"]), SelectError::Needed { .. }));
+        assert!(matches!(error(&["k3s"], &["k3s"]), SelectError::Both { .. }));
+    }
+
+    #[test]
+    fn a_stale_lock_and_a_wrong_kernel_are_named() {
+        let manifest = manifest();
+        let empty = Lock::new(vec![], vec![], vec![]);
+        let error = choose(&manifest, &empty, &board(), &Wishes::default()).expect_err("not locked");
+        assert!(error.to_string().contains("run `imager lock`"), "{error}");
+        let mut odd = board();
+        odd.kernel = "containerd".into();
+        assert!(matches!(choose(&manifest, &empty, &odd, &Wishes::default()), Err(SelectError::Kernel { .. })));
+    }
+}
