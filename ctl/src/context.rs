@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::NodeAddress;
 use crate::failure::{Exit, Explain};
-use crate::files::{self, Access, FileError, folder_of};
+use crate::files::{self, FileError, folder_of};
 use crate::fleet::CONTEXT_FILE;
 
 const HEADER: &str = "\
@@ -190,7 +190,7 @@ impl ContextFile {
         }
         let node = KnownNode { endpoint: endpoint.clone(), device: Some(device.clone()) };
         self.context.nodes.insert(name.to_owned(), node);
-        files::replace(&self.path, self.context.to_yaml().as_bytes(), Access::Public)?;
+        files::replace(&self.path, self.context.to_yaml().as_bytes())?;
         Ok(())
     }
 }

@@ -87,10 +87,17 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8], access: Access) -> Result<(),
     }
 }
 
-/// Writes a file, replacing the one that may be there.
-pub(crate) fn replace(path: &Path, bytes: &[u8], access: Access) -> Result<(), FileError> {
-    let file = prepare(path, bytes, access)?;
-    file.persist(path).map(drop).map_err(|error| FileError::Write { path: path.into(), source: error.error })
+/// Writes a file, replacing the one that may be there and keeping its mode; a new one is [`Access::Public`]. A link stays a link.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let failed = |source| FileError::Write { path: path.clone(), source };
+    let file = prepare(path, bytes, Access::Public)?;
+    match fs::metadata(path) {
+        Ok(there) => file.as_file().set_permissions(there.permissions()).map_err(failed)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+    }
+    file.persist(path).map(drop).map_err(|error| failed(error.error))
 }
 
 fn prepare(path: &Path, bytes: &[u8], access: Access) -> Result<NamedTempFile, FileError> {
@@ -127,13 +134,17 @@ mod tests {
     }
 
     #[test]
-    fn replacing_keeps_the_asked_mode() {
+    fn replacing_keeps_the_mode_and_writes_through_a_link() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("context.yaml");
-        replace(&path, b"a", Access::Public).unwrap();
-        replace(&path, b"b", Access::Public).unwrap();
+        let (path, link) = (dir.path().join("node.yaml"), dir.path().join("link.yaml"));
+        write_new(&path, b"a", Access::Secret).unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        replace(&link, b"b").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"b");
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        replace(&dir.path().join("new"), b"c").unwrap();
+        assert_eq!(fs::metadata(dir.path().join("new")).unwrap().permissions().mode() & 0o777, 0o644);
     }
 
     #[test]

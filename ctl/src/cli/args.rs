@@ -231,7 +231,7 @@ pub(crate) enum K3sRole {
 #[group(multiple = false)]
 pub(crate) struct TargetArgs {
     /// For any device of the fleet (the default).
-    #[arg(long)]
+    #[arg(long, visible_alias = "any")]
     pub(crate) target_any: bool,
     /// For the device with this SMBIOS or board serial number.
     #[arg(long)]
@@ -250,10 +250,10 @@ pub(crate) struct ConfigSign {
     pub(crate) file: PathBuf,
     #[command(flatten)]
     pub(crate) fleet: FleetDir,
-    /// The signed file, `-` for standard output [default: NAME.signed.yaml beside the input].
+    /// The signed file, `-` for standard output [default: the configuration itself].
     #[arg(long)]
     pub(crate) out: Option<PathBuf>,
-    /// Sign the document of a file that is signed already, anew.
+    /// Replace the signature of another fleet's key. This fleet's own is replaced unasked.
     #[arg(long)]
     pub(crate) replace: bool,
 }

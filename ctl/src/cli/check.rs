@@ -60,7 +60,7 @@ pub(super) enum CheckError {
         /// The file.
         file: PathBuf,
         /// Why.
-        refusal: Refusal,
+        refusal: Box<Refusal>,
     },
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use machine_config::{MachineConfig, compare, judge_for_fleet, not_yet_in_effect, replace_signature, sign};
+use machine_config::{MachineConfig, Unverified, compare, judge_for_fleet, not_yet_in_effect, replace_signature, sign};
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -120,32 +120,33 @@ fn sign_file(command: ConfigSign, format: Format) -> Result<(), Failure> {
     }
     let passphrase = ask::passphrase_of(&fleet, dir.passphrase.passphrase_file.as_deref())?;
     let key = fleet.signing_key(passphrase.as_ref())?;
-    let signed = if replace { replace_signature(&bytes, &key) } else { sign(&bytes, &key) };
+    let anew = replace || is_signed_by(&bytes, &fleet);
+    let signed = if anew { replace_signature(&bytes, &key) } else { sign(&bytes, &key) };
     let signed = signed.map_err(|error| CheckError::Sign { file: file.clone(), error })?;
-    let out = out.unwrap_or_else(|| signed_name(&file));
+    let out = out.unwrap_or_else(|| file.clone());
     if out == Path::new("-") {
         return output::print(&String::from_utf8_lossy(&signed));
     }
-    // A configuration may hold a cluster's token.
     if may_replace(&out, &file) {
-        files::replace(&out, &signed, Access::Secret)?;
+        files::replace(&out, &signed)?;
     } else {
+        // A configuration may hold a cluster's token.
         files::write_new(&out, &signed, Access::Secret)?;
     }
     let key_id = machine_config::KeyId::of(&key.verifying_key()).to_string();
     format.show(&Signed { file: out, key_id, summary: Summary::of(&config) })
 }
 
-/// `store.yaml` becomes `store.signed.yaml`.
-fn signed_name(file: &Path) -> PathBuf {
-    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
-    file.with_file_name(format!("{}.signed.yaml", stem.trim_end_matches(".signed")))
+/// Whether the file carries a signature of this fleet: then signing it again is what everyone does after a change.
+fn is_signed_by(bytes: &[u8], fleet: &Fleet) -> bool {
+    let signed = std::str::from_utf8(bytes).ok().and_then(|text| Unverified::split(text).ok());
+    signed.is_some_and(|signed| fleet.trust().keys.iter().any(|key| key.id() == *signed.claimed_key()))
 }
 
 /// Signed files are made again and again; nothing else that happens to be there is overwritten.
 fn may_replace(out: &Path, input: &Path) -> bool {
     let same = out.canonicalize().is_ok_and(|out| input.canonicalize().is_ok_and(|input| input == out));
-    let is_signed = |text: String| machine_config::Unverified::split(&text).is_ok();
+    let is_signed = |text: String| Unverified::split(&text).is_ok();
     same || files::read_text(out).is_ok_and(is_signed)
 }
 
@@ -171,8 +172,8 @@ fn verify(command: &ConfigVerify, format: Format) -> Result<(), Failure> {
     let file = &command.file;
     let bytes = files::read(file)?;
     let fleet = Fleet::open(&command.fleet)?;
-    let verified =
-        judge_for_fleet(&bytes, &fleet.trust().trust()).map_err(|refusal| CheckError::Refused { file: file.clone(), refusal })?;
+    let verified = judge_for_fleet(&bytes, &fleet.trust().trust())
+        .map_err(|refusal| CheckError::Refused { file: file.clone(), refusal: Box::new(refusal) })?;
     format.show(&Verified {
         file: file.clone(),
         valid: true,
@@ -210,15 +211,6 @@ fn diff(old: &Path, new: &Path, format: Format) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn signed_names_do_not_pile_up() {
-        for (file, expected) in
-            [("a/store.yaml", "a/store.signed.yaml"), ("store.signed.yaml", "store.signed.yaml"), ("store", "store.signed.yaml")]
-        {
-            assert_eq!(signed_name(Path::new(file)), Path::new(expected));
-        }
-    }
 
     #[test]
     fn only_signed_files_and_the_input_itself_are_overwritten() {

@@ -46,7 +46,7 @@ impl View for Made {
             "{fields}\nKeep a copy of the folder where it cannot be lost: devices obey this signing key and no other.\n\n\
              Next:\n  skerryctl config new --fleet {dir} --name node-1 > node-1.yaml\n  \
              skerryctl config sign node-1.yaml --fleet {dir}\n  \
-             skerryctl --context {dir} --node HOST --trust-first-use apply -f node-1.signed.yaml\n"
+             skerryctl --context {dir} --node HOST --trust-first-use apply -f node-1.yaml\n"
         )
     }
 }

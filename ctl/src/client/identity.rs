@@ -93,7 +93,8 @@ impl Claims {
         Some(Self {
             role: organisation.and_then(Role::parse),
             name: name.unwrap_or_default().to_owned(),
-            not_after: Timestamp::from_second(certificate.validity().not_after.timestamp()).ok()?,
+            // The last days of 9999 are past the end of this calendar.
+            not_after: Timestamp::from_second(certificate.validity().not_after.timestamp()).unwrap_or(Timestamp::MAX),
         })
     }
 }
