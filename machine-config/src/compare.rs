@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::flat::{Leaf, flatten, is_within};
+use crate::flat::{Leaf, flatten};
+use crate::path::is_within;
 use crate::schema::MachineConfig;
 
 /// What a change costs.

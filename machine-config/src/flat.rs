@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::parse::join;
+use crate::path::join;
 use crate::schema::MachineConfig;
 use crate::secret::exposed;
 
@@ -62,9 +62,4 @@ fn walk(path: String, whole: &Value, masked: &Value, leaves: &mut BTreeMap<Strin
             leaves.insert(path, Leaf { value: whole.clone(), shown });
         }
     }
-}
-
-/// True when `path` is `parent` or lies inside of it.
-pub(crate) fn is_within(path: &str, parent: &str) -> bool {
-    path.strip_prefix(parent).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }

@@ -34,7 +34,7 @@ pub(crate) mod tests {
             walk(root, part, path, paths);
         }
         for (key, property) in schema["properties"].as_object().into_iter().flatten() {
-            let path = crate::parse::join(path, key);
+            let path = crate::path::join(path, key);
             walk(root, property, &path, paths);
             paths.insert(path);
         }

@@ -11,60 +11,9 @@ use std::str::FromStr;
 use ed25519_dalek::VerifyingKey;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
+pub use crate::types::KeyId;
 use crate::types::ValueError;
-
-/// Hexadecimal digits of a [`KeyId`].
-const KEY_ID_DIGITS: usize = 16;
-
-/// Names a fleet key in a signature: the first 16 hexadecimal digits of the SHA-256 of the raw public key.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct KeyId(String);
-
-impl KeyId {
-    /// The id of this key.
-    pub fn of(key: &VerifyingKey) -> Self {
-        let mut digits = hex::encode(Sha256::digest(key.as_bytes()));
-        digits.truncate(KEY_ID_DIGITS);
-        Self(digits)
-    }
-
-    /// The digits.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl TryFrom<String> for KeyId {
-    type Error = ValueError;
-
-    fn try_from(value: String) -> Result<Self, ValueError> {
-        let valid = value.len() == KEY_ID_DIGITS && value.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        if valid { Ok(Self(value)) } else { Err(ValueError { value, expected: "a key id: 16 lower-case hexadecimal digits" }) }
-    }
-}
-
-impl FromStr for KeyId {
-    type Err = ValueError;
-
-    fn from_str(value: &str) -> Result<Self, ValueError> {
-        Self::try_from(value.to_owned())
-    }
-}
-
-impl From<KeyId> for String {
-    fn from(id: KeyId) -> Self {
-        id.0
-    }
-}
-
-impl fmt::Display for KeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// An Ed25519 public key, written as 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -192,7 +141,7 @@ mod tests {
         let key = key(1);
         assert_eq!(key.to_string().parse(), Ok(key));
         assert_eq!(key.id().to_string().parse(), Ok(key.id()));
-        assert_eq!(key.id().as_str().len(), KEY_ID_DIGITS);
+        assert_eq!(key.id().as_str().len(), 16);
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod json_schema;
 mod judge;
 mod key;
 mod parse;
+mod path;
 mod pending;
 pub mod schema;
 mod secret;

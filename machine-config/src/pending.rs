@@ -1,7 +1,8 @@
 //! What a configuration may say although this version does not act on it yet. A node accepts it and reports it; nothing is silently
 //! ignored.
 
-use crate::flat::{flatten, is_within};
+use crate::flat::flatten;
+use crate::path::is_within;
 use crate::schema::MachineConfig;
 
 /// The settings this version does not act on.

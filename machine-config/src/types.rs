@@ -117,6 +117,10 @@ text_type! {
     Digest, "a SHA-256 digest: 64 lower-case hexadecimal digits", r"^[0-9a-f]{64}$", |s| is_hex(s, 64)
 }
 text_type! {
+    /// Names a fleet key in a signature: the first 16 hexadecimal digits of the SHA-256 of the raw public key.
+    KeyId, "a key id: 16 lower-case hexadecimal digits", r"^[0-9a-f]{16}$", |s| is_hex(s, 16)
+}
+text_type! {
     /// The kernel's name of a network link.
     InterfaceName, "a link name: 1 to 15 letters, digits, `.`, `_` or `-`, such as `enp0s2`",
     r"^[A-Za-z0-9._-]{1,15}$",
@@ -159,6 +163,14 @@ impl DeviceId {
     /// The id of the device that holds this key: SHA-256 of the key's raw 32 bytes.
     pub fn of(key: &VerifyingKey) -> Self {
         Self(hex::encode(Sha256::digest(key.as_bytes())))
+    }
+}
+
+impl KeyId {
+    /// The id of this key.
+    pub fn of(key: &VerifyingKey) -> Self {
+        let digest = Sha256::digest(key.as_bytes());
+        Self(hex::encode(&digest[..8]))
     }
 }
 

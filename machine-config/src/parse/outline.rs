@@ -4,7 +4,9 @@ use std::collections::HashSet;
 
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Span, Tag};
 
+use super::characters;
 use super::error::{ParseError, ParseProblem};
+use crate::path::{is_child, is_within, join};
 
 /// How deep values may be nested.
 pub const MAX_DEPTH: usize = 24;
@@ -80,7 +82,7 @@ struct Reader<'a> {
 impl Outline {
     /// Reads the shape of a whole text.
     pub(super) fn read(text: &str) -> Result<Self, ParseError> {
-        check_characters(text)?;
+        characters::check(text)?;
         let options = granit_parser::options! {
             disallow_directives: true,
             emit_unresolved_aliases: true,
@@ -98,9 +100,7 @@ impl Outline {
 
     /// Where a path stands, or else the nearest parent that is written down.
     pub(super) fn nearest(&self, path: &str) -> Option<Position> {
-        let is_inside =
-            |parent: &str| path.strip_prefix(parent).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
-        let parents = self.entries.iter().filter(|entry| is_inside(&entry.path));
+        let parents = self.entries.iter().filter(|entry| is_within(path, &entry.path));
         parents.max_by_key(|entry| entry.path.len()).map(|entry| entry.position)
     }
 
@@ -113,33 +113,27 @@ impl Outline {
         self.entries.iter().take_while(|entry| entry.position <= position).last()
     }
 
+    /// The mapping or list that the key or item at a position is in, and where that one stands.
+    pub(super) fn parent_at(&self, position: Position) -> (String, Position) {
+        let top = (String::new(), Position { line: 1, column: 1 });
+        let Some(entry) = self.entry_at(position) else { return top };
+        let is_parent = |parent: &&Entry| is_child(&entry.path, &parent.path);
+        self.entries.iter().rfind(is_parent).map_or(top, |parent| (parent.path.clone(), parent.position))
+    }
+
     /// The mapping that misses a key, when the reader of types, which reports the last key it saw, reported this position: the last
     /// key's mapping; or, of a mapping without any key, that mapping.
     pub(super) fn incomplete_at(&self, position: Position) -> (String, Position) {
-        let top = (String::new(), Position { line: 1, column: 1 });
-        let Some(entry) = self.entry_at(position) else { return top };
-        if entry.value == Shape::EmptyCollection {
-            return (entry.path.clone(), entry.position);
+        match self.entry_at(position) {
+            Some(entry) if entry.value == Shape::EmptyCollection => (entry.path.clone(), entry.position),
+            Some(_) | None => self.parent_at(position),
         }
-        let is_parent = |parent: &&Entry| is_child(&entry.path, &parent.path);
-        self.entries.iter().rfind(is_parent).map_or(top, |parent| (parent.path.clone(), parent.position))
     }
 
     /// Where the value of a path stands, if it is in quotes.
     pub(super) fn quoted(&self, path: &str) -> Option<Position> {
         let quoted = |entry: &&Entry| entry.value == Shape::Quoted && entry.path == path;
         self.entries.iter().find(quoted).map(|entry| entry.position)
-    }
-}
-
-/// True when nothing but one key or index lies between the two.
-fn is_child(path: &str, parent: &str) -> bool {
-    let Some(rest) = path.strip_prefix(parent) else { return false };
-    match rest.strip_prefix('[') {
-        Some(index) => {
-            index.strip_prefix('"').map_or(index.find(']') == Some(index.len() - 1), |key| key.find("\"]") == Some(key.len() - 2))
-        }
-        None => rest.strip_prefix('.').is_some_and(|key| !key.contains(['.', '['])),
     }
 }
 
@@ -272,16 +266,6 @@ impl Reader<'_> {
     }
 }
 
-/// A child's path. A key that is no plain word is quoted: `machine.sysctls["net.core.somaxconn"]`.
-pub(crate) fn join(path: &str, key: &str) -> String {
-    let word = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
-    match (word, path.is_empty()) {
-        (true, true) => key.to_owned(),
-        (true, false) => format!("{path}.{key}"),
-        (false, _) => format!("{path}[{key:?}]"),
-    }
-}
-
 fn check_properties(anchor: usize, tag: Option<&Tag>) -> Result<(), ParseProblem> {
     if anchor != 0 {
         return Err(ParseProblem::Anchor);
@@ -289,36 +273,6 @@ fn check_properties(anchor: usize, tag: Option<&Tag>) -> Result<(), ParseProblem
     match tag {
         Some(tag) => Err(ParseProblem::Tag { tag: tag.original() }),
         None => Ok(()),
-    }
-}
-
-/// Refuses characters that cannot be seen or that make a text look like another one.
-fn check_characters(text: &str) -> Result<(), ParseError> {
-    let mut position = Position { line: 1, column: 1 };
-    for c in text.chars() {
-        if let Some(name) = unwanted(c) {
-            return Err(ParseError::new(ParseProblem::Character { code: u32::from(c), name }, position, String::new(), text));
-        }
-        position = if c == '\n' {
-            Position { line: position.line + 1, column: 1 }
-        } else {
-            Position { column: position.column + 1, ..position }
-        };
-    }
-    Ok(())
-}
-
-fn unwanted(c: char) -> Option<&'static str> {
-    match c {
-        '\n' | '\t' => None,
-        '\r' => Some("a carriage return"),
-        '\0' => Some("a NUL character"),
-        '\u{feff}' => Some("a byte-order mark"),
-        '\u{2028}' | '\u{2029}' => Some("a Unicode line separator"),
-        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' => Some("a text direction control"),
-        '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{00ad}' => Some("an invisible character"),
-        c if c.is_control() => Some("a control character"),
-        _ => None,
     }
 }
 

@@ -55,8 +55,13 @@ fn translate(error: &Error, text: &str, outline: &Outline) -> ParseError {
     };
     let as_count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     let position = Position { line: as_count(location.line()), column: as_count(location.column()) };
-    let missing = matches!(problem, ParseProblem::MissingKey { .. });
-    let (path, position) = if missing { outline.incomplete_at(position) } else { (outline.path_at(position), position) };
+    let (path, position) = if matches!(problem, ParseProblem::MissingKey { .. }) {
+        outline.incomplete_at(position)
+    } else if matches!(problem, ParseProblem::UnknownKey { .. }) {
+        (outline.parent_at(position).0, position)
+    } else {
+        (outline.path_at(position), position)
+    };
     ParseError::new(problem, position, path, text)
 }
 

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::{Findings, Problem};
-use crate::types::DnsName;
+use crate::types::{DnsName, Secret};
 
 /// What may stand where a URL is asked for.
 #[derive(Clone, Copy)]
@@ -49,7 +49,15 @@ pub(super) const LOGS: Form =
 
 /// Adds a finding when a URL is not of this form.
 pub(super) fn check(path: &str, url: &str, form: Form, findings: &mut Findings) {
-    findings.add_if(!fits(url, form), path, Problem::Malformed { value: url.to_owned(), expected: form.expected });
+    findings.add_if(!fits(url, form), path, Problem::Malformed { value: without_user(url), expected: form.expected });
+}
+
+/// A URL as it may be shown: what stands before an `@` may be a password.
+fn without_user(url: &str) -> String {
+    match url.rsplit_once('@') {
+        Some((_, rest)) => format!("{}@{rest}", Secret::MASK),
+        None => url.to_owned(),
+    }
 }
 
 fn fits(url: &str, form: Form) -> bool {
@@ -91,6 +99,13 @@ fn is_port(port: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_in_a_url_is_not_repeated() {
+        let mut findings = Findings::default();
+        check("hub.url", "https://user:hunter2@hub.example", HUB, &mut findings);
+        assert!(!findings.0[0].to_string().contains("hunter2"), "{}", findings.0[0]);
+    }
 
     #[test]
     fn urls_are_taken_in_their_plain_form_only() {

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::network::network_address;
 use super::{Findings, Problem, endpoint};
-use crate::parse::join;
+use crate::path::join;
 use crate::schema::{K3s, K3sRole, MachineConfig, Network};
 use crate::types::{DnsName, IpNetwork};
 

@@ -2,28 +2,29 @@
 
 use super::network::range;
 use super::{Findings, Problem, SERVICES, endpoint, pem};
-use crate::parse::join;
+use crate::path::join;
 use crate::schema::{Machine, MachineConfig, Registry};
 
 /// Kernel parameters a configuration may not set, and why: the system sets them itself, or they would make the kernel run a program. A
 /// name that ends with a dot stands for everything below it.
-pub(super) const RESERVED_SYSCTLS: [(&str, &str); 16] = [
+pub(super) const RESERVED_SYSCTLS: [(&str, &str); 17] = [
     ("fs.binfmt_misc.", "would let the kernel start interpreters"),
     ("kernel.core_pattern", "can make the kernel run a program"),
-    ("kernel.domainname", "is set by the system"),
+    ("kernel.domainname", "is the system's to set"),
     ("kernel.hostname", "is set through `machine.hostname`"),
     ("kernel.hotplug", "makes the kernel run a program"),
     ("kernel.modprobe", "makes the kernel run a program"),
     ("kernel.modules_disabled", "would keep the system from loading its modules"),
-    ("kernel.panic", "is set by the system: a panic must lead to a restart"),
-    ("kernel.panic_on_oops", "is set by the system"),
+    ("kernel.panic", "is the system's to set: a panic must lead to a restart"),
+    ("kernel.panic_on_oops", "is the system's to set"),
     ("kernel.poweroff_cmd", "makes the kernel run a program"),
-    ("kernel.sysrq", "is set by the system"),
+    ("kernel.sysrq", "is the system's to set"),
     ("net.bridge.bridge-nf-call-ip6tables", "is set by the system for Kubernetes"),
     ("net.bridge.bridge-nf-call-iptables", "is set by the system for Kubernetes"),
+    ("net.ipv4.conf.all.forwarding", "is `net.ipv4.ip_forward` by another name"),
     ("net.ipv4.ip_forward", "is set by the system for Kubernetes"),
     ("vm.overcommit_memory", "is set by the system for Kubernetes"),
-    ("vm.panic_on_oom", "is set by the system"),
+    ("vm.panic_on_oom", "is the system's to set"),
 ];
 
 /// Every rule about `machine` save its network.
@@ -62,7 +63,6 @@ pub(super) fn check(config: &MachineConfig, findings: &mut Findings) {
 }
 
 fn sysctl(name: &str, findings: &mut Findings) {
-    // The kernel takes `-` and `_` apart, but `net/ipv4/ip_forward` in either spelling is one file only as written here.
     let reserved = RESERVED_SYSCTLS.iter().find(|(reserved, _)| {
         let below = reserved.ends_with('.') && name.starts_with(reserved);
         below || name == *reserved

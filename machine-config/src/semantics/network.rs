@@ -21,7 +21,7 @@ pub(super) fn check(network: &Network, findings: &mut Findings) {
     findings.add_repeated(&format!("{PATH}.nameservers"), &network.nameservers);
     findings.add_repeated(&format!("{PATH}.search"), &network.search);
     for (address, names) in &network.hosts {
-        let path = crate::parse::join(&format!("{PATH}.hosts"), &address.to_string());
+        let path = crate::path::join(&format!("{PATH}.hosts"), &address.to_string());
         findings.add_if(names.is_empty(), &path, Problem::Pointless { reason: "it lists no name" });
         findings.add_repeated(&path, names);
         for name in names.iter().filter(|name| OWN_NAMES.contains(&name.as_str())) {
