@@ -114,7 +114,8 @@ impl EnvelopeError {
 }
 
 /// A document and the signature that claims to be over it. Nothing is proved yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
 pub(crate) struct Envelope<'a> {
     /// The exact bytes the signature is over, with their last newline.
     pub(crate) document: &'a str,

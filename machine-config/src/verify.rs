@@ -2,13 +2,14 @@
 //!
 //! [`Unverified`] shows nothing of its document; [`Unverified::verify`] is the only way through.
 
+use std::fmt;
+
 use crate::envelope::{self, Envelope, EnvelopeError};
 use crate::key::{KeyId, Keyring};
 use crate::sign::signed_bytes;
 use crate::types::Digest;
 
 /// A signed file whose signature has not been checked. It has no getter for the document.
-#[derive(Debug)]
 pub struct Unverified<'a> {
     file: &'a str,
     envelope: Envelope<'a>,
@@ -73,7 +74,7 @@ impl<'a> Unverified<'a> {
 }
 
 /// The exact text above the signature.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Document(String);
 
 impl Document {
@@ -84,7 +85,7 @@ impl Document {
 }
 
 /// Something that a fleet key signed, with the file it came in. Only [`Unverified::verify`] makes one.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Verified<T> {
     content: T,
     bytes: Vec<u8>,
@@ -124,6 +125,31 @@ impl<T> Verified<T> {
     }
 }
 
+// A file holds secrets: what is printed by mistake names the file and shows nothing of it.
+
+impl fmt::Debug for Unverified<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Unverified({} bytes, claims key {})", self.file.len(), self.envelope.key_id)
+    }
+}
+
+impl fmt::Debug for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Document({} bytes)", self.0.len())
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Verified<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { content, bytes: _, digest, key_id } = self;
+        f.debug_struct("Verified")
+            .field("content", content)
+            .field("digest", digest)
+            .field("key_id", key_id)
+            .finish_non_exhaustive()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use ed25519_dalek::SigningKey;
@@ -149,6 +175,15 @@ mod tests {
         assert_eq!(verified.content().as_str(), "a: 1\n");
         assert_eq!(verified.bytes(), file.as_bytes());
         assert_eq!(verified.digest(), &Digest::of(file.as_bytes()));
+    }
+
+    #[test]
+    fn nothing_of_a_file_is_printed_by_mistake() {
+        let file = signed(1);
+        let unverified = Unverified::split(&file).expect("well formed");
+        let mut shown = format!("{unverified:?}");
+        shown += &format!("{:?}", unverified.verify(&ring(&[1])));
+        assert!(!shown.contains("a: 1") && shown.contains("5 bytes"), "{shown}");
     }
 
     #[test]
