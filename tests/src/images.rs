@@ -12,6 +12,7 @@ use api::SANDBOX_IMAGE;
 use crate::config::HELLO_IMAGE;
 use crate::cprogram;
 use crate::fleet::TestFleet;
+use crate::harness::firmware;
 use crate::oci::{self, Image};
 use crate::places;
 
@@ -68,6 +69,8 @@ pub struct Inputs {
     pub fleet: PathBuf,
     /// Signed configuration for SEED; none: none.
     pub config: Option<PathBuf>,
+    /// The command's cache; none: the one it chooses.
+    pub cache: Option<PathBuf>,
 }
 
 impl Inputs {
@@ -93,11 +96,32 @@ impl Inputs {
         let start = Instant::now();
         let mut command = Command::new(&self.imager);
         command.current_dir(places::workspace()).args(self.arguments(out));
+        if let Some(cache) = &self.cache {
+            command.env("SKERRY_CACHE", cache);
+        }
         let output = command.output().with_context(|| format!("cannot run {}; `make tools` builds it", self.imager.display()))?;
         if output.status.success() {
             return Ok(start.elapsed());
         }
         bail!("cannot build {}: {}", out.display(), String::from_utf8_lossy(&output.stderr).trim())
+    }
+}
+
+impl Inputs {
+    /// Makes the image with the k3s release, or, when that cannot be had, calls `loudly` with the reason and makes it with the
+    /// stand-in. Says which of the two it carries. Only the demo may fall back so: an image for a device must not.
+    pub fn build_or_stand_in(&mut self, out: &Path, loudly: impl FnOnce(&str)) -> Result<K3sFrom> {
+        self.k3s = K3sFrom::Release;
+        if let Err(error) = self.build(out) {
+            let reason = format!("{error:#}");
+            if !reason.contains("k3s") {
+                return Err(error); // something else is wrong, and the stand-in would not mend it
+            }
+            loudly(&reason);
+            self.k3s = K3sFrom::File(standin());
+            self.build(out)?;
+        }
+        Ok(self.k3s.clone())
     }
 }
 
@@ -118,6 +142,14 @@ pub fn standin() -> PathBuf {
     std::env::var_os("SKERRY_STANDIN").map_or_else(built, PathBuf::from)
 }
 
+/// The cache `imager` chooses: `SKERRY_CACHE`, else `skerry` in the user's cache folder.
+pub fn cache() -> Result<PathBuf> {
+    let own = std::env::var_os("SKERRY_CACHE").map(PathBuf::from);
+    let user = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    own.or_else(|| user.or(home).map(|folder| folder.join("skerry"))).context("neither SKERRY_CACHE nor HOME is set")
+}
+
 /// Compiles the test programs and writes them as one OCI archive at `out`.
 pub fn make_archive(out: &Path) -> Result<()> {
     let folder = tempfile::tempdir()?;
@@ -131,11 +163,19 @@ pub fn make_archive(out: &Path) -> Result<()> {
     oci::write_archive(&images, "amd64", file).with_context(|| format!("cannot write {}", out.display()))
 }
 
+/// Fetches the guests' firmware into `folder`. Without it the host's own does, two seconds slower at each boot.
+pub fn fetch_firmware(folder: &Path) {
+    if let Err(error) = firmware::fetch(folder) {
+        eprintln!("using the host's firmware: {error:#}");
+    }
+}
+
 /// Makes everything the VM tests need in `folder`: fleets, archive, configurations, images.
 pub fn make_all(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let fleet = TestFleet::open_or_make(&folder.join(FLEET), "acme")?;
     TestFleet::open_or_make(&folder.join(FOREIGN_FLEET), "rival")?;
+    fetch_firmware(folder);
     let archive = folder.join("images.tar");
     make_archive(&archive)?;
     let config = folder.join("seed.yaml");
@@ -146,7 +186,8 @@ pub fn make_all(folder: &Path) -> Result<()> {
             TestImage::Seeded => Some(config.clone()),
         };
         let k3s = K3sFrom::File(standin());
-        let inputs = Inputs { imager: imager(), k3s, archive: archive.clone(), fleet: fleet.folder().into(), config };
+        let inputs =
+            Inputs { imager: imager(), k3s, archive: archive.clone(), fleet: fleet.folder().into(), config, cache: None };
         let took = inputs.build(&folder.join(image.file_name()))?;
         eprintln!("built {} in {:.1} s", image.file_name(), took.as_secs_f32());
     }
@@ -165,6 +206,7 @@ mod tests {
             archive: "/a.tar".into(),
             fleet: "/fleet".into(),
             config: Some("/seed.yaml".into()),
+            cache: None,
         };
         let expected = "build --board qemu-x86_64 --fleet /fleet --config /seed.yaml --component k3s=/standin \
             --component k3s-images=/a.tar --out /out.img";

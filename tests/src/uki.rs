@@ -14,6 +14,9 @@ use crate::filesystem;
 /// Where the UKI of slot A lies on the ESP.
 pub const UKI: &str = "EFI/Linux/skerry-a.efi";
 
+const LOADER: &str = "EFI/BOOT/BOOTX64.EFI";
+const LOADER_CONFIG: &str = "loader/loader.conf";
+
 /// Why an image's UKI could not be read.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read {part} of image {}: {reason}", .image.display())]
@@ -71,6 +74,14 @@ fn esp(image: &Path) -> anyhow::Result<Vec<u8>> {
     let mut bytes = vec![0; usize::try_from(entry.size()? * SECTOR_BYTES)?];
     File::open(image)?.read_exact_at(&mut bytes, entry.starting_lba * SECTOR_BYTES)?;
     Ok(bytes)
+}
+
+/// Bytes of the boot loader and its configuration on the image's ESP.
+pub fn loader_bytes(image: &Path) -> Result<u64, UkiError> {
+    let cannot = |reason: String| UkiError { image: image.into(), part: "the boot loader", reason };
+    let esp = esp(image).map_err(|error| cannot(format!("{error:#}")))?;
+    let sizes = [LOADER, LOADER_CONFIG].map(|path| file_in(esp.clone(), path).map(|bytes| bytes.len() as u64));
+    sizes.into_iter().sum::<io::Result<u64>>().map_err(|error| cannot(error.to_string()))
 }
 
 fn file_in(esp: Vec<u8>, path: &str) -> io::Result<Vec<u8>> {

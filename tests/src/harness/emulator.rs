@@ -8,6 +8,9 @@ use super::firmware::Firmware;
 /// The emulator's program.
 pub const PROGRAM: &str = "qemu-system-x86_64";
 
+/// The balloon's name inside the emulator.
+pub const BALLOON: &str = "balloon";
+
 /// One virtual machine: everything a test may choose about it.
 #[derive(Debug, Clone)]
 pub struct Guest {
@@ -25,6 +28,8 @@ pub struct Guest {
     pub forwards: Vec<u16>,
     /// Boots this instead of what is on the disk.
     pub kernel: Option<DirectKernel>,
+    /// A memory balloon, through which the emulator learns how much memory the guest has left.
+    pub balloon: bool,
     /// Whether the machine may outlive the program that started it.
     pub lifetime: Lifetime,
 }
@@ -60,6 +65,7 @@ impl Guest {
             mac: "52:54:00:5c:e4:41".into(),
             forwards: vec![api::DEFAULT_PORT],
             kernel: None,
+            balloon: false,
             lifetime: Lifetime::OfItsStarter,
         }
     }
@@ -106,6 +112,9 @@ pub fn arguments(guest: &Guest, accelerator: &Accelerator, files: &RunFiles, con
     add("-netdev", network(&guest.forwards));
     add("-device", format!("virtio-net-pci,netdev=net,mac={},romfile=", guest.mac));
     add("-device", "virtio-rng-pci".into());
+    if guest.balloon {
+        add("-device", format!("virtio-balloon-pci,id={BALLOON}"));
+    }
     add("-qmp", format!("unix:{},server=on,wait=off", escaped(&files.qmp)));
     if let Some(direct) = &guest.kernel {
         add("-kernel", direct.kernel.display().to_string());

@@ -3,6 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
+use imager::board::Architecture;
+use imager::components::assemble::{AssembleOptions, test_files};
+use imager::components::{MirrorChoice, Wishes};
+use imager::progress::Silent;
+
+use crate::places;
+
 /// Firmware code, and the variables it starts with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Firmware {
@@ -20,6 +27,9 @@ pub struct NoFirmware {
     looked: Vec<PathBuf>,
 }
 
+/// Where fetched firmware lies in the images' folder.
+const FOLDER: &str = "ovmf";
+
 /// Code and variables by the names that distributions give them.
 const NAMES: [(&str, &str); 2] = [("OVMF_CODE_4M.fd", "OVMF_VARS_4M.fd"), ("OVMF_CODE.fd", "OVMF_VARS.fd")];
 
@@ -28,12 +38,32 @@ fn in_folder(folder: &Path) -> Option<Firmware> {
     pairs.into_iter().find(|pair| pair.code.is_file() && pair.variables.is_file())
 }
 
+/// Fetches the locked firmware into the folder `ovmf` of `images`.
+pub fn fetch(images: &Path) -> anyhow::Result<()> {
+    let kernel = places::workspace().join("kernel");
+    let options = AssembleOptions {
+        manifest: kernel.join("components.toml"),
+        lock: kernel.join("components.lock"),
+        cache: None,
+        mirrors: MirrorChoice::default(),
+        wishes: Wishes::default(),
+    };
+    let files = test_files("ovmf", Architecture::X86_64, &options, &Silent)?;
+    let folder = images.join(FOLDER);
+    fs::create_dir_all(&folder)?;
+    for (name, path) in &files {
+        let name = Path::new(name).file_name().unwrap_or(name.as_ref());
+        fs::copy(path, folder.join(name))?;
+    }
+    Ok(())
+}
+
 impl Firmware {
     /// The firmware of `SKERRY_OVMF`, of `fetched` (the folder the images were built into), or of the host, in this order.
     pub fn find(fetched: &Path) -> Result<Self, NoFirmware> {
         let named = env::var_os("SKERRY_OVMF").map(PathBuf::from);
         let host = ["/usr/share/OVMF", "/usr/share/ovmf/x64", "/usr/share/edk2/x64"].map(PathBuf::from);
-        let folders: Vec<PathBuf> = named.into_iter().chain([fetched.join("ovmf")]).chain(host).collect();
+        let folders: Vec<PathBuf> = named.into_iter().chain([fetched.join(FOLDER)]).chain(host).collect();
         folders.iter().find_map(|folder| in_folder(folder)).ok_or(NoFirmware { looked: folders })
     }
 

@@ -115,6 +115,28 @@ impl<S: Timed> Qmp<S> {
         Ok(answer.as_str().unwrap_or_default().to_owned())
     }
 
+    /// Memory available to more programs in the guest, in bytes, as its balloon driver reports it every second.
+    pub fn available_memory(&mut self, patience: &Patience) -> Result<u64, QmpError> {
+        let path = format!("/machine/peripheral/{}", super::emulator::BALLOON);
+        let interval = json!({"path": path, "property": "guest-stats-polling-interval", "value": 1});
+        self.execute("qom-set", &interval)?;
+        let deadline = patience.deadline();
+        loop {
+            // The emulator has no event for a new report; its driver is asked every second.
+            thread::sleep(Duration::from_secs(1));
+            let report = self.execute("qom-get", &json!({"path": path, "property": "guest-stats"}))?;
+            let available = report["stats"]["stat-available-memory"].as_u64().filter(|bytes| *bytes < u64::MAX);
+            match available {
+                Some(bytes) if report["last-update"].as_u64().is_some_and(|seconds| seconds > 0) => return Ok(bytes),
+                Some(_) | None if Instant::now() < deadline => {}
+                Some(_) | None => {
+                    let reason = format!("no report came: {patience}; the image needs the module virtio_balloon");
+                    return Err(QmpError::Refused { command: "qom-get guest-stats".into(), reason });
+                }
+            }
+        }
+    }
+
     /// Waits for the event called `name`, e.g. `RESET`; events that came before it are gone.
     pub fn wait_event(&mut self, name: &str, patience: &Patience) -> Result<Value, QmpError> {
         let deadline = patience.deadline();
