@@ -19,7 +19,7 @@ pub use facts::{LinkFacts, LinkKind, mac_text};
 pub use files::NamesError;
 pub use manager::{NetworkHandle, Settings, start};
 pub use names::{Names, hostname};
-pub use netlink::ObserveError;
+pub use netlink::{Netlink, ObserveError};
 pub use plan::{Admin, LinkPlan, NetworkPlan, plan};
 pub use reconcile::{Change, Desired, Observed, Owned, address_lines, reconcile};
 pub use route::{LinkAddress, Route};
