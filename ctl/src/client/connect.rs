@@ -15,12 +15,10 @@ use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 
-use crate::failure::{Exit, Explain};
-
 use super::identity::Claims;
 use super::stream::{AlertSlot, Watched};
-use super::trust::{self, LEAF_NAME, Trust, TrustError, Verifier};
-use super::{ClientIdentity, NodeAddress, NodeClient};
+use super::trust::{self, LEAF_NAME, Trust, Verifier};
+use super::{ClientIdentity, ConnectError, NodeAddress, NodeClient};
 
 /// Asked of an idle connection this often, so that a vanished node ends `logs -f`.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
@@ -36,134 +34,6 @@ pub struct ConnectOptions {
     pub identity: Option<ClientIdentity>,
     /// Time for connecting, and again for each call that is not a stream.
     pub timeout: Duration,
-}
-
-/// Why a node could not be reached, or is not the one meant.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// The name has no address.
-    #[error("cannot reach {address}: its name cannot be resolved")]
-    Resolve {
-        /// The node.
-        address: NodeAddress,
-        /// What the resolver says.
-        source: io::Error,
-    },
-    /// The machine answers, the port does not.
-    #[error("cannot reach {address}: nothing listens on that port")]
-    PortClosed {
-        /// The node.
-        address: NodeAddress,
-    },
-    /// Any other failure of TCP.
-    #[error("cannot reach {address}")]
-    Tcp {
-        /// The node.
-        address: NodeAddress,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// No answer in time.
-    #[error("cannot reach {address}: no answer within {} s", timeout.as_secs_f32())]
-    Timeout {
-        /// The node.
-        address: NodeAddress,
-        /// The time allowed.
-        timeout: Duration,
-    },
-    /// What answers speaks no TLS 1.3.
-    #[error("cannot talk to {address}: what answers does not speak TLS 1.3")]
-    NotTls13 {
-        /// The node.
-        address: NodeAddress,
-    },
-    /// The handshake failed for another reason.
-    #[error("cannot talk to {address}: the TLS handshake failed")]
-    Tls {
-        /// The node.
-        address: NodeAddress,
-        /// What went wrong.
-        source: io::Error,
-    },
-    /// The operator's own certificate and key do not fit each other.
-    #[error("cannot use the client certificate of `{name}`")]
-    OwnCertificate {
-        /// Its common name.
-        name: String,
-        /// What is wrong.
-        source: rustls::Error,
-    },
-    /// The device is not the one meant, or not known.
-    #[error("cannot trust {address}")]
-    Trust {
-        /// The node.
-        address: NodeAddress,
-        /// Why.
-        source: TrustError,
-    },
-    /// HTTP/2 could not begin.
-    #[error("cannot talk to {address}")]
-    Http2 {
-        /// The node.
-        address: NodeAddress,
-        /// What went wrong.
-        source: tonic::transport::Error,
-    },
-}
-
-impl Explain for ConnectError {
-    fn exit(&self) -> Exit {
-        match self {
-            Self::Resolve { .. }
-            | Self::PortClosed { .. }
-            | Self::Tcp { .. }
-            | Self::Timeout { .. }
-            | Self::NotTls13 { .. }
-            | Self::Tls { .. }
-            | Self::Http2 { .. } => Exit::Unreachable,
-            Self::OwnCertificate { .. } => Exit::Permission,
-            Self::Trust { .. } => Exit::Identity,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::Resolve { .. } => "check the name, or give the address that the node's console shows".into(),
-            Self::PortClosed { .. } => {
-                format!(
-                    "the machine is up, perhaps still booting; the API's port is {} unless api.port says otherwise",
-                    api::DEFAULT_PORT
-                )
-            }
-            Self::Tcp { .. } | Self::Timeout { .. } => {
-                "check power, cable and address (the console shows it); --timeout SECONDS waits longer".into()
-            }
-            Self::NotTls13 { .. } | Self::Tls { .. } | Self::Http2 { .. } => {
-                format!("check that the address is a Skerry node's and the port its API's ({} by default)", api::DEFAULT_PORT)
-            }
-            Self::OwnCertificate { .. } => {
-                "the key does not belong to the certificate; make a new pair with `skerryctl fleet cert`".into()
-            }
-            Self::Trust { source, .. } => trust_hint(source),
-        })
-    }
-}
-
-fn trust_hint(error: &TrustError) -> String {
-    match error {
-        TrustError::NotADevice(_) => {
-            format!("check that the address is a Skerry node's and the port its API's ({} by default)", api::DEFAULT_PORT)
-        }
-        TrustError::Unproven => "something between here and the node answers in its place; do not send it anything".into(),
-        TrustError::Mismatch { found, .. } => format!(
-            "the address belongs to another device now, the disk was wiped, or someone answers in its place; \
-             if the device's console or label shows {found}, use --device {found}"
-        ),
-        TrustError::Unknown { found } => format!(
-            "compare the id with the device's console or label, then use --device {found}, \
-             or --trust-first-use to remember it as it is"
-        ),
-    }
 }
 
 /// Reaches a node and makes sure who it is. Nothing is sent to a device that [`Trust`] does not admit.

@@ -3,14 +3,17 @@
 mod address;
 mod call;
 mod connect;
+mod explain;
 mod identity;
 mod node;
 mod stream;
 pub mod trust;
+mod unreached;
 
 pub use address::NodeAddress;
 pub use call::{CallError, CertificateProblem};
-pub use connect::{ConnectError, ConnectOptions, connect};
+pub use connect::{ConnectOptions, connect};
 pub use identity::{Claims, ClientIdentity, IdentityError};
 pub use node::{Messages, NodeClient};
 pub use trust::Trust;
+pub use unreached::ConnectError;

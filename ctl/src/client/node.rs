@@ -8,8 +8,9 @@ use machine_config::types::DeviceId;
 use tonic::transport::Channel;
 use tonic::{Response, Status, Streaming};
 
+use super::CallError;
 use super::NodeAddress;
-use super::call::{CallError, Facts, explain};
+use super::explain::{Facts, explain};
 use super::identity::Claims;
 use super::stream::AlertSlot;
 
