@@ -76,6 +76,16 @@ pub enum K3sRole {
     Agent,
 }
 
+impl K3sRole {
+    /// The name in files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Agent => "agent",
+        }
+    }
+}
+
 /// Kernel modules by where and when they are loaded. Dependencies are added by themselves; built-in names are allowed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]

@@ -3,6 +3,7 @@
 pub mod board;
 pub mod cache;
 pub mod check;
+pub mod cli;
 pub mod components;
 pub mod image;
 pub mod inspect;

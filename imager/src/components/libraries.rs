@@ -49,7 +49,7 @@ mod tests {
         let given: Items =
             [library("liba.so.1", &["libb.so.2"]), library("libb.so.2", &["liba.so.1"]), library("libz.so.1", &[])].into();
         let mut items: Items = [("usr/bin/tool".to_owned(), elf(&["liba.so.1"]))].into();
-        complete(ARCH, &mut items, |missing| find_in(ARCH, missing, &given).ok_or(None)).expect("complete");
+        complete(ARCH, &mut items, |missing| find_in(ARCH, missing, &given).ok_or(None::<Missing>)).expect("complete");
         let names: Vec<_> = items.into_keys().collect();
         assert_eq!(names, ["usr/bin/tool", "usr/lib/x86_64-linux-gnu/liba.so.1", "usr/lib/x86_64-linux-gnu/libb.so.2"]);
     }

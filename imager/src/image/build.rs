@@ -248,4 +248,4 @@ fn digest(file: &mut File) -> io::Result<Digest> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -67,6 +67,16 @@ fn ingredients<'a>(board: &'a Board, folder: &Path, files: &[(String, Vec<u8>)])
     }
 }
 
+/// Builds an image of made-up ingredients below `folder`, for tests of what reads images.
+pub(crate) fn build_sample(folder: &Path, seed: Option<Vec<u8>>) -> PathBuf {
+    let board = board();
+    let mut ingredients = ingredients(&board, &folder.join("in"), &files());
+    ingredients.seed = seed;
+    let out = folder.join("image");
+    run(ingredients, &DerivedCache::none(), &Silent, &out).expect("built");
+    out
+}
+
 #[test]
 fn the_same_ingredients_give_the_same_bytes_whatever_the_order_place_and_cache() {
     let (board, folder) = (board(), tempfile::tempdir().expect("temp folder"));

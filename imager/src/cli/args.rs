@@ -1,0 +1,237 @@
+//! Options and what they default to.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, Parser, Subcommand};
+
+use super::workspace;
+use crate::board::Board;
+use crate::cache::DerivedCache;
+use crate::components::assemble::AssembleOptions;
+use crate::components::cache::Cache;
+use crate::components::{MirrorChoice, Wishes};
+
+/// Builds, checks and inspects Skerry's disk images. Needs neither root, mounts nor loop devices.
+#[derive(Debug, Parser)]
+#[command(name = "imager", version, max_term_width = 110)]
+pub struct Cli {
+    #[command(flatten)]
+    pub(super) common: Common,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub(super) struct Common {
+    /// Print JSON: one event per line while building, one document otherwise.
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// Folder for fetched and derived files [default: SKERRY_CACHE, else XDG_CACHE_HOME/skerry, else ~/.cache/skerry].
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(super) cache: Option<PathBuf>,
+    /// Base address of Debian's main archive [default: SKERRY_MIRROR, else this host's apt configuration].
+    #[arg(long, global = true, value_name = "URL")]
+    mirror: Option<String>,
+    /// Base address of Debian's security archive [default: SKERRY_SECURITY_MIRROR, else this host's apt configuration].
+    #[arg(long, global = true, value_name = "URL")]
+    security_mirror: Option<String>,
+    /// Folder with components.toml, components.lock and boards/ [default: `kernel` of the workspace around the current folder].
+    #[arg(long, global = true, value_name = "DIR")]
+    kernel_dir: Option<PathBuf>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Build a bootable disk image.
+    Build(BuildArgs),
+    /// Tell what a disk image holds, and verify it.
+    Inspect(InspectArgs),
+    /// List the boards.
+    Boards(BoardsArgs),
+    /// Resolve components.toml against the archives and write components.lock.
+    Lock(LockArgs),
+    /// Fetch what images of a board are made of into the cache.
+    Fetch(FetchArgs),
+    /// Print the files of a component that only tests use.
+    Files(FilesArgs),
+}
+
+/// Options of `build`.
+#[derive(Debug, Args)]
+pub(super) struct BuildArgs {
+    /// The board; `imager boards` lists them.
+    #[arg(long)]
+    pub(super) board: String,
+    /// The image to write; it appears when it is complete.
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: PathBuf,
+    /// Folder of the fleet (its fleet.pub) that devices with this image obey [default: none, to be stamped later].
+    #[arg(long, value_name = "DIR")]
+    pub(super) fleet: Option<PathBuf>,
+    /// A configuration signed by the fleet, for devices with this image to begin with.
+    #[arg(long, value_name = "FILE", requires = "fleet")]
+    pub(super) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) wishes: WishArgs,
+    /// PID 1 [default: skerry-init as `make node` builds it].
+    #[arg(long, value_name = "PATH")]
+    pub(super) init: Option<PathBuf>,
+    /// The API daemon [default: apid as `make node` builds it].
+    #[arg(long, value_name = "PATH")]
+    pub(super) apid: Option<PathBuf>,
+    /// The image importer [default: skerry-images as `make node` builds it].
+    #[arg(long, value_name = "PATH")]
+    pub(super) images_importer: Option<PathBuf>,
+}
+
+/// Which components to take otherwise than locked.
+#[derive(Debug, Args)]
+pub(super) struct WishArgs {
+    /// Take a component from a file, package or folder instead; may be repeated.
+    #[arg(long = "component", value_name = "NAME=PATH")]
+    given: Vec<String>,
+    /// Leave an optional component out, such as k3s; may be repeated.
+    #[arg(long, value_name = "NAME")]
+    without: Vec<String>,
+}
+
+/// Options of `inspect`.
+#[derive(Debug, Args)]
+pub(super) struct InspectArgs {
+    /// The image.
+    pub(super) image: PathBuf,
+    /// Also check every file in it, as a build does.
+    #[arg(long)]
+    pub(super) check: bool,
+}
+
+/// Options of `boards`.
+#[derive(Debug, Args)]
+pub(super) struct BoardsArgs {}
+
+/// Options of `lock`.
+#[derive(Debug, Args)]
+pub(super) struct LockArgs {
+    /// Believe Release files past their own limit.
+    #[arg(long)]
+    pub(super) allow_expired: bool,
+}
+
+/// Options of `fetch`.
+#[derive(Debug, Args)]
+pub(super) struct FetchArgs {
+    /// The board.
+    #[arg(long)]
+    pub(super) board: String,
+    #[command(flatten)]
+    pub(super) wishes: WishArgs,
+}
+
+/// Options of `files`.
+#[derive(Debug, Args)]
+pub(super) struct FilesArgs {
+    /// The component, such as `ovmf`.
+    pub(super) component: String,
+    /// The board whose architecture is meant.
+    #[arg(long)]
+    pub(super) board: String,
+}
+
+impl WishArgs {
+    /// The wishes, checked for their form.
+    pub(super) fn wishes(&self) -> Result<Wishes> {
+        let mut wishes = Wishes { without: self.without.iter().cloned().collect(), ..Wishes::default() };
+        for text in &self.given {
+            let Some((name, path)) = text.split_once('=').filter(|(name, path)| !name.is_empty() && !path.is_empty()) else {
+                bail!("cannot use --component {text}: it must be NAME=PATH, such as k3s=./k3s");
+            };
+            let path = PathBuf::from(path);
+            if !path.exists() {
+                bail!("cannot use --component {name}={}: there is no such file or folder", path.display());
+            }
+            if wishes.given.insert(name.to_owned(), path).is_some() {
+                bail!("cannot use --component {text}: {name} is given twice");
+            }
+        }
+        Ok(wishes)
+    }
+}
+
+impl Common {
+    fn kernel_dir(&self) -> Result<PathBuf> {
+        match &self.kernel_dir {
+            Some(folder) => Ok(folder.clone()),
+            None => Ok(workspace::find()?.join("kernel")),
+        }
+    }
+
+    pub(super) fn boards(&self) -> Result<PathBuf> {
+        Ok(self.kernel_dir()?.join("boards"))
+    }
+
+    pub(super) fn board(&self, name: &str) -> Result<Board> {
+        Board::load(&self.boards()?, name).context("cannot load the board")
+    }
+
+    pub(super) fn manifest(&self) -> Result<PathBuf> {
+        Ok(self.kernel_dir()?.join("components.toml"))
+    }
+
+    pub(super) fn lock(&self) -> Result<PathBuf> {
+        Ok(self.kernel_dir()?.join("components.lock"))
+    }
+
+    pub(super) fn mirrors(&self) -> MirrorChoice {
+        MirrorChoice { main: self.mirror.clone(), security: self.security_mirror.clone() }
+    }
+
+    pub(super) fn derived_cache(&self) -> Result<DerivedCache> {
+        let folder = match &self.cache {
+            Some(folder) => folder.clone(),
+            None => Cache::from_environment()?.root().to_owned(),
+        };
+        Ok(DerivedCache::at(&folder.join("derived")))
+    }
+
+    pub(super) fn assemble_options(&self, wishes: Wishes) -> Result<AssembleOptions> {
+        let (manifest, lock) = (self.manifest()?, self.lock()?);
+        Ok(AssembleOptions { manifest, lock, cache: self.cache.clone(), mirrors: self.mirrors(), wishes })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wishes(arguments: &[&str]) -> Result<Wishes> {
+        let fixed = ["imager", "fetch", "--board", "b"];
+        let cli = Cli::try_parse_from(fixed.iter().chain(arguments))?;
+        let Command::Fetch(args) = cli.command else { bail!("another command") };
+        args.wishes.wishes()
+    }
+
+    #[test]
+    fn wishes_are_checked_for_their_form() {
+        let good = wishes(&["--component", "k3s=/dev/null", "--without", "k3s-images"]).expect("good");
+        assert_eq!(good.given["k3s"], PathBuf::from("/dev/null"));
+        assert!(good.without.contains("k3s-images"));
+        for (arguments, expected) in [
+            (vec!["--component", "k3s"], "must be NAME=PATH"),
+            (vec!["--component", "=x"], "must be NAME=PATH"),
+            (vec!["--component", "k3s=/nowhere/at/all"], "there is no such file"),
+            (vec!["--component", "a=/dev/null", "--component", "a=/dev/zero"], "given twice"),
+        ] {
+            let error = wishes(&arguments).expect_err(expected).to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_configuration_needs_a_fleet() {
+        let result = Cli::try_parse_from(["imager", "build", "--board", "b", "--out", "o", "--config", "c"]);
+        assert!(result.expect_err("refused").to_string().contains("--fleet"));
+    }
+}

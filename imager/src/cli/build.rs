@@ -1,0 +1,159 @@
+//! `imager build`: gathers what the options name and hands it to the builder.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use machine_config::seed::{self, FleetTrust, Seed};
+use machine_config::{Verified, judge_for_fleet};
+
+use super::args::{BuildArgs, Common};
+use super::ui::Ui;
+use super::{floor, say, workspace};
+use crate::board::{Architecture, Board};
+use crate::components::assemble::{self, Components};
+use crate::components::lockfile::Lock;
+use crate::image::build::{self, Ingredients, Programs, Report};
+use crate::progress::step;
+
+/// Builds the image and tells what was built.
+pub(super) fn run(common: &Common, args: &BuildArgs, ui: &Ui) -> Result<()> {
+    let board = common.board(&args.board)?;
+    let seed = args.fleet.as_deref().map(|fleet| read_seed(fleet, args.config.as_deref())).transpose()?;
+    let programs = programs(args, board.architecture)?;
+    let options = common.assemble_options(args.wishes.wishes()?)?;
+    let floor = floor::find(std::env::var("SOURCE_DATE_EPOCH").ok().as_deref(), &Lock::load(&options.lock)?.release)?;
+    let components = step(ui, "gather the components", || assemble::run(&board, &options, ui))?;
+    let cache = common.derived_cache()?;
+    let report = build::run(ingredients(&board, floor, components, programs, seed)?, &cache, ui, &args.out)?;
+    ui.finish();
+    if common.json {
+        ui.done(&report)
+    } else {
+        say(&summary(&report))
+    }
+    Ok(())
+}
+
+fn ingredients(
+    board: &Board,
+    floor: u64,
+    components: Components,
+    programs: Programs,
+    seed: Option<Vec<u8>>,
+) -> Result<Ingredients<'_>> {
+    let component_list = serde_json::to_string_pretty(&components.records).context("cannot write the list of components")? + "\n";
+    Ok(Ingredients {
+        board,
+        version: env!("CARGO_PKG_VERSION"),
+        build_time_floor: floor,
+        kernel: components.kernel,
+        kernel_version: components.kernel_version,
+        stub: components.stub,
+        loader: components.loader,
+        hardware: components.initramfs,
+        runtime: components.runtime,
+        component_list,
+        programs,
+        seed,
+    })
+}
+
+fn programs(args: &BuildArgs, architecture: Architecture) -> Result<Programs> {
+    let path = |given: &Option<PathBuf>, name: &str| match given {
+        Some(path) => Ok(path.clone()),
+        None => workspace::find().map(|root| root.join("target").join(architecture.rust_target()).join("image").join(name)),
+    };
+    Ok(Programs {
+        init: path(&args.init, "skerry-init")?,
+        apid: path(&args.apid, "apid")?,
+        images_importer: path(&args.images_importer, "skerry-images")?,
+    })
+}
+
+/// The content of SEED: the fleet's keys, and a configuration that the fleet signed.
+fn read_seed(fleet: &Path, config: Option<&Path>) -> Result<Vec<u8>> {
+    let read = |path: &Path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
+    let path = fleet.join("fleet.pub");
+    let trust = read(&path).context("cannot use --fleet: it must be a folder that `skerryctl fleet init` made")?;
+    let fleet = FleetTrust::from_json(&trust).with_context(|| format!("cannot use {}", path.display()))?;
+    let config = config.map(|path| verified(path, read(path)?, &fleet)).transpose()?;
+    let seed = Seed { fleet, hub: None, join_token: None, device_name: None, config };
+    seed::encode(&seed).context("cannot make the content of SEED")
+}
+
+/// The configuration's exact bytes, once it is certain that devices of the fleet would take them.
+fn verified(path: &Path, bytes: Vec<u8>, fleet: &FleetTrust) -> Result<Vec<u8>> {
+    let judged = judge_for_fleet(&bytes, &fleet.trust()).map(|_: Verified<_>| ());
+    judged.with_context(|| format!("cannot use {} as the configuration", path.display()))?;
+    Ok(bytes)
+}
+
+fn summary(report: &Report) -> String {
+    let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
+    format!(
+        "{}\n  image   {} ({} without its empty space)\n  UKI     {} (initramfs {}, {} in RAM)\n  runtime {}, root hash {}\n",
+        report.image.display(),
+        mib(report.image_bytes),
+        mib(report.payload_bytes),
+        mib(report.uki_bytes),
+        mib(report.initramfs_bytes),
+        mib(report.initramfs_unpacked_bytes),
+        mib(report.runtime_bytes),
+        report.runtime_root_hash
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use machine_config::SigningKey;
+
+    use super::*;
+
+    const CONFIG: &str = "apiVersion: skerry.dev/v1alpha1\nkind: MachineConfig\nmetadata: {name: one, fleet: acme, generation: 1}\ntarget: {any: true}\n";
+
+    fn fleet(folder: &Path, seed: u8) -> SigningKey {
+        let key = SigningKey::from_bytes(&[seed; 32]);
+        let trust =
+            FleetTrust { name: "acme".parse().expect("a name"), keys: vec![key.verifying_key().try_into().expect("strong")] };
+        std::fs::write(folder.join("fleet.pub"), trust.to_json()).expect("written");
+        key
+    }
+
+    fn error(fleet: &Path, config: &[u8]) -> String {
+        let path = fleet.join("config.yaml");
+        std::fs::write(&path, config).expect("written");
+        super::super::one_line(&read_seed(fleet, Some(&path)).expect_err("refused"))
+    }
+
+    #[test]
+    fn a_seed_holds_the_fleet_and_the_exact_configuration() {
+        let folder = tempfile::tempdir().expect("temp folder");
+        let key = fleet(folder.path(), 1);
+        let signed = machine_config::sign(CONFIG.as_bytes(), &key).expect("signed");
+        let path = folder.path().join("config.yaml");
+        std::fs::write(&path, &signed).expect("written");
+        let seed = seed::decode(&read_seed(folder.path(), Some(&path)).expect("made")).expect("decoded").seed;
+        assert_eq!((seed.fleet.name.as_str(), seed.config), ("acme", Some(signed)));
+        let seed = seed::decode(&read_seed(folder.path(), None).expect("made")).expect("decoded").seed;
+        assert_eq!(seed.config, None);
+    }
+
+    #[test]
+    fn a_configuration_no_device_would_take_is_refused_at_build_time() {
+        let folder = tempfile::tempdir().expect("temp folder");
+        let key = fleet(folder.path(), 1);
+        let unsigned = error(folder.path(), CONFIG.as_bytes());
+        assert!(unsigned.starts_with("cannot use ") && unsigned.contains("config.yaml"), "{unsigned}");
+        let foreign = machine_config::sign(CONFIG.as_bytes(), &SigningKey::from_bytes(&[2; 32])).expect("signed");
+        assert!(error(folder.path(), &foreign).contains("config.yaml"));
+        let other_fleet = machine_config::sign(CONFIG.replace("acme", "other").as_bytes(), &key).expect("signed");
+        assert!(error(folder.path(), &other_fleet).contains("other"));
+    }
+
+    #[test]
+    fn a_folder_without_a_fleet_says_what_makes_one() {
+        let folder = tempfile::tempdir().expect("temp folder");
+        let error = super::super::one_line(&read_seed(folder.path(), None).expect_err("refused"));
+        assert!(error.contains("skerryctl fleet init") && error.contains("fleet.pub"), "{error}");
+    }
+}

@@ -1,0 +1,175 @@
+//! The command line: options in, calls to the library, reports and errors out. One line per error, with its whole chain of causes.
+
+mod args;
+mod build;
+mod floor;
+mod ui;
+mod workspace;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+
+pub use args::Cli;
+
+use crate::board::{self, Board};
+use crate::components::{assemble, fetch, lock};
+use crate::inspect::{self, Depth};
+use args::{BoardsArgs, Command, FetchArgs, FilesArgs, InspectArgs, LockArgs};
+use ui::Ui;
+
+impl Cli {
+    /// Does what was asked for.
+    pub fn run(self) -> ExitCode {
+        let ui = Ui::new(self.common.json);
+        match self.dispatch(&ui) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                ui.error(&one_line(&error));
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    fn dispatch(self, ui: &Ui) -> Result<()> {
+        let common = &self.common;
+        match self.command {
+            Command::Build(build) => build::run(common, &build, ui),
+            Command::Inspect(inspect) => run_inspect(common.json, &inspect),
+            Command::Boards(boards) => run_boards(common, &boards),
+            Command::Lock(lock) => run_lock(common, &lock, ui),
+            Command::Fetch(fetch) => run_fetch(common, &fetch, ui),
+            Command::Files(files) => run_files(common, &files, ui),
+        }
+    }
+}
+
+/// The error and its causes, joined by colons; line breaks inside become spaces.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for cause in error.chain() {
+        let text = cause.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        // An error that shows its cause already is not said twice.
+        if !parts.last().is_some_and(|last| last.ends_with(&text)) {
+            parts.push(text);
+        }
+    }
+    parts.join(": ")
+}
+
+/// Prints to standard output; a reader that has gone away is no error.
+fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).ok();
+}
+
+fn say_json(value: &impl Serialize) -> Result<()> {
+    say(&(serde_json::to_string_pretty(value).context("cannot print the result as JSON")? + "\n"));
+    Ok(())
+}
+
+fn run_inspect(json: bool, args: &InspectArgs) -> Result<()> {
+    let depth = if args.check { Depth::EveryFile } else { Depth::Overview };
+    let inspection = inspect::inspect(&args.image, depth)?;
+    if json { say_json(&inspection) } else { say_ok(&inspection.to_string()) }
+}
+
+fn say_ok(text: &str) -> Result<()> {
+    say(text);
+    Ok(())
+}
+
+fn run_boards(common: &args::Common, _: &BoardsArgs) -> Result<()> {
+    let folder = common.boards()?;
+    let boards = board::names(&folder)?.iter().map(|name| Board::load(&folder, name)).collect::<Result<Vec<_>, _>>()?;
+    if common.json {
+        return say_json(&boards);
+    }
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING).set_header([
+        "BOARD",
+        "ARCHITECTURE",
+        "K3S",
+        "PROVEN",
+        "AWAITS",
+        "DESCRIPTION",
+    ]);
+    for board in &boards {
+        let roles = board.k3s_roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", ");
+        let (proven, awaits) = (board.standing.proven.join(", "), board.standing.awaits.join(", "));
+        table.add_row([&board.name, board.architecture.as_str(), &roles, &proven, &awaits, &board.description]);
+    }
+    say_ok(&format!("{table}\n"))
+}
+
+fn run_lock(common: &args::Common, args: &LockArgs, ui: &Ui) -> Result<()> {
+    let options = lock::LockOptions {
+        manifest: common.manifest()?,
+        lock: common.lock()?,
+        cache: common.cache.clone(),
+        mirrors: common.mirrors(),
+        allow_expired: args.allow_expired,
+    };
+    let report = lock::run(&options, ui)?;
+    ui.finish();
+    if common.json {
+        return say_json(&serde_json::json!({ "packages": report.packages, "changes": report.changes }));
+    }
+    let changes: String = report.changes.iter().map(|line| format!("{line}\n")).collect();
+    say_ok(&format!("{changes}{} packages locked in {}\n", report.packages, options.lock.display()))
+}
+
+fn run_fetch(common: &args::Common, args: &FetchArgs, ui: &Ui) -> Result<()> {
+    let board = common.board(&args.board)?;
+    let options = fetch::FetchOptions {
+        manifest: common.manifest()?,
+        lock: common.lock()?,
+        cache: common.cache.clone(),
+        mirrors: common.mirrors(),
+        wishes: args.wishes.wishes()?,
+    };
+    let fetched = fetch::run(&board, &options, ui)?;
+    ui.finish();
+    if common.json {
+        let list: Vec<_> = fetched
+            .iter()
+            .map(|one| serde_json::json!({ "name": one.name, "version": one.version, "sha256": one.sha256, "path": one.path }))
+            .collect();
+        return say_json(&list);
+    }
+    say_ok(&format!("{} components are in the cache\n", fetched.len()))
+}
+
+fn run_files(common: &args::Common, args: &FilesArgs, ui: &Ui) -> Result<()> {
+    let board = common.board(&args.board)?;
+    let options = common.assemble_options(crate::components::Wishes::default())?;
+    let files = assemble::test_files(&args.component, board.architecture, &options, ui)?;
+    ui.finish();
+    if common.json {
+        return say_json(&files);
+    }
+    files.iter().try_for_each(|(name, path)| say_ok(&format!("{name}\t{}\n", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn options_do_not_clash() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_error_is_one_line_and_says_nothing_twice() {
+        let error = anyhow!("connection\nrefused").context("cannot reach the archive").context("cannot fetch runc");
+        assert_eq!(one_line(&error), "cannot fetch runc: cannot reach the archive: connection refused");
+        let transparent = anyhow!("no space left").context("cannot write: no space left");
+        assert_eq!(one_line(&transparent), "cannot write: no space left");
+    }
+}
