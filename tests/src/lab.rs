@@ -66,6 +66,11 @@ impl Lab {
         &self.firmware
     }
 
+    /// The folder of the images.
+    pub fn images(&self) -> &Path {
+        &self.images
+    }
+
     /// An image's file.
     pub fn image(&self, image: TestImage) -> PathBuf {
         self.images.join(image.file_name())
