@@ -56,6 +56,7 @@ fn init(command: FleetInit, format: Format) -> Result<(), Failure> {
         Some(name) => name,
         None => name_of(&command.dir)?,
     };
+    fleet::check_vacant(&command.dir)?;
     let mut options = InitOptions::new(name);
     options.admin = command.admin;
     if !command.no_passphrase {

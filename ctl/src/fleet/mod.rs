@@ -140,10 +140,8 @@ pub fn init(dir: &Path, options: &InitOptions) -> Result<Fleet, FleetError> {
     let admin =
         ClientCertificate { role: Role::Admin, name: options.admin.clone(), not_after: expiry(options.now, options.admin_days)? };
     check_name(&admin.name)?;
+    check_vacant(dir)?;
     let failed = |source| FleetError::MakeFolder { dir: dir.into(), source };
-    if dir.exists() && fs::read_dir(dir).map_err(failed)?.next().is_some() {
-        return Err(FleetError::Occupied { dir: dir.into() });
-    }
     let parent = files::folder_of(dir);
     fs::create_dir_all(parent).map_err(failed)?;
     // Beside its final place, so that the folder appears whole by one rename.
@@ -153,6 +151,15 @@ pub fn init(dir: &Path, options: &InitOptions) -> Result<Fleet, FleetError> {
     fs::rename(draft.path(), dir).map_err(failed)?;
     let _renamed = draft.keep();
     Fleet::open(dir)
+}
+
+/// Whether [`init`] may make a fleet there: asked before a person is asked for a passphrase.
+pub fn check_vacant(dir: &Path) -> Result<(), FleetError> {
+    let failed = |source| FleetError::MakeFolder { dir: dir.into(), source };
+    if dir.exists() && fs::read_dir(dir).map_err(failed)?.next().is_some() {
+        return Err(FleetError::Occupied { dir: dir.into() });
+    }
+    Ok(())
 }
 
 fn fill(dir: &Path, options: &InitOptions, admin: &ClientCertificate) -> Result<(), FleetError> {
