@@ -3,12 +3,14 @@
 //! Everything hard is split into a pure plan and a thin executor; `boot` is the one table that says what happens when.
 
 pub mod api;
+pub mod boot;
 pub mod clock;
 pub mod config;
 pub mod console;
 pub mod devices;
 pub mod disk;
 pub mod early;
+pub mod inventory;
 pub mod logging;
 pub mod modules;
 pub mod network;
@@ -17,4 +19,5 @@ pub mod power;
 pub mod services;
 pub mod state;
 mod sys;
+pub mod sysctl;
 pub mod verity;

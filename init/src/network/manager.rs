@@ -247,7 +247,7 @@ impl Manager {
             return;
         }
         let written = files::write(&self.settings.etc, &names);
-        self.reporter.names(written.as_ref().map(|()| ()));
+        self.reporter.names(written.as_ref().err());
         if written.is_ok() {
             self.node.status.update(|status| status.hostname.clone_from(&names.hostname));
             self.names = names;

@@ -26,3 +26,9 @@ pub use route::{LinkAddress, Route};
 
 #[cfg(test)]
 mod netns;
+
+/// A configuration for the tests of others.
+#[cfg(test)]
+pub(crate) mod tests {
+    pub(crate) use super::plan::tests::config;
+}

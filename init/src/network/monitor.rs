@@ -27,7 +27,7 @@ const DELETE_ROUTE: u16 = 25;
 
 /// What an announcement is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Announcement {
+pub(super) enum Announcement {
     /// A link appeared, changed or vanished.
     Link(u32),
     /// A link's addresses changed.
@@ -40,11 +40,11 @@ pub enum Announcement {
 
 /// The socket that hears them.
 #[derive(Debug)]
-pub struct Monitor(AsyncFd<OwnedFd>);
+pub(super) struct Monitor(AsyncFd<OwnedFd>);
 
 impl Monitor {
     /// Begins to listen.
-    pub fn open() -> io::Result<Self> {
+    pub(super) fn open() -> io::Result<Self> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         // No protocol means NETLINK_ROUTE, whose number is 0.
         let fd = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
@@ -53,7 +53,7 @@ impl Monitor {
     }
 
     /// Waits for the next announcements; there may be several at once, or none that matter.
-    pub async fn next(&self) -> io::Result<Vec<Announcement>> {
+    pub(super) async fn next(&self) -> io::Result<Vec<Announcement>> {
         let mut buffer = [0; BUFFER_BYTES];
         loop {
             let mut ready = self.0.readable().await?;

@@ -80,9 +80,9 @@ impl Reporter {
         self.set_error(Some(with_cause(error)));
     }
 
-    /// Whether the name files could be written.
-    pub(super) fn names(&mut self, result: Result<(), &NamesError>) {
-        let failure = result.err().map(|error| with_cause(error));
+    /// Why the name files cannot be written; none: they are.
+    pub(super) fn names(&mut self, error: Option<&NamesError>) {
+        let failure = error.map(|error| with_cause(error));
         if let Some(failure) = failure.as_ref().filter(|failure| self.names_failure.as_ref() != Some(failure)) {
             self.event(0, failure);
         }

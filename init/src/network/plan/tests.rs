@@ -19,7 +19,7 @@ fn machine() -> Vec<LinkFacts> {
     ]
 }
 
-pub(in crate::network) fn config(interfaces: Vec<Interface>) -> MachineConfig {
+pub(crate) fn config(interfaces: Vec<Interface>) -> MachineConfig {
     MachineConfig {
         api_version: ApiVersion::V1Alpha1,
         kind: Kind::MachineConfig,
