@@ -129,14 +129,14 @@ impl<'a> Fetcher<'a> {
 pub struct Unavailable {
     name: String,
     leave_out: String,
-    source: FetchError,
+    source: Box<FetchError>,
 }
 
 impl Unavailable {
     /// The error for a component; `optional` ones can be left out.
     pub fn new(name: &str, optional: bool, source: FetchError) -> Self {
         let leave_out = if optional { format!(" or leave it out with `--without {name}`") } else { String::new() };
-        Self { name: name.into(), leave_out, source }
+        Self { name: name.into(), leave_out, source: Box::new(source) }
     }
 
     /// The component.

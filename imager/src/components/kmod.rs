@@ -172,12 +172,11 @@ fn add_builtin_aliases(builtin: &mut BTreeMap<String, Vec<String>>, data: &[u8])
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::deb::testing::xz;
-    use super::*;
+pub(crate) mod testing {
+    //! Made-up kernel modules.
 
     /// A relocatable ELF file with one section `.modinfo`.
-    fn ko(modinfo: &str) -> Vec<u8> {
+    pub(crate) fn ko(modinfo: &str) -> Vec<u8> {
         let names = b"\0.modinfo\0.shstrtab\0";
         let table = 64 + names.len() + modinfo.len();
         let mut file = vec![0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -199,6 +198,13 @@ mod tests {
         section(10, 3, 64, names.len());
         file
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::deb::testing::xz;
+    use super::testing::ko;
+    use super::*;
 
     const MODINFO: &str =
         "license=GPL\0alias=virtio:d00000002v*\0alias=fs-x\0depends=dm-mod,crc32c\0softdep=pre: a-b c post: d\0name=x\0";

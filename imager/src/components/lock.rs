@@ -110,7 +110,12 @@ pub enum LockError {
 
 /// Resolves and writes the lock.
 pub fn run(options: &LockOptions, progress: &dyn Progress) -> Result<LockReport, LockError> {
-    run_at(options, progress, &gpgv::verify, Timestamp::now())
+    run_with(options, progress, &gpgv::verify)
+}
+
+/// The same with another judge of signatures, for tests.
+pub(super) fn run_with(options: &LockOptions, progress: &dyn Progress, verify: Verifier<'_>) -> Result<LockReport, LockError> {
+    run_at(options, progress, verify, Timestamp::now())
 }
 
 fn run_at(options: &LockOptions, progress: &dyn Progress, verify: Verifier<'_>, now: Timestamp) -> Result<LockReport, LockError> {
@@ -251,14 +256,15 @@ impl Resolver<'_> {
     }
 }
 
-/// Packages that may give a library to `package`: its dependencies level by level, the likeliest names of each level first.
+/// Packages that may give a library to `package`: its dependencies level by level, the likeliest names of each level first, itself last.
 fn candidates<'a>(index: &'a Index, package: &'a str, wanted: &str) -> Vec<&'a Entry> {
-    let mut order: Vec<&Entry> = index.satisfying(package);
-    let mut level = order.clone();
+    let own: Vec<&Entry> = index.satisfying(package);
+    let mut order: Vec<&Entry> = Vec::new();
+    let mut level = own.clone();
     for _ in 0..SEARCH_DEPTH {
         let mut next: Vec<&Entry> = Vec::new();
         for entry in level.iter().flat_map(|entry| &entry.depends).flat_map(|name| index.satisfying(name)) {
-            if !order.contains(&entry) && !next.contains(&entry) {
+            if !own.contains(&entry) && !order.contains(&entry) && !next.contains(&entry) {
                 next.push(entry);
             }
         }
@@ -266,6 +272,7 @@ fn candidates<'a>(index: &'a Index, package: &'a str, wanted: &str) -> Vec<&'a E
         order.extend(&next);
         level = next;
     }
+    order.extend(own);
     order
 }
 

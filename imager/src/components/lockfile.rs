@@ -128,7 +128,7 @@ impl Lock {
         release.sort();
         package.sort();
         library.iter_mut().for_each(|library| library.gives.sort());
-        library.sort();
+        library.sort_by(|a, b| (a.architecture, &a.deb, &a.gives).cmp(&(b.architecture, &b.deb, &b.gives)));
         Self { form: FORM, release, package, library }
     }
 

@@ -27,6 +27,8 @@ pub mod modules;
 pub mod place;
 pub mod release;
 pub mod select;
+#[cfg(test)]
+mod testing;
 pub mod version;
 
 pub use mirror::MirrorChoice;

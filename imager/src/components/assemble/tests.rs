@@ -1,1 +1,213 @@
+//! Assembling from a made-up archive.
 
+use std::collections::BTreeSet;
+
+use super::super::testing::{Archive, packages, security_packages};
+use super::super::{gpgv, lock};
+use super::*;
+use crate::components::elf::testing::elf;
+use crate::progress::Silent;
+use crate::tree::Node;
+
+const BOARD: &str = r#"
+name = "made-up"
+description = "for tests"
+architecture = "x86_64"
+boot = "uefi-uki"
+kernel = "kernel"
+consoles = ["tty0"]
+firmware = ["a/b.bin"]
+k3s-roles = []
+modules = { early = ["ext4"], hardware = ["net-x"], runtime = ["over"] }
+partitions = { esp-mib = 64, runtime-mib = 64 }
+"#;
+
+fn board() -> Board {
+    Board::parse(BOARD).expect("board")
+}
+
+fn options(archive: &Archive) -> AssembleOptions {
+    AssembleOptions {
+        manifest: archive.manifest(),
+        lock: archive.lock(),
+        cache: Some(archive.cache()),
+        mirrors: archive.mirrors(),
+        wishes: Wishes::default(),
+    }
+}
+
+/// A served and locked archive.
+fn locked() -> Archive {
+    let archive = Archive::new(&packages(), &security_packages(), |_, _| {});
+    let options = lock::LockOptions {
+        manifest: archive.manifest(),
+        lock: archive.lock(),
+        cache: Some(archive.folder.path().join("lock-cache")),
+        mirrors: archive.mirrors(),
+        allow_expired: true,
+    };
+    let believe = |_: &str, signed: &[u8]| Ok::<_, gpgv::SignatureError>(String::from_utf8(signed.to_vec()).expect("text"));
+    lock::run_with(&options, &Silent, &believe).expect("locked");
+    archive
+}
+
+fn paths(tree: &Tree) -> Vec<String> {
+    let files = tree.iter().filter(|(_, node)| !matches!(node, Node::Dir { .. }));
+    files.map(|(path, _)| path.as_str().to_owned()).collect()
+}
+
+fn read(tree: &Tree, path: &str) -> Vec<u8> {
+    match tree.get(path) {
+        Some(Node::File { content, .. }) => content.read().expect("readable").into_owned(),
+        other => panic!("{path} is {other:?}"),
+    }
+}
+
+fn error(archive: &Archive, change: impl Fn(&mut AssembleOptions)) -> String {
+    let mut options = options(archive);
+    change(&mut options);
+    format!("{:#}", anyhow::Error::new(run(&board(), &options, &Silent).expect_err("refused")))
+}
+
+#[test]
+fn everything_lies_where_it_belongs_and_nothing_else_comes() {
+    let archive = locked();
+    let made = run(&board(), &options(&archive), &Silent).expect("assembled");
+    assert_eq!((made.kernel_version.as_str(), made.kernel.read().expect("kernel").as_ref()), ("6", b"kernel".as_slice()));
+    assert_eq!(made.loader.read().expect("loader").as_ref(), b"boot");
+    assert_eq!(made.stub.read().expect("stub").as_ref(), b"stub");
+    assert_eq!(
+        paths(&made.initramfs),
+        ["skerry/firmware/a/b.bin", "skerry/modules/core.ko", "skerry/modules/modules.json", "skerry/modules/net-x.ko",]
+    );
+    assert_eq!(
+        paths(&made.runtime),
+        [
+            "usr/bin/alias",
+            "usr/bin/tool",
+            "usr/lib/libdeep.so",
+            "usr/lib/skerry/modules/core.ko",
+            "usr/lib/skerry/modules/modules.json",
+            "usr/lib/skerry/modules/over.ko",
+            "usr/lib/x86_64-linux-gnu/libc.so.6",
+            "usr/lib/x86_64-linux-gnu/libmine_x.so.1",
+            "usr/lib64/ld.so.2",
+            "usr/share/all.pem",
+            "usr/share/extra/extra.tar",
+        ]
+    );
+    assert_eq!(read(&made.runtime, "usr/share/all.pem"), b"first\nsecond\n");
+    let table: Table = serde_json::from_slice(&read(&made.runtime, "usr/lib/skerry/modules/modules.json")).expect("table");
+    assert_eq!(table.runtime, ["over"]);
+    let records: Vec<_> = made.records.iter().map(|record| format!("{}/{}", record.component, record.name)).collect();
+    assert_eq!(
+        records,
+        [
+            "extra/extra",
+            "firmware/firmware",
+            "kernel/linux-2",
+            "libraries/libc6",
+            "libraries/libdeep",
+            "libraries/libmine-x1",
+            "loader/loader",
+            "tool/tool",
+        ]
+    );
+}
+
+#[test]
+fn a_warm_build_asks_no_server_and_gives_the_same() {
+    let archive = locked();
+    let cold = run(&board(), &options(&archive), &Silent).expect("assembled");
+    let asked = archive.log.lock().expect("log").len();
+    let warm = run(&board(), &options(&archive), &Silent).expect("assembled");
+    assert_eq!(archive.log.lock().expect("log").len(), asked);
+    assert_eq!(warm, cold);
+}
+
+#[test]
+fn a_damaged_cache_heals() {
+    let archive = locked();
+    let cold = run(&board(), &options(&archive), &Silent).expect("assembled");
+    for entry in std::fs::read_dir(archive.cache().join("sha256")).expect("cache") {
+        std::fs::write(entry.expect("entry").path(), b"damaged").expect("written");
+    }
+    let healed = run(&board(), &options(&archive), &Silent).expect("assembled again");
+    assert_eq!(healed, cold);
+    assert_eq!(read(&healed.runtime, "usr/share/extra/extra.tar"), b"extra");
+}
+
+#[test]
+fn components_given_by_path_replace_their_own() {
+    let archive = locked();
+    let folder = tempfile::tempdir().expect("folder");
+    let (extra, tool) = (folder.path().join("mine.tar.zst"), folder.path().join("tool/usr/bin"));
+    std::fs::write(&extra, b"mine").expect("written");
+    std::fs::create_dir_all(&tool).expect("made");
+    std::fs::write(tool.join("tool"), b"static").expect("written");
+    let mut options = options(&archive);
+    options.wishes.given = [("extra".to_owned(), extra), ("tool".to_owned(), folder.path().join("tool"))].into();
+    let made = run(&board(), &options, &Silent).expect("assembled");
+    let own: Vec<_> = paths(&made.runtime).into_iter().filter(|path| !path.contains("skerry")).collect();
+    assert_eq!(own, ["usr/bin/alias", "usr/bin/tool", "usr/share/extra/mine.tar.zst"]);
+    let given = made.records.iter().filter(|record| record.source == "given");
+    assert_eq!(given.map(|record| record.name.as_str()).collect::<Vec<_>>(), ["extra", "tool"]);
+}
+
+#[test]
+fn what_is_left_out_is_not_there() {
+    let archive = locked();
+    let mut options = options(&archive);
+    options.wishes.without = BTreeSet::from(["extra".to_owned()]);
+    let made = run(&board(), &options, &Silent).expect("assembled");
+    assert!(!paths(&made.runtime).iter().any(|path| path.contains("extra")));
+}
+
+#[test]
+fn a_given_program_must_fit_and_find_its_libraries() {
+    let archive = locked();
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("extra");
+    for (file, parts) in [
+        (elf(183, None, &[]), ["usr/share/extra/extra", "aarch64"]),
+        (elf(62, None, &["libnew.so.9"]), ["libnew.so.9", "statically linked"]),
+        (b"\x7fELF\x02broken".to_vec(), ["component `extra`", "as an ELF file"]),
+    ] {
+        std::fs::write(&path, file).expect("written");
+        let error = error(&archive, |options| options.wishes.given = [("extra".to_owned(), path.clone())].into());
+        assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+    }
+    let missing = error(&archive, |options| options.wishes.given = [("extra".to_owned(), "/no/such".into())].into());
+    assert!(missing.contains("component `extra`") && missing.contains("/no/such"), "{missing}");
+}
+
+#[test]
+fn an_archive_out_of_reach_names_the_component_and_the_ways_out() {
+    let archive = locked();
+    let dead = MirrorChoice { main: Some("http://127.0.0.1:9/debian".into()), security: None };
+    let error = error(&archive, |options| options.mirrors = dead.clone());
+    assert!(error.contains("http://127.0.0.1:9/debian") && error.contains("--component firmware=PATH"), "{error}");
+    assert!(!error.contains("--without"), "an image needs it: {error}");
+}
+
+#[test]
+fn names_of_the_board_that_lead_nowhere_are_errors() {
+    let archive = locked();
+    for (from, to, part) in [
+        ("a/b.bin", "a/c.bin", "firmware file `a/c.bin`"),
+        ("\"over\"", "\"wifi\"", "kernel module `wifi`"),
+        ("\"kernel\"", "\"tool\"", "`tool` as the kernel"),
+    ] {
+        let board = Board::parse(&BOARD.replace(from, to)).expect("board");
+        let error = run(&board, &options(&archive), &Silent).expect_err(to).to_string();
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn test_files_come_from_test_components_only() {
+    let archive = locked();
+    let files = test_files("bench", Architecture::X86_64, &options(&archive), &Silent).expect("files");
+    assert_eq!(std::fs::read(&files["usr/share/bench"]).expect("read"), b"bench");
+    assert!(test_files("tool", Architecture::X86_64, &options(&archive), &Silent).is_err());
+}

@@ -1,0 +1,233 @@
+//! A made-up archive, served over HTTP: packages, indexes, Release file, and the components that use them.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use tar::EntryType::Regular;
+
+use super::deb::testing::{Form, deb, gzip, xz};
+use super::digest::Digest;
+use super::elf::testing::elf;
+use super::http::testing::serve;
+use super::kmod::testing::ko;
+use super::mirror::MirrorChoice;
+
+/// One made-up package.
+pub(crate) struct Package {
+    pub(crate) name: &'static str,
+    pub(crate) version: &'static str,
+    pub(crate) depends: &'static str,
+    pub(crate) files: Vec<(&'static str, Vec<u8>)>,
+}
+
+/// Machine number of x86-64 in ELF.
+pub(crate) const X86_64: u16 = 62;
+/// Machine number of AArch64 in ELF.
+pub(crate) const AARCH64: u16 = 183;
+
+/// The components of the made-up archive.
+pub(crate) const COMPONENTS: &str = r#"
+[suite.test]
+archive = "debian"
+[suite.test-security]
+archive = "debian-security"
+
+[component.kernel]
+role = "kernel"
+architectures = ["x86_64"]
+suites = ["test", "test-security"]
+[[component.kernel.package]]
+name = "linux-{arch}"
+follow = "linux-[0-9]*"
+take = ["usr/lib/modules/*/**"]
+place = { "boot/vmlinuz-*" = "vmlinuz" }
+
+[component.loader]
+role = "loader"
+architectures = ["x86_64"]
+suites = ["test"]
+[[component.loader.package]]
+name = "loader"
+place = { "usr/lib/boot.efi" = "boot.efi", "usr/lib/stub.efi" = "stub.efi" }
+
+[component.firmware]
+role = "firmware"
+architectures = ["x86_64"]
+suites = ["test"]
+[[component.firmware.package]]
+name = "firmware"
+take = ["usr/lib/firmware/**"]
+
+[component.tool]
+role = "runtime"
+architectures = ["x86_64"]
+suites = ["test"]
+join = { "usr/share/all.pem" = "usr/share/certs/*" }
+[[component.tool.package]]
+name = "tool"
+take = ["usr/bin/tool"]
+[component.tool.links]
+"usr/bin/alias" = "tool"
+
+[component.extra]
+role = "runtime"
+architectures = ["x86_64"]
+optional = true
+[component.extra.file]
+version = "v1"
+to = "usr/share/extra/"
+pin.x86_64 = { url = "EXTRA", sha256 = "DIGEST" }
+
+[component.bench]
+role = "test"
+architectures = ["x86_64"]
+suites = ["test"]
+[[component.bench.package]]
+name = "bench"
+take = ["usr/share/bench"]
+"#;
+
+/// The packages of suite `test`; `linux-2` is in `test-security`.
+pub(crate) fn packages() -> Vec<Package> {
+    let loader = Some("/lib64/ld.so.2");
+    vec![
+        Package { name: "linux-amd64", version: "1", depends: "linux-1 (= 1)", files: vec![] },
+        kernel("linux-1", "1"),
+        Package {
+            name: "loader",
+            version: "5",
+            depends: "",
+            files: vec![("./usr/lib/boot.efi", b"boot".to_vec()), ("./usr/lib/stub.efi", b"stub".to_vec())],
+        },
+        Package { name: "firmware", version: "1", depends: "", files: vec![("./lib/firmware/a/b.bin", b"firmware".to_vec())] },
+        Package {
+            name: "tool",
+            version: "2:1-1",
+            depends: "unrelated, libmine-x1 (>= 1), libc6",
+            files: vec![
+                ("./bin/tool", elf(X86_64, loader, &["libmine_x.so.1", "libc.so.6"])),
+                ("./usr/bin/sh", elf(X86_64, loader, &["libshell.so.1"])),
+                ("./usr/share/certs/b", b"second\n".to_vec()),
+                ("./usr/share/certs/a", b"first".to_vec()),
+            ],
+        },
+        Package {
+            name: "libmine-x1",
+            version: "1",
+            depends: "libc6, libdeep",
+            files: vec![("./usr/lib/x86_64-linux-gnu/libmine_x.so.1", elf(X86_64, None, &["libdeep.so", "libc.so.6"]))],
+        },
+        Package { name: "libdeep", version: "1", depends: "", files: vec![("./usr/lib/libdeep.so", elf(X86_64, None, &[]))] },
+        Package {
+            name: "libc6",
+            version: "3",
+            depends: "",
+            files: vec![
+                ("./lib/x86_64-linux-gnu/libc.so.6", elf(X86_64, None, &[])),
+                ("./lib64/ld.so.2", elf(X86_64, None, &[])),
+                ("./usr/lib/x86_64-linux-gnu/libunused.so.1", elf(X86_64, None, &["libgone.so.1"])),
+            ],
+        },
+        Package { name: "unrelated", version: "1", depends: "", files: vec![("./usr/share/x", b"x".to_vec())] },
+        Package { name: "bench", version: "1", depends: "", files: vec![("./usr/share/bench", b"bench".to_vec())] },
+    ]
+}
+
+fn kernel(name: &'static str, version: &'static str) -> Package {
+    let files = vec![
+        ("./boot/vmlinuz-6", b"kernel".to_vec()),
+        ("./usr/lib/modules/6/kernel/net-x.ko", ko("alias=pci:x\0depends=core\0")),
+        ("./usr/lib/modules/6/kernel/core.ko", ko("depends=\0")),
+        ("./usr/lib/modules/6/kernel/over.ko", ko("depends=core\0")),
+        ("./usr/lib/modules/6/modules.builtin", b"kernel/ext4.ko\n".to_vec()),
+    ];
+    Package { name, version, depends: "", files }
+}
+
+/// Packages of suite `test-security`: a newer kernel.
+pub(crate) fn security_packages() -> Vec<Package> {
+    vec![Package { name: "linux-amd64", version: "2", depends: "linux-2 (= 2)", files: vec![] }, kernel("linux-2", "2")]
+}
+
+/// A served archive, with a folder for manifest, lock and cache.
+pub(crate) struct Archive {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) log: Arc<Mutex<Vec<String>>>,
+    base: String,
+}
+
+impl Archive {
+    /// Serves these packages; `tamper` may change what is served, by path, after everything was hashed.
+    pub(crate) fn new(packages: &[Package], security: &[Package], tamper: impl Fn(&str, &mut Vec<u8>)) -> Self {
+        let mut files = suite("debian", "test", packages, |index| ("xz", xz(index)));
+        files.extend(suite("debian-security", "test-security", security, |index| ("gz", gzip(index))));
+        files.push(("/extra.tar".into(), b"extra".to_vec()));
+        files.iter_mut().for_each(|(path, bytes)| tamper(path, bytes));
+        let (base, log) = serve(files);
+        let archive = Self { folder: tempfile::tempdir().expect("folder"), log, base };
+        let extra = format!("{}/extra.tar", archive.base);
+        archive.write_manifest(&COMPONENTS.replace("EXTRA", &extra).replace("DIGEST", &Digest::of(b"extra").hex()));
+        archive
+    }
+
+    pub(crate) fn manifest(&self) -> PathBuf {
+        self.folder.path().join("components.toml")
+    }
+
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.folder.path().join("components.lock")
+    }
+
+    pub(crate) fn cache(&self) -> PathBuf {
+        self.folder.path().join("cache")
+    }
+
+    pub(crate) fn mirrors(&self) -> MirrorChoice {
+        MirrorChoice { main: Some(format!("{}/debian", self.base)), security: None }
+    }
+
+    pub(crate) fn write_manifest(&self, text: &str) {
+        std::fs::write(self.manifest(), text).expect("written");
+    }
+
+    pub(crate) fn edit_manifest(&self, from: &str, to: &str) {
+        let text = std::fs::read_to_string(self.manifest()).expect("read");
+        assert!(text.contains(from), "{from}");
+        self.write_manifest(&text.replace(from, to));
+    }
+}
+
+/// What a suite serves: packages, an index in one compression, and an unsigned Release file.
+fn suite(
+    archive: &str,
+    name: &str,
+    packages: &[Package],
+    pack: impl Fn(&[u8]) -> (&'static str, Vec<u8>),
+) -> Vec<(String, Vec<u8>)> {
+    let mut files = Vec::new();
+    let mut index = String::new();
+    for package in packages {
+        let entries: Vec<_> = package.files.iter().map(|(path, bytes)| (*path, 0o755, Regular, bytes.as_slice())).collect();
+        let bytes = deb(Form::Zstd, &entries);
+        let path = format!("pool/{}_{}.deb", package.name, Path::new(package.version).display());
+        index += &format!(
+            "Package: {}\nVersion: {}\nDepends: {}\nFilename: {path}\nSize: {}\nSHA256: {}\n\n",
+            package.name,
+            package.version,
+            package.depends,
+            bytes.len(),
+            Digest::of(&bytes),
+        );
+        files.push((format!("/{archive}/{path}"), bytes));
+    }
+    let (suffix, packed) = pack(index.as_bytes());
+    let listed = format!("main/binary-amd64/Packages.{suffix}");
+    let release = format!(
+        "Codename: {name}\nDate: Wed, 18 Nov 2026 02:10:24 UTC\nValid-Until: Wed, 25 Nov 2026 02:10:24 UTC\nSHA256:\n {} {} {listed}\n",
+        Digest::of(&packed),
+        packed.len(),
+    );
+    files.push((format!("/{archive}/dists/{name}/{listed}"), packed));
+    files.push((format!("/{archive}/dists/{name}/InRelease"), release.into_bytes()));
+    files
+}
