@@ -1,7 +1,7 @@
 //! Shell-style matching as module aliases need it: `*`, `?` and `[...]`. Pure; no paths, no escapes.
 
 /// Whether `text` matches `pattern` wholly.
-pub fn matches(pattern: &str, text: &str) -> bool {
+pub(super) fn matches(pattern: &str, text: &str) -> bool {
     matches_bytes(pattern.as_bytes(), text.as_bytes())
 }
 

@@ -88,6 +88,11 @@ impl Index {
         serde_json::from_slice(&bytes).map_err(|source| IndexError::Parse { path, source })
     }
 
+    /// Whether there is a module of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.modules.contains_key(&canonical(name))
+    }
+
     /// The names of modules whose aliases match a device's.
     pub fn for_alias(&self, alias: &str) -> Vec<&str> {
         let matching = |module: &Module| module.aliases.iter().any(|pattern| fnmatch::matches(pattern, alias));

@@ -3,6 +3,7 @@
 //! `index` says what to load; this file loads it.
 
 mod fnmatch;
+mod hotplug;
 mod index;
 mod uevent;
 
@@ -12,6 +13,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use hotplug::Hotplug;
 pub use index::{Index, IndexError, Load, LoadPlan, Module};
 pub use uevent::{Uevent, UeventSocket};
 
@@ -64,6 +66,11 @@ impl Loader {
         &self.index
     }
 
+    /// Whether the folder has a module of this name.
+    pub fn knows(&self, name: &str) -> bool {
+        self.index.has(name)
+    }
+
     /// Counts as loaded what another loader, or the kernel, has loaded: `/proc/modules`.
     pub fn note_loaded(&mut self) {
         let listed = fs::read_to_string("/proc/modules").unwrap_or_default();
@@ -109,10 +116,10 @@ fn insert(path: &Path) -> io::Result<()> {
     }
 }
 
-/// The distinct aliases of all devices on all buses.
+/// The distinct aliases of all devices on all buses, and of input devices, which are on none.
 fn aliases(sys: &Path) -> BTreeSet<String> {
     let entries = |path: PathBuf| fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
-    let devices = entries(sys.join("bus")).flat_map(|bus| entries(bus.join("devices")));
+    let devices = entries(sys.join("bus")).flat_map(|bus| entries(bus.join("devices"))).chain(entries(sys.join("class/input")));
     let alias = |device: PathBuf| fs::read_to_string(device.join("modalias")).ok();
     devices.filter_map(alias).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()).collect()
 }

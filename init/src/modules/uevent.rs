@@ -24,7 +24,7 @@ pub struct Uevent {
 }
 
 /// Reads `add@/devices/…\0ACTION=add\0SUBSYSTEM=block\0…`. Anything else (udev's own messages too) is none.
-pub fn parse(message: &[u8]) -> Option<Uevent> {
+fn parse(message: &[u8]) -> Option<Uevent> {
     let mut parts = message.split(|byte| *byte == 0);
     let header = std::str::from_utf8(parts.next()?).ok()?;
     let (action, devpath) = header.split_once('@')?;

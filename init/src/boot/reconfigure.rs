@@ -1,0 +1,56 @@
+//! Carrying an accepted configuration into the running system: what can change live changes, the rest restarts or reboots.
+
+use std::rc::Rc;
+
+use machine_config::schema::MachineConfig;
+use machine_config::{Effect, compare};
+
+use super::machine::Machine;
+use crate::node::{EventKind, PowerKind};
+use crate::services::definitions;
+
+/// Waits for configurations, for ever. The first one lets the boot go on; each later one is compared with the one before.
+pub(super) async fn run(machine: Rc<Machine>) {
+    let mut changes = machine.config.subscribe();
+    let mut old: Option<MachineConfig> = None;
+    while changes.changed().await.is_ok() {
+        let Some(new) = machine.config.current() else { continue };
+        apply_live(&machine, &new.config).await;
+        if let Some(old) = &old {
+            carry_over(&machine, old, &new.config, new.generation);
+        }
+        old = Some(new.config.clone());
+    }
+}
+
+/// What needs no restart of anything.
+async fn apply_live(machine: &Machine, config: &MachineConfig) {
+    if let Some(level) = machine.level.get() {
+        level.set(config.machine.logging.level);
+    }
+    if let Some(network) = machine.network.get() {
+        network.apply(Some(std::sync::Arc::new(config.clone())));
+    }
+    machine.node.status.update(|status| status.fleet = config.metadata.fleet.to_string());
+    // Before the runtime is there the services phase does this, in its order.
+    if machine.runtime.get().is_some() {
+        super::steps::prepare_kernel(machine, config).await;
+    }
+}
+
+/// Restarts what changed, or reboots when something changed that cannot change otherwise.
+fn carry_over(machine: &Machine, old: &MachineConfig, new: &MachineConfig, generation: u64) {
+    let changes = compare(Some(old), new);
+    if let Some(change) = changes.iter().find(|change| change.effect == Effect::Reboot) {
+        machine.power.request(PowerKind::Reboot, &format!("configuration generation {generation}: {} changed", change.path));
+        return;
+    }
+    let (Some(runtime), Some(supervisor)) = (machine.runtime.get(), machine.supervisor.get()) else { return };
+    // Services whose command or files differ restart; the others are left alone.
+    if let Err(error) = definitions::bring_up(new, *runtime, std::path::Path::new("/"), supervisor, &machine.node) {
+        machine.node.events.record(EventKind::Config, "services", &error.to_string());
+        machine.node.status.update(|status| status.set_error("config", Some(error.to_string())));
+    } else {
+        machine.node.status.update(|status| status.set_error("config", None));
+    }
+}

@@ -1,0 +1,83 @@
+//! Phase `config`: a configuration in force. Without one it waits for ever, and says for what.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::Context;
+use machine_config::DeviceFacts;
+
+use super::super::machine::{FromSeed, Machine};
+use crate::config::{Acceptor, Facts, Resumed};
+use crate::inventory;
+use crate::node::Node;
+use crate::node::{EventKind, Mode, Phase};
+
+/// A configuration bound to a link's address can be judged only when the link is there; its driver may still be at work.
+const LINKS: Duration = Duration::from_secs(10);
+
+pub(in crate::boot) async fn config(machine: Rc<Machine>) -> anyhow::Result<()> {
+    let mut in_force = machine.config.subscribe();
+    let FromSeed { trust, config: seed } = machine.seed.get().expect("the state phase fills it");
+    match trust {
+        Ok(trust) => {
+            let store = Machine::product(&machine.store);
+            let mut acceptor = Acceptor::new(store, trust.clone(), facts(&machine))?;
+            let resumed = resume(&machine, &mut acceptor, seed.as_deref()).await?;
+            machine.hand_over(acceptor);
+            explain(&machine.node, &resumed);
+        }
+        Err(why) => wait_visibly(&machine.node, why),
+    }
+    in_force.wait_for(Option::is_some).await.context("the configuration's task ended")?;
+    machine.node.status.update(|status| status.set_error("config", None));
+    Ok(())
+}
+
+fn facts(machine: &Machine) -> Facts {
+    let device_id = machine.identity.borrow().as_ref().map(crate::state::Identity::device_id).expect("the state phase fills it");
+    Box::new(move || DeviceFacts {
+        device_id: device_id.clone(),
+        serials: inventory::device_serials(),
+        macs: inventory::wired_macs(),
+    })
+}
+
+/// Judges what is there; when it is for another device, judges again as links appear, for a while.
+async fn resume(machine: &Machine, acceptor: &mut Acceptor, seed: Option<&[u8]>) -> anyhow::Result<Resumed> {
+    let mut links = Machine::product(&machine.hotplug).changes();
+    let deadline = tokio::time::sleep(LINKS);
+    tokio::pin!(deadline);
+    loop {
+        links.mark_unchanged();
+        let resumed = acceptor.resume(seed)?;
+        let for_another = matches!(&resumed, Resumed::Refused { refusal, .. } if refusal.code() == "target");
+        if !for_another {
+            return Ok(resumed);
+        }
+        tokio::select! {
+            _ = links.changed() => {}
+            () = &mut deadline => return Ok(resumed),
+        }
+    }
+}
+
+fn explain(node: &Node, resumed: &Resumed) {
+    match resumed {
+        Resumed::InForce(current) => {
+            tracing::info!(generation = current.generation, digest = current.digest, "configuration in force")
+        }
+        Resumed::Nothing => wait_visibly(node, "a signed configuration for this device, over the API"),
+        Resumed::Refused { source, refusal } => {
+            let message = format!("the configuration in {source} is not obeyed: {refusal} ({})", refusal.code());
+            tracing::warn!(message, "configuration");
+            node.events.record(EventKind::Config, source, &message);
+            node.status.update(|status| status.set_error("config", Some(message)));
+            wait_visibly(node, "another signed configuration for this device, over the API");
+        }
+    }
+}
+
+fn wait_visibly(node: &Node, what: &str) {
+    node.status.update(|status| status.mode = Mode::Maintenance);
+    node.waiting(Phase::Config, what);
+}

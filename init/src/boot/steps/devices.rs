@@ -1,0 +1,72 @@
+//! Phase `devices`: drivers, then the boot disk. Its wait is bounded; a disk that comes later is taken all the same.
+
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::Context;
+
+use super::super::machine::Machine;
+use crate::devices::{Choice, choose, look};
+use crate::modules::{BOOT_FOLDER, Hotplug};
+use crate::node::{EventKind, Phase};
+use crate::power::watch_buttons;
+use crate::verity::RuntimeSeal;
+
+/// A USB disk needs a few seconds, a large SAS enclosure half a minute.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+pub(in crate::boot) async fn devices(machine: Rc<Machine>) -> anyhow::Result<()> {
+    let line = std::fs::read_to_string("/proc/cmdline").context("cannot read the kernel's command line")?;
+    let seal = RuntimeSeal::from_command_line(&line)?;
+    let hotplug = Hotplug::start().context("cannot listen for devices")?;
+    machine.hotplug.get_or_init(|| hotplug.clone());
+    let drivers = hotplug.clone();
+    tokio::spawn(async move {
+        if let Err(error) = drivers.add_folder(Path::new(BOOT_FOLDER)).await {
+            tracing::error!(error = &error as &dyn std::error::Error, "there are no drivers");
+        }
+        drivers.coldplug();
+    });
+    tokio::spawn(watch_buttons(machine.power.clone(), hotplug.changes()));
+    let choice = find(&machine, &hotplug, &seal).await;
+    tell(&machine, &choice);
+    machine.seal.get_or_init(|| seal);
+    machine.disk.get_or_init(|| choice.disk);
+    Ok(())
+}
+
+/// Looks each time a device comes. After the deadline the phase has failed, visibly, and goes on looking.
+async fn find(machine: &Machine, hotplug: &Hotplug, seal: &RuntimeSeal) -> Choice {
+    let mut changes = hotplug.changes();
+    let deadline = tokio::time::sleep(PATIENCE);
+    tokio::pin!(deadline);
+    let mut late = false;
+    loop {
+        changes.mark_unchanged();
+        let missing = match choose(&look(Path::new("/sys"), seal), &seal.root_hex()) {
+            Ok(choice) => return choice,
+            Err(missing) => missing,
+        };
+        if late {
+            machine.node.failed(Phase::Devices, &missing.to_string());
+        }
+        tokio::select! {
+            // The sender lives in the listener's task, which never ends.
+            _ = changes.changed() => {}
+            () = &mut deadline, if !late => late = true,
+        }
+    }
+}
+
+fn tell(machine: &Machine, choice: &Choice) {
+    let name = &choice.disk.name;
+    tracing::info!(disk = name, runtime = choice.disk.runtime, "boot disk found");
+    machine.node.status.update(|status| status.boot_disk.clone_from(name));
+    if !choice.others.is_empty() {
+        let others = choice.others.join(", ");
+        let message = format!("{name} chosen; {others} hold the same image: remove the disk that is not meant");
+        machine.node.events.record(EventKind::Device, name, &message);
+        tracing::warn!(message, "several boot disks");
+    }
+}

@@ -1,0 +1,59 @@
+//! Phase `early`: kernel file systems, log and console, cgroups, fixed files, signals, the supervisor. Waits for nothing.
+
+use std::fs;
+use std::path::Path;
+use std::rc::Rc;
+
+use anyhow::Context;
+
+use super::super::machine::Machine;
+use crate::console::{Console, show_status};
+use crate::early::{delegate_cgroups, mount_kernel_file_systems, write_fixed_files};
+use crate::node::Release;
+use crate::services::{Supervisor, Surroundings};
+use crate::{logging, power};
+
+/// Where the kernel looks for firmware files.
+const FIRMWARE_PATH: &str = "/sys/module/firmware_class/parameters/path";
+
+pub(in crate::boot) async fn early(machine: Rc<Machine>) -> anyhow::Result<()> {
+    let mounted = mount_kernel_file_systems();
+    machine.serve_config();
+    let release = Release::load(Path::new(Release::PATH));
+    show(&machine, release.as_ref().ok());
+    mounted.context("cannot mount the kernel's file systems")?;
+    machine.node.status.update(|status| status.api_port = api::DEFAULT_PORT);
+    let release = release.unwrap_or_else(|error| {
+        tracing::error!(error = &error as &dyn std::error::Error, "the image does not say what it is");
+        Release::unknown()
+    });
+    write_fixed_files(Path::new("/"), &release)?;
+    delegate_cgroups().context("cannot set up cgroups")?;
+    // Without a firmware loader in the kernel nothing asks for firmware.
+    let _ = fs::write(FIRMWARE_PATH, "/skerry/firmware");
+    start_keepers(&machine)
+}
+
+/// Log and status block, as early as there is something to write to.
+fn show(machine: &Machine, release: Option<&Release>) {
+    let release = machine.release.get_or_init(|| release.cloned().unwrap_or_else(Release::unknown)).clone();
+    let console = machine.console.get_or_init(Console::open).clone();
+    machine.level.get_or_init(|| logging::install(console.clone()));
+    tracing::info!(version = release.version, board = release.board, "skerry init");
+    tokio::spawn(show_status(console, machine.node.clone(), release));
+}
+
+/// Tasks that live as long as the device.
+fn start_keepers(machine: &Machine) -> anyhow::Result<()> {
+    let power = machine.power.clone();
+    tokio::spawn(async move {
+        if let Err(error) = power::watch_signals(power).await {
+            tracing::warn!(%error, "Ctrl-Alt-Del does nothing");
+        }
+    });
+    let surroundings =
+        Surroundings { node: machine.node.clone(), cgroup_mount: "/sys/fs/cgroup".into(), run_folder: "/run/skerry".into() };
+    let supervisor = Supervisor::start(surroundings).context("cannot start the supervisor")?;
+    machine.supervisor.get_or_init(|| supervisor);
+    Ok(())
+}

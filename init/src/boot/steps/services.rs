@@ -1,0 +1,131 @@
+//! Phases `services` and `healthy`: everything that runs, and whether what counts is up.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::Context;
+use machine_config::schema::MachineConfig;
+
+use super::super::machine::Machine;
+use crate::modules::{BOOT_FOLDER, Index, RUNTIME_FOLDER};
+use crate::node::{EventKind, Node, Phase};
+use crate::services::machine::ServiceStatus;
+use crate::services::{Snapshot, Supervisor, definitions};
+use crate::sysctl;
+
+/// From the phase's begin; k3s on a slow device unpacks itself and imports its images first.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+pub(in crate::boot) async fn services(machine: Rc<Machine>) -> anyhow::Result<()> {
+    let config = machine.in_force().context("no configuration is in force")?;
+    let runtime = Machine::product(&machine.runtime);
+    let supervisor = Machine::product(&machine.supervisor);
+    load_runtime_modules(&machine).await;
+    prepare_kernel(&machine, &config).await;
+    definitions::bring_up(&config, runtime, Path::new("/"), &supervisor, &machine.node)?;
+    // The board may be asked only after the supervisor has seen the new list: it answers in order.
+    let wanted = definitions::plan(&config, runtime).specs.into_iter().map(|spec| spec.name).collect();
+    wait_for_all(&machine.node, &supervisor, Phase::Services, wanted).await;
+    Ok(())
+}
+
+/// Modules nothing asks for by itself: there is no modprobe in the image, so containers and k3s find them loaded.
+async fn load_runtime_modules(machine: &Machine) {
+    let hotplug = Machine::product(&machine.hotplug);
+    let mut names = Index::load(Path::new(BOOT_FOLDER)).map(|index| index.runtime).unwrap_or_default();
+    match hotplug.add_folder(Path::new(RUNTIME_FOLDER)).await {
+        Ok(runtime) => names.extend(runtime),
+        // A runtime image without modules of its own: a kernel that has all built in.
+        Err(error) => tracing::info!(%error, "no modules in the runtime image"),
+    }
+    for error in hotplug.load(names.iter().map(String::as_str)).await {
+        tracing::warn!(error = &error as &dyn std::error::Error, "module");
+    }
+    hotplug.coldplug();
+}
+
+/// The configuration's modules and kernel parameters. What fails is shown, and the rest goes on.
+pub(in crate::boot) async fn prepare_kernel(machine: &Machine, config: &MachineConfig) {
+    let hotplug = Machine::product(&machine.hotplug);
+    let failed = hotplug.load(config.machine.modules.iter().map(machine_config::types::ModuleName::as_str)).await;
+    show(&machine.node, "machine.modules", &failed.iter().map(ToString::to_string).collect::<Vec<_>>());
+    let report = sysctl::apply(Path::new("/proc/sys"), &sysctl::plan(Some(config)));
+    let mut failed: Vec<String> = report.errors.iter().map(ToString::to_string).collect();
+    failed.extend(report.awaited.iter().map(|name| format!("cannot set {name}: no loaded module has it")));
+    show(&machine.node, "machine.sysctls", &failed);
+}
+
+fn show(node: &Node, subject: &str, errors: &[String]) {
+    for error in errors {
+        node.events.record(EventKind::Config, subject, error);
+    }
+    let text = (!errors.is_empty()).then(|| errors.join("; "));
+    node.status.update(|status| status.set_error(subject, text));
+}
+
+/// Waits until all are up. When the deadline passes the phase has failed, visibly, and goes on waiting: a service may recover.
+async fn wait_for_all(node: &Node, supervisor: &Supervisor, phase: Phase, wanted: BTreeSet<String>) {
+    let mut board = supervisor.subscribe();
+    let deadline = tokio::time::sleep(PATIENCE);
+    tokio::pin!(deadline);
+    let mut late = false;
+    loop {
+        let missing = missing(&wanted, &board.borrow_and_update());
+        if missing.is_empty() {
+            return;
+        }
+        let what = missing.join(", ");
+        if late {
+            node.failed(phase, &format!("not ready in time: {what}; see `skerryctl services` and the logs"));
+        } else {
+            node.waiting(phase, &what);
+        }
+        tokio::select! {
+            changed = board.changed() => if changed.is_err() { return },
+            () = &mut deadline, if !late => late = true,
+        }
+    }
+}
+
+/// Wanted services that are not up, in order.
+fn missing(wanted: &BTreeSet<String>, snapshot: &Snapshot) -> Vec<String> {
+    let up = |name: &&String| snapshot.services.iter().any(|service| &&service.name == name && ServiceStatus::is_up(service));
+    wanted.iter().filter(|name| !up(name)).cloned().collect()
+}
+
+pub(in crate::boot) async fn healthy(machine: Rc<Machine>) -> anyhow::Result<()> {
+    let supervisor = Machine::product(&machine.supervisor);
+    let wanted = counted(&machine);
+    wait_for_all(&machine.node, &supervisor, Phase::Healthy, wanted).await;
+    machine.node.status.update(|status| status.healthy = true);
+    let (node, config) = (machine.node.clone(), machine.config.clone());
+    let runtime = Machine::product(&machine.runtime);
+    // From now on health follows the services.
+    tokio::spawn(async move {
+        let mut board = supervisor.subscribe();
+        while board.changed().await.is_ok() {
+            let wanted = config.current().map(|current| services_that_count(&current.config, runtime)).unwrap_or_default();
+            let healthy = missing(&wanted, &board.borrow_and_update()).is_empty();
+            node.status.update(|status| status.healthy = healthy);
+        }
+    });
+    Ok(())
+}
+
+fn counted(machine: &Machine) -> BTreeSet<String> {
+    let config = machine.in_force();
+    config.map(|config| services_that_count(&config, Machine::product(&machine.runtime))).unwrap_or_default()
+}
+
+/// `machine.health.services`, or all that are configured: also one this image does not have, which is why it is not healthy.
+fn services_that_count(config: &MachineConfig, runtime: definitions::RuntimeFacts) -> BTreeSet<String> {
+    let named = &config.machine.health.services;
+    if !named.is_empty() {
+        return named.iter().cloned().collect();
+    }
+    let plan = definitions::plan(config, runtime);
+    let lacking = plan.problems.iter().filter_map(|(subject, _)| subject.strip_prefix("service ")).map(str::to_owned);
+    plan.specs.iter().map(|spec| spec.name.clone()).chain(lacking).collect()
+}
