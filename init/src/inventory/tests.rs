@@ -72,7 +72,7 @@ fn nuc() -> Machine {
 #[test]
 fn a_small_pc() {
     let machine = nuc();
-    let hardware = hardware(&machine.roots, "nvme0n1");
+    let hardware = machine.roots.hardware("nvme0n1");
     assert_eq!((hardware.vendor.as_str(), hardware.product.as_str()), ("Intel(R) Client Systems", "NUC11TNKi5"));
     assert_eq!(hardware.serial, "G6TN2130026H");
     assert_eq!(hardware.firmware, "Intel Corp. TNTGL357.0064");
@@ -87,15 +87,15 @@ fn a_small_pc() {
 
     let [nic] = &hardware.nics[..] else { panic!("one port: {:?}", hardware.nics) };
     assert_eq!((nic.name.as_str(), nic.driver.as_str(), nic.carrier, nic.mtu, nic.rx_bytes), ("eth0", "igc", true, 1500, 123));
-    let links: Vec<_> = resources(&machine.roots, "").links.into_iter().map(|link| link.name).collect();
+    let links: Vec<_> = machine.roots.resources("").links.into_iter().map(|link| link.name).collect();
     assert_eq!(links, ["cni0", "eth0"]);
 }
 
 #[test]
 fn configurations_reach_it_by_real_serials_and_wired_macs_only() {
     let machine = nuc();
-    assert_eq!(device_serials(&machine.roots), ["G6TN2130026H", "BTTN21200FX5"]);
-    let macs: Vec<_> = wired_macs(&machine.roots).iter().map(ToString::to_string).collect();
+    assert_eq!(machine.roots.device_serials(), ["G6TN2130026H", "BTTN21200FX5"]);
+    let macs: Vec<_> = machine.roots.wired_macs().iter().map(ToString::to_string).collect();
     assert_eq!(macs, ["52:54:00:aa:bb:cc"]);
 }
 
@@ -106,10 +106,10 @@ fn a_board_with_a_device_tree() {
         ("sys/firmware/devicetree/base/compatible", "raspberrypi,4-model-b\0brcm,bcm2711\0"),
         ("sys/firmware/devicetree/base/serial-number", "10000000a3b2c1d0\0"),
     ]);
-    let hardware = hardware(&machine.roots, "");
+    let hardware = machine.roots.hardware("");
     assert_eq!((hardware.vendor.as_str(), hardware.product.as_str()), ("raspberrypi", "Raspberry Pi 4 Model B Rev 1.4"));
     assert_eq!(hardware.serial, "10000000a3b2c1d0");
-    assert_eq!(device_serials(&machine.roots), ["10000000a3b2c1d0"]);
+    assert_eq!(machine.roots.device_serials(), ["10000000a3b2c1d0"]);
 }
 
 #[test]
@@ -119,8 +119,8 @@ fn an_emulator_without_a_serial_number_has_none() {
         ("sys/class/dmi/id/product_serial", "Not Specified\n"),
         ("sys/class/dmi/id/board_serial", "\n"),
     ]);
-    assert!(device_serials(&machine.roots).is_empty());
-    assert_eq!(hardware(&machine.roots, "").serial, "");
+    assert!(machine.roots.device_serials().is_empty());
+    assert_eq!(machine.roots.hardware("").serial, "");
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn secure_boot_is_read_where_it_can_be() {
     let by_variable = |value: u8| {
         let machine = Machine::new(&[]);
         machine.write(variable, &[6, 0, 0, 0, value]);
-        hardware(&machine.roots, "").secure_boot
+        machine.roots.hardware("").secure_boot
     };
     assert_eq!((by_variable(1).as_str(), by_variable(0).as_str()), ("on", "off"));
     let by_zero_page = |value: u8| {
@@ -137,7 +137,7 @@ fn secure_boot_is_read_where_it_can_be() {
         let mut page = [0; 4096];
         page[0x1ec] = value;
         machine.write("sys/kernel/boot_params/data", &page);
-        hardware(&machine.roots, "").secure_boot
+        machine.roots.hardware("").secure_boot
     };
     assert_eq!([by_zero_page(0), by_zero_page(1), by_zero_page(2), by_zero_page(3)], ["unknown", "unknown", "off", "on"]);
 }
@@ -145,9 +145,9 @@ fn secure_boot_is_read_where_it_can_be() {
 #[test]
 fn a_machine_that_says_nothing_is_no_error() {
     let machine = Machine::new(&[]);
-    assert_eq!(hardware(&machine.roots, "vda").secure_boot, "unknown");
-    assert!(resources(&machine.roots, "vda").mounts.is_empty());
-    assert!(processes(&machine.roots).processes.is_empty());
+    assert_eq!(machine.roots.hardware("vda").secure_boot, "unknown");
+    assert!(machine.roots.resources("vda").mounts.is_empty());
+    assert!(machine.roots.processes().processes.is_empty());
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn processes_and_kernel_threads() {
         ("proc/9/stat", "9 (gone"),
         ("proc/self/stat", "1 (x) S 0"),
     ]);
-    let processes = processes(&machine.roots).processes;
+    let processes = machine.roots.processes().processes;
     let lines: Vec<_> = processes
         .iter()
         .map(|p| format!("{} {} {} {} {} {}", p.pid, p.ppid, p.command, p.rss_bytes, p.cpu_ms, p.cgroup))
