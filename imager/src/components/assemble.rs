@@ -271,9 +271,13 @@ impl Work<'_> {
         self.extractor.take_file(path, executable).map_err(extract_error(component))
     }
 
-    /// A component given by path: the file itself; for packages, a `.deb` in place of the only one, or a folder laid out like the outcome.
+    /// A component given by path: the file itself, or a folder of them where several may lie; for packages, a `.deb` in place of the only one, or a folder laid out like the outcome.
     fn given(&self, chosen: &Chosen<'_>, path: &Path, parts: &mut Parts) -> Result<Items, AssembleError> {
         let items = match (&chosen.component.file, chosen.component.package.as_slice()) {
+            (Some(file), _) if path.is_dir() && file.to.ends_with('/') => {
+                let items = self.extractor.take_folder(path).map_err(extract_error(&chosen.name))?;
+                items.into_iter().map(|(name, item)| (format!("{}{name}", file.to), item)).collect()
+            }
             (Some(file), _) => {
                 let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
                 [(destination(&file.to, &name), self.file(&chosen.name, path, file.executable)?)].into()

@@ -199,6 +199,7 @@ pub(crate) mod testing {
 mod tests {
     use super::testing::{Form, archive, deb};
     use super::*;
+    use proptest::prelude::*;
     use tar::EntryType::{Block, Directory, Link, Regular, Symlink};
 
     fn list(package: &[u8]) -> Result<Vec<(String, Kind, String)>, DebError> {
@@ -210,6 +211,26 @@ mod tests {
             Ok::<_, DebError>(())
         })?;
         Ok(found)
+    }
+
+    proptest! {
+        #[test]
+        fn damaged_packages_are_errors_never_panics(
+            form in prop::sample::select(vec![Form::Plain, Form::Xz, Form::Zstd, Form::Gzip]),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..20),
+        ) {
+            let mut package = deb(form, &[("./usr/bin/x", 0o755, Regular, b"x"), ("./usr/bin/y", 0o777, Symlink, b"x")]);
+            for (at, byte) in changes {
+                let at = at.index(package.len());
+                package[at] = byte;
+            }
+            let mut paths = Vec::new();
+            let _ = read(package.as_slice(), |path, _, _| {
+                paths.push(path.to_owned());
+                Ok::<_, DebError>(())
+            });
+            prop_assert!(paths.iter().all(|path| !path.starts_with('/') && path.split('/').all(|part| !matches!(part, "" | "." | ".."))));
+        }
     }
 
     #[test]

@@ -149,7 +149,21 @@ pub(crate) mod testing {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn damaged_files_are_errors_never_panics(changes in prop::collection::vec((0usize..400, any::<u8>()), 1..20)) {
+            let mut file = testing::elf(62, Some("/lib64/ld.so.2"), &["libmnl.so.0", "libc.so.6"]);
+            for (at, byte) in changes {
+                let length = file.len();
+                file[at % length] = byte;
+            }
+            let _ = read(&file);
+        }
+    }
 
     #[test]
     fn libraries_and_interpreter_are_read() {

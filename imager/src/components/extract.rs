@@ -138,9 +138,7 @@ impl<'a> Extractor<'a> {
         compute: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, E> {
         let key = Digest::of_parts(name, [digest.as_bytes().as_slice()]);
-        if let Lookup::Hit(bytes) = self.memory.get(&key)
-            && let Ok(value) = serde_json::from_slice(&bytes)
-        {
+        if let Some(value) = self.memory(name, &key) {
             return Ok(value);
         }
         let value = compute()?;
@@ -192,8 +190,7 @@ impl<'a> Extractor<'a> {
 
     /// The remembered outcome, if every file of it is still good.
     fn recall(&self, what: &str, key: &Digest) -> Result<Option<Items>, ExtractError> {
-        let Lookup::Hit(bytes) = self.memory.get(key) else { return Ok(None) };
-        let Ok(items) = serde_json::from_slice::<Items>(&bytes) else { return Ok(None) };
+        let Some(items) = self.memory::<Items>(what, key) else { return Ok(None) };
         for item in items.values() {
             if let Item::File { sha256, .. } = item {
                 match self.cache.look(*sha256)? {
@@ -208,6 +205,19 @@ impl<'a> Extractor<'a> {
             }
         }
         Ok(Some(items))
+    }
+
+    /// What is remembered under a key, if it is whole. `what` is about to be made again otherwise.
+    fn memory<T: for<'de> Deserialize<'de>>(&self, what: &str, key: &Digest) -> Option<T> {
+        match self.memory.get(key) {
+            Lookup::Hit(bytes) => serde_json::from_slice(&bytes).ok(),
+            Lookup::Miss => None,
+            Lookup::Damaged(path) => {
+                let message = format!("removed the corrupt cache file {}; reading {what} again", path.display());
+                self.progress.event(Event::Warn { message: &message });
+                None
+            }
+        }
     }
 
     fn remember(&self, key: &Digest, value: &impl Serialize) {

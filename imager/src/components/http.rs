@@ -53,6 +53,14 @@ pub enum HttpError {
         /// Why.
         source: io::Error,
     },
+    /// What came cannot be written down: the disk is full, say.
+    #[error("cannot keep what {url} answers")]
+    Keep {
+        /// What was asked for.
+        url: String,
+        /// Why.
+        source: io::Error,
+    },
 }
 
 /// A client; keeps connections open between requests.
@@ -103,8 +111,13 @@ impl Client {
         let mut body = answer.into_body();
         progress.event(Event::Begin { step, total_bytes: body.content_length() });
         let mut reader = body.as_reader();
-        copy(&mut reader, sink, limit, |done_bytes| progress.event(Event::Advance { step, done_bytes }))
-            .map_err(|source| HttpError::Broken { url: url.into(), source })?;
+        copy(&mut reader, sink, limit, |done_bytes| progress.event(Event::Advance { step, done_bytes })).map_err(|error| {
+            let url = url.to_owned();
+            match error {
+                CopyError::Read(source) => HttpError::Broken { url, source },
+                CopyError::Write(source) => HttpError::Keep { url, source },
+            }
+        })?;
         progress.event(Event::End { step });
         Ok(())
     }
@@ -114,19 +127,26 @@ fn unreachable_error(url: &str, error: &ureq::Error) -> HttpError {
     HttpError::Unreachable { url: url.into(), reason: error.to_string().lines().collect::<Vec<_>>().join(" ") }
 }
 
-fn copy(from: &mut dyn Read, to: &mut dyn Write, limit: u64, mut done: impl FnMut(u64)) -> io::Result<()> {
+/// Which side of a copy failed.
+enum CopyError {
+    Read(io::Error),
+    Write(io::Error),
+}
+
+fn copy(from: &mut dyn Read, to: &mut dyn Write, limit: u64, mut done: impl FnMut(u64)) -> Result<(), CopyError> {
     let mut buffer = vec![0; 64 << 10];
     let mut total = 0;
     loop {
-        let length = from.read(&mut buffer)?;
+        let length = from.read(&mut buffer).map_err(CopyError::Read)?;
         if length == 0 {
             return Ok(());
         }
         total += length as u64;
         if total > limit {
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is longer than the {limit} bytes expected")));
+            let reason = format!("it is longer than the {limit} bytes expected");
+            return Err(CopyError::Read(io::Error::new(io::ErrorKind::FileTooLarge, reason)));
         }
-        to.write_all(&buffer[..length])?;
+        to.write_all(&buffer[..length]).map_err(CopyError::Write)?;
         done(total);
     }
 }
@@ -197,6 +217,14 @@ mod tests {
         assert!(matches!(fetch(&format!("{base}/b"), 5), Err(HttpError::NotFound { .. })));
         assert!(matches!(fetch(&format!("{base}/a"), 4), Err(HttpError::Broken { .. })));
         assert_eq!(*log.lock().expect("log"), ["/a", "/b", "/a"]);
+    }
+
+    #[test]
+    fn a_full_disk_is_not_blamed_on_the_server() {
+        let (base, _) = testing::serve(vec![("/a".into(), b"hello".to_vec())]);
+        let mut full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("opened");
+        let error = Client::new().fetch(&format!("{base}/a"), "test", 5, &mut full, &Silent).expect_err("full");
+        assert!(matches!(error, HttpError::Keep { .. }), "{error}");
     }
 
     #[test]

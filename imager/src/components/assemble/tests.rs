@@ -155,6 +155,20 @@ fn components_given_by_path_replace_their_own() {
 }
 
 #[test]
+fn a_folder_of_files_goes_where_several_may_lie() {
+    let archive = locked();
+    let folder = tempfile::tempdir().expect("folder");
+    for name in ["one.tar", "two.tar"] {
+        std::fs::write(folder.path().join(name), name).expect("written");
+    }
+    let mut options = options(&archive);
+    options.wishes.given = [("extra".to_owned(), folder.path().to_owned())].into();
+    let made = run(&board(), &options, &Silent).expect("assembled");
+    assert_eq!(read(&made.runtime, "usr/share/extra/two.tar"), b"two.tar");
+    assert_eq!(read(&made.runtime, "usr/share/extra/one.tar"), b"one.tar");
+}
+
+#[test]
 fn what_is_left_out_is_not_there() {
     let archive = locked();
     let mut options = options(&archive);
