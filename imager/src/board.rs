@@ -110,7 +110,7 @@ pub struct Modules {
 pub struct PartitionSizes {
     /// The ESP: room for one UKI per slot.
     pub esp_mib: u64,
-    /// RUNTIME-A at least; more when the content needs it. The room above today's content is what upgrades may grow into.
+    /// RUNTIME-A at least; more when the content and its room to grow need it.
     pub runtime_mib: u64,
 }
 

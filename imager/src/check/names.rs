@@ -77,9 +77,9 @@ pub(super) fn problems(part: Part, path: &TreePath, node: &Node) -> Vec<Problem>
         Node::Symlink { .. } => true,
         Node::Dir { .. } => false,
     };
-    if callable && (INTERPRETERS.contains(&without_version(name)) || INTERPRETERS.contains(&name)) {
-        problems.push(Problem::InterpreterName);
-    } else if !matches!(node, Node::Dir { .. }) && INTERPRETER_LIBRARIES.iter().any(|library| is_library(name, library)) {
+    let program = callable && [name, without_version(name)].iter().any(|name| INTERPRETERS.contains(name));
+    let library = !matches!(node, Node::Dir { .. }) && INTERPRETER_LIBRARIES.iter().any(|library| is_library(name, library));
+    if program || library {
         problems.push(Problem::InterpreterName);
     }
     if callable && EXEC_TOOLS.contains(&name) {

@@ -25,7 +25,7 @@ pub struct Cli {
 /// Options of every command.
 #[derive(Debug, Args)]
 pub(super) struct Common {
-    /// Print JSON: one event per line while building, one document otherwise.
+    /// Print JSON: one event per line for what takes time, the last one `done`; one document for `inspect` and `boards`.
     #[arg(long, global = true)]
     pub(super) json: bool,
     /// Folder for fetched and derived files [default: SKERRY_CACHE, else XDG_CACHE_HOME/skerry, else ~/.cache/skerry].

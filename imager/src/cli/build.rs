@@ -8,7 +8,7 @@ use machine_config::{Verified, judge_for_fleet};
 
 use super::args::{BuildArgs, Common};
 use super::ui::Ui;
-use super::{floor, say, workspace};
+use super::{floor, workspace};
 use crate::board::{Architecture, Board};
 use crate::components::assemble::{self, Components};
 use crate::components::lockfile::Lock;
@@ -25,12 +25,7 @@ pub(super) fn run(common: &Common, args: &BuildArgs, ui: &Ui) -> Result<()> {
     let components = step(ui, "gather the components", || assemble::run(&board, &options, ui))?;
     let cache = common.derived_cache()?;
     let report = build::run(ingredients(&board, floor, components, programs, seed)?, &cache, ui, &args.out)?;
-    ui.finish();
-    if common.json {
-        ui.done(&report)
-    } else {
-        say(&summary(&report))
-    }
+    ui.done(&report, &summary(&report));
     Ok(())
 }
 

@@ -73,11 +73,10 @@ fn say_json(value: &impl Serialize) -> Result<()> {
 fn run_inspect(json: bool, args: &InspectArgs) -> Result<()> {
     let depth = if args.check { Depth::EveryFile } else { Depth::Overview };
     let inspection = inspect::inspect(&args.image, depth)?;
-    if json { say_json(&inspection) } else { say_ok(&inspection.to_string()) }
-}
-
-fn say_ok(text: &str) -> Result<()> {
-    say(text);
+    if json {
+        return say_json(&inspection);
+    }
+    say(&inspection.to_string());
     Ok(())
 }
 
@@ -101,7 +100,8 @@ fn run_boards(common: &args::Common, _: &BoardsArgs) -> Result<()> {
         let (proven, awaits) = (board.standing.proven.join(", "), board.standing.awaits.join(", "));
         table.add_row([&board.name, board.architecture.as_str(), &roles, &proven, &awaits, &board.description]);
     }
-    say_ok(&format!("{table}\n"))
+    say(&format!("{table}\n"));
+    Ok(())
 }
 
 fn run_lock(common: &args::Common, args: &LockArgs, ui: &Ui) -> Result<()> {
@@ -113,12 +113,10 @@ fn run_lock(common: &args::Common, args: &LockArgs, ui: &Ui) -> Result<()> {
         allow_expired: args.allow_expired,
     };
     let report = lock::run(&options, ui)?;
-    ui.finish();
-    if common.json {
-        return say_json(&serde_json::json!({ "packages": report.packages, "changes": report.changes }));
-    }
     let changes: String = report.changes.iter().map(|line| format!("{line}\n")).collect();
-    say_ok(&format!("{changes}{} packages locked in {}\n", report.packages, options.lock.display()))
+    let text = format!("{changes}{} packages locked in {}\n", report.packages, options.lock.display());
+    ui.done(&serde_json::json!({ "packages": report.packages, "changes": report.changes }), &text);
+    Ok(())
 }
 
 fn run_fetch(common: &args::Common, args: &FetchArgs, ui: &Ui) -> Result<()> {
@@ -131,26 +129,19 @@ fn run_fetch(common: &args::Common, args: &FetchArgs, ui: &Ui) -> Result<()> {
         wishes: args.wishes.wishes()?,
     };
     let fetched = fetch::run(&board, &options, ui)?;
-    ui.finish();
-    if common.json {
-        let list: Vec<_> = fetched
-            .iter()
-            .map(|one| serde_json::json!({ "name": one.name, "version": one.version, "sha256": one.sha256, "path": one.path }))
-            .collect();
-        return say_json(&list);
-    }
-    say_ok(&format!("{} components are in the cache\n", fetched.len()))
+    let entry = |one: &fetch::Fetched| serde_json::json!({ "name": one.name, "version": one.version, "sha256": one.sha256, "path": one.path });
+    let report: Vec<_> = fetched.iter().map(entry).collect();
+    ui.done(&report, &format!("{} packages and files are in the cache\n", fetched.len()));
+    Ok(())
 }
 
 fn run_files(common: &args::Common, args: &FilesArgs, ui: &Ui) -> Result<()> {
     let board = common.board(&args.board)?;
     let options = common.assemble_options(crate::components::Wishes::default())?;
     let files = assemble::test_files(&args.component, board.architecture, &options, ui)?;
-    ui.finish();
-    if common.json {
-        return say_json(&files);
-    }
-    files.iter().try_for_each(|(name, path)| say_ok(&format!("{name}\t{}\n", path.display())))
+    let text: String = files.iter().map(|(name, path)| format!("{name}\t{}\n", path.display())).collect();
+    ui.done(&files, &text);
+    Ok(())
 }
 
 #[cfg(test)]

@@ -6,10 +6,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use serde::Serialize;
 use serde_json::json;
 
 use super::say;
-use crate::image::build::Report;
 use crate::progress::{Event, Progress};
 
 /// JSON advances of one step come no faster than this.
@@ -49,16 +49,20 @@ impl Ui {
     }
 
     /// Takes bars away before a result is printed.
-    pub(super) fn finish(&self) {
+    fn finish(&self) {
         self.running().clear();
         if let Form::Bars(bars) = &self.form {
             bars.clear().ok(); // a terminal that has gone away is no error
         }
     }
 
-    /// The last event of a build.
-    pub(super) fn done(&self, report: &Report) {
-        line(&json!({ "event": "done", "report": report }));
+    /// What came of it: the last event for programs, `text` for people.
+    pub(super) fn done(&self, report: &impl Serialize, text: &str) {
+        self.finish();
+        match self.form {
+            Form::Json => line(&json!({ "event": "done", "report": report })),
+            Form::Bars(_) | Form::Plain => say(text),
+        }
     }
 
     /// The error that ends the program, in one line.

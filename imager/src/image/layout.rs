@@ -8,6 +8,9 @@ const BACKUP_GPT_SECTORS: u64 = 33;
 /// The image ends on a multiple of this many sectors (4096 bytes), so that disks with large blocks take it whole.
 const END_ALIGN_SECTORS: u64 = 8;
 
+/// RUNTIME-A is at least this much larger than its content, as a divisor: what upgrades may grow into.
+const SPARE_DIVISOR: u64 = 8;
+
 /// What the layout depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Request {
@@ -90,9 +93,15 @@ pub fn plan(request: &Request) -> Layout {
     let extents = [
         place(Partition::Esp, request.esp_bytes),
         place(Partition::Seed, SEED_BYTES),
-        place(Partition::RuntimeA, request.runtime_bytes.max(request.runtime_min_bytes)),
+        place(Partition::RuntimeA, runtime_bytes(request)),
     ];
     Layout { extents, sectors: (next + BACKUP_GPT_SECTORS).next_multiple_of(END_ALIGN_SECTORS) }
+}
+
+/// The content and an eighth, and never less than the board says: slot B is made as large as slot A, and neither can grow later.
+fn runtime_bytes(request: &Request) -> u64 {
+    let content = request.runtime_bytes;
+    content.saturating_add(content / SPARE_DIVISOR).max(request.runtime_min_bytes)
 }
 
 #[cfg(test)]
@@ -105,8 +114,8 @@ mod tests {
     fn the_layout_of_a_known_request() {
         let layout = plan(&Request { esp_bytes: 128 << 20, runtime_bytes: 100_000_001, runtime_min_bytes: 0 });
         let table: Vec<_> = layout.extents.iter().map(|e| (e.partition.name(), e.first_sector, e.sectors)).collect();
-        assert_eq!(table, [("ESP", 2048, 262_144), ("SEED", 264_192, 2048), ("RUNTIME-A", 266_240, 196_608)]);
-        assert_eq!(layout.sectors, 462_888);
+        assert_eq!(table, [("ESP", 2048, 262_144), ("SEED", 264_192, 2048), ("RUNTIME-A", 266_240, 221_184)]);
+        assert_eq!(layout.sectors, 487_464);
     }
 
     proptest! {
@@ -119,7 +128,7 @@ mod tests {
                 prop_assert!(extent.first_sector >= end);
                 end = extent.last_sector() + 1;
             }
-            prop_assert!(layout.runtime().bytes() >= runtime.max(least));
+            prop_assert!(layout.runtime().bytes() >= least.max(runtime + runtime / SPARE_DIVISOR));
             prop_assert!(layout.sectors >= end + BACKUP_GPT_SECTORS);
             prop_assert!(layout.sectors < end + BACKUP_GPT_SECTORS + END_ALIGN_SECTORS);
         }

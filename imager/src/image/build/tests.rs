@@ -94,6 +94,34 @@ fn the_same_ingredients_give_the_same_bytes_whatever_the_order_place_and_cache()
     assert!(images.iter().all(|image| image == &images[0]));
 }
 
+/// Names the folder for [`child_build`].
+const FOLDER_VARIABLE: &str = "SKERRY_TEST_BUILD_FOLDER";
+
+#[test]
+#[ignore = "a process of the test below"]
+fn child_build() {
+    let folder = std::env::var_os(FOLDER_VARIABLE).expect("run by the test below");
+    build_sample(Path::new(&folder), None);
+}
+
+#[test]
+fn the_same_bytes_whatever_the_time_zone_umask_and_number_of_cores() {
+    let folder = tempfile::tempdir().expect("temp folder");
+    let program = std::env::current_exe().expect("a path");
+    let build = |name: &str, zone: &str, shell: &str| {
+        let place = folder.path().join(name);
+        std::fs::create_dir(&place).expect("made");
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", shell]).arg(&program).args(["--exact", "image::build::tests::child_build", "--ignored"]);
+        let output = command.env("TZ", zone).env(FOLDER_VARIABLE, &place).output().expect("started");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        std::fs::read(place.join("image")).expect("read")
+    };
+    let one = build("one", "UTC", "umask 022; exec \"$0\" \"$@\"");
+    let other = build("another-place", "Pacific/Kiritimati", "umask 077; exec taskset -c 0 \"$0\" \"$@\"");
+    assert!(one == other);
+}
+
 #[test]
 fn a_refused_image_leaves_nothing_behind() {
     let (board, folder) = (board(), tempfile::tempdir().expect("temp folder"));
