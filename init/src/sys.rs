@@ -141,6 +141,14 @@ fn close_on_exec_from(first: libc::c_uint) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Lets the kernel collect ended children by itself.
+pub fn ignore_child_exits() {
+    // SAFETY: SIG_IGN is not a handler, so no code runs in a signal's context.
+    unsafe {
+        libc::signal(libc::SIGCHLD, libc::SIG_IGN);
+    }
+}
+
 /// Gives freed memory back to the kernel: after work that needed much more than the steady state.
 pub fn trim_memory() {
     #[cfg(target_env = "gnu")]
