@@ -3,26 +3,28 @@
 #   make demo                    build everything, boot a machine, watch it refuse and accept configurations
 #   make test                    every test, virtual machines included
 #   make check                   formatting, lints, documentation, dependency policy
-#   make image BOARD=… OUT=…     a disk image
-#   make run BOARD=…             boot it, console on this terminal
+#   make image BOARD=… OUT=…     a disk image; FLEET=DIR puts that fleet's key into it, CONFIG=FILE a signed configuration
+#   make run BOARD=…             boot it, console on this terminal (Ctrl-A X ends it)
 #   make bench                   the figures, one JSON line each, kept in target/bench.jsonl
+#
+# IMAGER_FLAGS is passed on, e.g. IMAGER_FLAGS='--without k3s' or IMAGER_FLAGS='--component k3s=PATH'.
 
 BOARD ?= qemu-x86_64
 OUT ?= out/skerry-$(BOARD).img
-CACHE ?= $(if $(SKERRY_CACHE),$(SKERRY_CACHE),$(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/skerry)
-export SKERRY_CACHE := $(CACHE)
+CACHE_HOME := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)
+SKERRY_CACHE ?= $(CACHE_HOME)/skerry
+export SKERRY_CACHE
 
-NODE_TARGET := x86_64-unknown-linux-gnu
 # Static: the RAM disk holds no C library. Only with an explicit --target, or build scripts would be static too.
-NODE_ENV := CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-C target-feature=+crt-static"
-NODE_BUILD := $(NODE_ENV) cargo build --locked --profile image --target $(NODE_TARGET)
-IMAGER := target/release/imager
-SKERRYCTL := target/release/skerryctl
+NODE_TARGET := x86_64-unknown-linux-gnu
+NODE_BUILD := CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-C target-feature=+crt-static" \
+	cargo build --locked --profile image --target $(NODE_TARGET)
 
+# The version `make check` builds once into the cache when the host has no cargo-deny.
 CARGO_DENY_VERSION := 0.20.2
-CARGO_DENY := $(CACHE)/tools/bin/cargo-deny
+CARGO_DENY := $(or $(shell command -v cargo-deny 2>/dev/null),$(SKERRY_CACHE)/tools/bin/cargo-deny)
 
-.PHONY: help setup node tools image run demo test test-unit test-vm check bench clean
+.PHONY: help setup node tools fetch image run demo test-images test check bench
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -30,10 +32,46 @@ help:
 setup:
 	@tools/setup.sh
 
-# What runs on a device.
+# What runs on a device, and the k3s stand-in that tests and the demo run there.
 node: setup
-	$(NODE_BUILD) -p init -p apid
+	$(NODE_BUILD) -p init -p apid -p standin-k3s
 
 # What runs on an operator's machine.
 tools: setup
 	cargo build --locked --release -p imager -p ctl
+
+# The components of kernel/components.lock, into the cache.
+fetch: tools
+	target/release/imager fetch
+
+image: node tools
+	@mkdir -p $(dir $(OUT))
+	target/release/imager build --board $(BOARD) $(if $(FLEET),--fleet $(FLEET)) $(if $(CONFIG),--config $(CONFIG)) \
+		$(IMAGER_FLAGS) --out $(OUT)
+
+run: image
+	cargo run --locked --release -q -p skerry-tests --bin run -- $(OUT)
+
+demo: node tools
+	cargo run --locked --release -q -p skerry-tests --bin demo
+
+# What the VM tests boot.
+test-images: node tools
+	cargo run --locked -q -p skerry-tests --bin build-images
+
+test: test-images
+	SKERRY_TEST_IMAGES=$(CURDIR)/target/vm-images cargo test --locked --workspace
+
+check: setup $(CARGO_DENY)
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
+	$(CARGO_DENY) --locked check bans licenses sources
+	@if $(CARGO_DENY) --locked fetch 2>/dev/null; then $(CARGO_DENY) --locked check advisories; \
+	else echo "check: advisories were NOT checked: the advisory database cannot be fetched from here"; fi
+
+$(SKERRY_CACHE)/tools/bin/cargo-deny:
+	cargo install cargo-deny --version $(CARGO_DENY_VERSION) --locked --root $(SKERRY_CACHE)/tools
+
+bench: node tools
+	cargo run --locked --release -q -p skerry-tests --bin bench
