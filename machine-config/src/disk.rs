@@ -17,7 +17,7 @@ pub enum Partition {
     Seed,
     /// Runtime image of slot A with its dm-verity tree.
     RuntimeA,
-    /// Runtime image of slot B; made by the first upgrade.
+    /// Runtime image of slot B; made on first boot where the disk has room, filled by the first upgrade.
     RuntimeB,
     /// Identity, accepted configuration, generation, clock floor; ext4.
     State,
