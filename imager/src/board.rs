@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::components::manifest::toml_reason;
+
 /// Processor architectures an image can be for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Architecture {
@@ -208,10 +210,7 @@ impl Board {
 
     /// Parses a board; the error is one line with its place.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let board: Self = toml::from_str(text).map_err(|error| {
-            let line = error.span().map_or(0, |span| text[..span.start].lines().count().max(1));
-            format!("line {line}: {}", error.message())
-        })?;
+        let board: Self = toml::from_str(text).map_err(|error| toml_reason(text, &error))?;
         match board.consoles.is_empty() {
             true => Err("`consoles` is empty: a board needs at least one, such as \"tty0\"".into()),
             false => Ok(board),

@@ -1,6 +1,7 @@
 //! Builds, checks and inspects Skerry's disk images: components → trees → runtime image, UKI, disk. Never needs root, mounts or loop devices.
 
 pub mod board;
+pub mod build;
 pub mod cache;
 pub mod check;
 pub mod cli;

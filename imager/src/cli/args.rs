@@ -123,9 +123,9 @@ pub(super) struct LockArgs {
 /// Options of `fetch`.
 #[derive(Debug, Args)]
 pub(super) struct FetchArgs {
-    /// The board.
+    /// The board [default: every board].
     #[arg(long)]
-    pub(super) board: String,
+    pub(super) board: Option<String>,
     #[command(flatten)]
     pub(super) wishes: WishArgs,
 }

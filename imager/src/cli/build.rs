@@ -10,9 +10,9 @@ use super::args::{BuildArgs, Common};
 use super::ui::Ui;
 use super::{floor, workspace};
 use crate::board::{Architecture, Board};
+use crate::build::{self, Ingredients, Programs, Report};
 use crate::components::assemble::{self, Components};
 use crate::components::lockfile::Lock;
-use crate::image::build::{self, Ingredients, Programs, Report};
 use crate::progress::step;
 
 /// Builds the image and tells what was built.

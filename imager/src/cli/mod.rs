@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
+use serde_json::json;
 
 pub use args::Cli;
 
@@ -115,12 +116,15 @@ fn run_lock(common: &args::Common, args: &LockArgs, ui: &Ui) -> Result<()> {
     let report = lock::run(&options, ui)?;
     let changes: String = report.changes.iter().map(|line| format!("{line}\n")).collect();
     let text = format!("{changes}{} packages locked in {}\n", report.packages, options.lock.display());
-    ui.done(&serde_json::json!({ "packages": report.packages, "changes": report.changes }), &text);
+    ui.done(&json!({ "packages": report.packages, "changes": report.changes }), &text);
     Ok(())
 }
 
 fn run_fetch(common: &args::Common, args: &FetchArgs, ui: &Ui) -> Result<()> {
-    let board = common.board(&args.board)?;
+    let boards = match &args.board {
+        Some(name) => vec![name.clone()],
+        None => board::names(&common.boards()?)?,
+    };
     let options = fetch::FetchOptions {
         manifest: common.manifest()?,
         lock: common.lock()?,
@@ -128,10 +132,16 @@ fn run_fetch(common: &args::Common, args: &FetchArgs, ui: &Ui) -> Result<()> {
         mirrors: common.mirrors(),
         wishes: args.wishes.wishes()?,
     };
-    let fetched = fetch::run(&board, &options, ui)?;
-    let entry = |one: &fetch::Fetched| serde_json::json!({ "name": one.name, "version": one.version, "sha256": one.sha256, "path": one.path });
-    let report: Vec<_> = fetched.iter().map(entry).collect();
-    ui.done(&report, &format!("{} packages and files are in the cache\n", fetched.len()));
+    let mut report = Vec::new();
+    for name in boards {
+        for one in fetch::run(&common.board(&name)?, &options, ui)? {
+            let entry = json!({ "name": one.name, "version": one.version, "sha256": one.sha256, "path": one.path });
+            if !report.contains(&entry) {
+                report.push(entry);
+            }
+        }
+    }
+    ui.done(&report, &format!("{} packages and files are in the cache\n", report.len()));
     Ok(())
 }
 

@@ -217,7 +217,7 @@ impl Manifest {
 }
 
 /// One line for a TOML error: line number and message.
-pub(super) fn toml_reason(text: &str, error: &toml::de::Error) -> String {
+pub(crate) fn toml_reason(text: &str, error: &toml::de::Error) -> String {
     let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
     format!("line {line}: {}", error.message().lines().collect::<Vec<_>>().join(", "))
 }

@@ -85,8 +85,8 @@ impl DiskParts<'_> {
     }
 }
 
-/// Writes the image to `out`, sparse; it appears when it is complete.
-pub fn write(mut parts: DiskParts<'_>, out: &Path) -> Result<Written, DiskError> {
+/// Writes the image that will be at `out`, sparse; it appears when the caller publishes it.
+pub fn write(mut parts: DiskParts<'_>, out: &Path) -> Result<(Output, Written), DiskError> {
     let layout = layout::plan(&parts.request());
     let content = parts.content();
     let loader_path = format!("EFI/BOOT/{}", parts.architecture.efi_fallback_name());
@@ -98,17 +98,18 @@ pub fn write(mut parts: DiskParts<'_>, out: &Path) -> Result<Written, DiskError>
     let esp = esp::build(layout.esp().bytes(), content.number("ESP volume id"), &files)?;
     let seed = parts.seed.unwrap_or_default();
 
-    let mut output = Output::create(out)?;
+    let table = gpt::plan(&layout, content)?;
+
+    let output = Output::create(out)?;
     output.set_len(layout.bytes())?;
-    gpt::write(output.file(), &layout, content)?;
+    table.iter().try_for_each(|piece| output.write_at(piece.offset, &piece.bytes))?;
     output.write_at(layout.esp().offset(), &esp)?;
     output.write_at(layout.seed().offset(), seed)?;
     let data_bytes = parts.runtime.verity.data_blocks * super::verity::BLOCK_BYTES;
     output.copy_at(layout.runtime().offset(), &mut parts.runtime.file, data_bytes)?;
     output.write_at(layout.runtime().offset() + data_bytes, &parts.runtime.verity.tree)?;
-    output.publish()?;
     let fixed = (parts.loader.len() + parts.uki.len() + seed.len()) as u64;
-    Ok(Written { layout, content, payload_bytes: fixed + parts.runtime.verity.total_bytes() })
+    Ok((output, Written { layout, content, payload_bytes: fixed + parts.runtime.verity.total_bytes() }))
 }
 
 #[cfg(test)]
@@ -133,7 +134,8 @@ mod tests {
             runtime: Runtime { file, verity },
         };
         let path = folder.join("image");
-        let written = write(parts, &path).expect("written");
+        let (output, written) = write(parts, &path).expect("written");
+        output.publish().expect("published");
         (path, written)
     }
 

@@ -1,6 +1,6 @@
-//! Writes the partition table: protective MBR and both copies of the GPT. Every GUID is derived from the content.
+//! The partition table as bytes and their places: protective MBR and both copies of the GPT. Every GUID is derived from the content.
 
-use std::io::{Seek, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use gptman::{GPT, GPTPartitionEntry};
 use machine_config::disk::{ALIGN_SECTORS, SECTOR_BYTES};
@@ -8,15 +8,25 @@ use machine_config::disk::{ALIGN_SECTORS, SECTOR_BYTES};
 use super::digest::Digest;
 use super::layout::Layout;
 
-/// Why a partition table cannot be written.
+/// Why a partition table cannot be made.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot write the partition table")]
+#[error("cannot make the partition table")]
 pub struct GptError(#[from] gptman::Error);
 
-/// Writes the table of `layout` into a disk of exactly its length. `content` is the digest of what the image carries, less SEED, so that
-/// stamping a device changes no GUID.
-pub fn write<D: Write + Seek + std::io::Read>(disk: &mut D, layout: &Layout, content: Digest) -> Result<(), GptError> {
-    let mut gpt = GPT::new_from(disk, SECTOR_BYTES, content.guid("disk").to_bytes_le())?;
+/// Bytes for one place of a disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// Offset of the first byte.
+    pub offset: u64,
+    /// What goes there.
+    pub bytes: Vec<u8>,
+}
+
+/// The table of `layout`, in pieces that do not overlap. `content` is the digest of what the image carries, less SEED, so that stamping a
+/// device changes no GUID.
+pub fn plan(layout: &Layout, content: Digest) -> Result<Vec<Piece>, GptError> {
+    let mut disk = Recorder { bytes: layout.bytes(), position: 0, pieces: Vec::new() };
+    let mut gpt = GPT::new_from(&mut disk, SECTOR_BYTES, content.guid("disk").to_bytes_le())?;
     gpt.align = ALIGN_SECTORS;
     for (number, extent) in (1..).zip(&layout.extents) {
         let name = extent.partition.name();
@@ -29,14 +39,53 @@ pub fn write<D: Write + Seek + std::io::Read>(disk: &mut D, layout: &Layout, con
             partition_name: name.into(),
         };
     }
-    GPT::write_protective_mbr_into(disk, SECTOR_BYTES)?;
-    gpt.write_into(disk)?;
-    Ok(())
+    GPT::write_protective_mbr_into(&mut disk, SECTOR_BYTES)?;
+    gpt.write_into(&mut disk)?;
+    Ok(disk.pieces)
+}
+
+/// A disk of zeros that remembers what is written where. What is written is not read back.
+struct Recorder {
+    bytes: u64,
+    position: u64,
+    pieces: Vec<Piece>,
+}
+
+impl Write for Recorder {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let offset = self.position;
+        self.position += bytes.len() as u64;
+        match self.pieces.last_mut().filter(|last| last.offset + last.bytes.len() as u64 == offset) {
+            Some(last) => last.bytes.extend_from_slice(bytes),
+            None => self.pieces.push(Piece { offset, bytes: bytes.to_vec() }),
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for Recorder {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        bytes.fill(0);
+        self.position += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+}
+
+impl Seek for Recorder {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.position = super::output::seek(self.position, self.bytes, to)?;
+        Ok(self.position)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs::File;
+    use std::os::unix::fs::FileExt;
     use std::process::Command;
 
     use super::super::layout::{self, Request};
@@ -46,7 +95,9 @@ mod tests {
         let layout = layout::plan(&Request { esp_bytes: 40 << 20, runtime_bytes: 1 << 20, runtime_min_bytes: 0 });
         let file = tempfile::NamedTempFile::new().expect("temp file");
         file.as_file().set_len(layout.bytes()).expect("sized");
-        write(&mut file.reopen().expect("opened"), &layout, Digest::of(content)).expect("written");
+        for piece in plan(&layout, Digest::of(content)).expect("planned") {
+            file.as_file().write_all_at(&piece.bytes, piece.offset).expect("written");
+        }
         (file, layout)
     }
 

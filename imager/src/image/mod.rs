@@ -1,6 +1,5 @@
 //! From trees and binaries to a bootable disk image. Pure plans (layout, GUIDs, command line) beside thin writers.
 
-pub mod build;
 pub mod compress;
 pub mod digest;
 pub mod disk;

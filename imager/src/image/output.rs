@@ -85,9 +85,9 @@ impl Output {
         }
     }
 
-    /// The file itself, for writers that seek.
-    pub fn file(&mut self) -> &mut File {
-        self.file.as_file_mut()
+    /// Where it is until it is published, for reading it back.
+    pub fn temporary_path(&self) -> &Path {
+        self.file.path()
     }
 
     /// Puts everything on the disk, then gives it its name.
@@ -123,9 +123,12 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-fn failure(path: &Path, source: io::Error) -> OutputError {
+/// The error of the output at `path` for an I/O error.
+pub fn failure(path: &Path, source: io::Error) -> OutputError {
     match source.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => OutputError::Full { path: path.to_owned() },
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+            OutputError::Full { path: path.to_owned() }
+        }
         _ => OutputError::Write { path: path.to_owned(), source },
     }
 }
@@ -168,14 +171,19 @@ impl Write for Window<'_> {
 
 impl Seek for Window<'_> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let target = match to {
-            SeekFrom::Start(offset) => Some(offset),
-            SeekFrom::End(offset) => self.bytes.checked_add_signed(offset),
-            SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
-        };
-        self.position = target.ok_or(io::Error::from(ErrorKind::InvalidInput))?;
+        self.position = seek(self.position, self.bytes, to)?;
         Ok(self.position)
     }
+}
+
+/// Where a seek leads in something `bytes` bytes long; before its beginning is an error.
+pub(super) fn seek(position: u64, bytes: u64, to: SeekFrom) -> io::Result<u64> {
+    let target = match to {
+        SeekFrom::Start(offset) => Some(offset),
+        SeekFrom::End(offset) => bytes.checked_add_signed(offset),
+        SeekFrom::Current(offset) => position.checked_add_signed(offset),
+    };
+    target.ok_or(io::Error::from(ErrorKind::InvalidInput))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 
 use super::*;
-use crate::image::build::tests::build_sample;
+use crate::build::tests::build_sample;
 
 struct Sample {
     _folder: tempfile::TempDir,

@@ -1,9 +1,9 @@
 //! Whole builds from made-up ingredients: the same bytes under other conditions, and nothing left behind when one fails.
 
-use super::super::pe::tests::stub;
 use super::*;
 use crate::board::{Architecture, BootMethod, Modules, PartitionSizes, Standing};
 use crate::components::elf::testing::elf;
+use crate::image::pe::tests::stub;
 use crate::progress::Silent;
 
 const MACHINE: u16 = 62;
@@ -112,7 +112,7 @@ fn the_same_bytes_whatever_the_time_zone_umask_and_number_of_cores() {
         let place = folder.path().join(name);
         std::fs::create_dir(&place).expect("made");
         let mut command = std::process::Command::new("sh");
-        command.args(["-c", shell]).arg(&program).args(["--exact", "image::build::tests::child_build", "--ignored"]);
+        command.args(["-c", shell]).arg(&program).args(["--exact", "build::tests::child_build", "--ignored"]);
         let output = command.env("TZ", zone).env(FOLDER_VARIABLE, &place).output().expect("started");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
         std::fs::read(place.join("image")).expect("read")

@@ -1,0 +1,80 @@
+//! The program from outside: exit codes, one line per error that names the object, nothing half-written.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn imager(arguments: &[&str], cache: &Path) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_imager"));
+    command.current_dir(workspace()).args(arguments).env("SKERRY_CACHE", cache);
+    command.env("SKERRY_MIRROR", "http://127.0.0.1:9/debian").env("SKERRY_SECURITY_MIRROR", "http://127.0.0.1:9/security");
+    command.output().expect("started")
+}
+
+/// The error of a run that must fail: one line on standard error that begins with `error: `.
+fn error(arguments: &[&str]) -> String {
+    let cache = tempfile::tempdir().expect("temp folder");
+    let output = imager(arguments, cache.path());
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+    let text = String::from_utf8(output.stderr).expect("text");
+    let errors: Vec<_> = text.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert_eq!(errors.len(), 1, "{text}");
+    assert_eq!(text.lines().last(), errors.first().copied(), "{text}");
+    errors[0].to_owned()
+}
+
+#[test]
+fn bad_input_is_named_in_one_line() {
+    let folder = tempfile::tempdir().expect("temp folder");
+    let out = folder.path().join("image");
+    let out = out.to_str().expect("text");
+    let build = |more: &[&'static str]| error(&[&["build", "--board", "qemu-x86_64", "--out", out][..], more].concat());
+    let cases = [
+        (error(&["build", "--board", "toaster", "--out", out]), vec!["`toaster`", "qemu-x86_64"]),
+        (build(&["--fleet", "/nowhere"]), vec!["/nowhere/fleet.pub", "skerryctl fleet init"]),
+        (build(&["--component", "k3s=/nowhere"]), vec!["k3s=/nowhere", "no such file"]),
+        (build(&["--component", "k8s=/dev/null"]), vec!["`k8s`", "k3s"]),
+        (build(&["--without", "containerd"]), vec!["containerd"]),
+        (build(&["--component", "k3s=/dev/null", "--without", "k3s"]), vec!["k3s"]),
+        (error(&["inspect", "Cargo.toml"]), vec!["Cargo.toml", "not a disk image"]),
+        (error(&["inspect", "/nowhere/image"]), vec!["cannot open /nowhere/image"]),
+        (error(&["files", "containerd", "--board", "qemu-x86_64"]), vec!["`containerd`"]),
+        (error(&["boards", "--kernel-dir", "/nowhere"]), vec!["/nowhere/boards"]),
+    ];
+    for (error, parts) in cases {
+        assert!(parts.iter().all(|part| error.contains(part)), "{error} lacks one of {parts:?}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).expect("listed").count(), 0, "something was left behind");
+}
+
+#[test]
+fn a_component_that_cannot_be_had_names_address_reason_and_both_ways_out() {
+    let folder = tempfile::tempdir().expect("temp folder");
+    let out = folder.path().join("image");
+    let error = error(&["build", "--board", "qemu-x86_64", "--without", "k3s", "--out", out.to_str().expect("text")]);
+    assert!(error.contains("http://127.0.0.1:9/debian/pool/") && error.contains("--component"), "{error}");
+    assert!(!out.exists());
+}
+
+#[test]
+fn wrong_options_end_with_another_code() {
+    let cache = tempfile::tempdir().expect("temp folder");
+    for arguments in [&["build"][..], &["build", "--board", "b", "--out", "o", "--config", "c"], &["frobnicate"]] {
+        assert_eq!(imager(arguments, cache.path()).status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn programs_get_json() {
+    let cache = tempfile::tempdir().expect("temp folder");
+    let output = imager(&["boards", "--json"], cache.path());
+    let boards: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert!(boards.as_array().expect("a list").iter().any(|board| board["name"] == "qemu-x86_64"));
+    let output = imager(&["--json", "inspect", "Cargo.toml"], cache.path());
+    let event: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one line of JSON");
+    assert_eq!(event["event"], "error");
+    assert!(event["message"].as_str().expect("text").contains("not a disk image"));
+}
