@@ -163,6 +163,17 @@ impl<'a> Extractor<'a> {
         self.store(&path.display().to_string(), "it", executable, &mut file)
     }
 
+    /// A file that is in the cache already, as an item.
+    pub fn cached_file(&self, sha256: Digest, executable: bool) -> Result<Item, ExtractError> {
+        let path = self.cache.path(sha256);
+        let elf = self.derive("ELF facts 1", sha256, || {
+            let bytes = std::fs::read(&path).map_err(|source| ExtractError::Read { path: path.clone(), source })?;
+            let what = path.display().to_string();
+            elf::read(&bytes).map_err(|source| ExtractError::Elf { what, file: "it".into(), source })
+        })?;
+        Ok(Item::File { sha256, executable, elf })
+    }
+
     fn walk(&self, folder: &Path, prefix: String, items: &mut Items) -> Result<(), ExtractError> {
         let read = |source| ExtractError::Read { path: folder.into(), source };
         for entry in std::fs::read_dir(folder).map_err(read)? {

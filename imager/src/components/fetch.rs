@@ -3,15 +3,17 @@
 //! Nothing is handed out that does not have the hash it was named by, however it came into the cache.
 
 use std::cell::OnceCell;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::cache::{Cache, CacheError, Found};
 use super::digest::Digest;
 use super::http::{Client, HttpError};
-use super::lockfile::{Lock, LockedDeb, LockfileError};
-use super::manifest::{Manifest, ManifestError, Pin};
+use super::lockfile::LockedDeb;
+use super::manifest::Pin;
 use super::mirror::{MirrorChoice, MirrorError, Mirrors};
-use super::select::{SelectError, Source, Wishes, choose};
+pub use super::options::ComponentOptions as FetchOptions;
+use super::options::OptionsError;
+use super::select::{SelectError, Source, choose};
 use crate::board::Board;
 use crate::progress::{Event, Progress};
 
@@ -145,30 +147,12 @@ impl Unavailable {
     }
 }
 
-/// What to fetch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FetchOptions {
-    /// components.toml.
-    pub manifest: PathBuf,
-    /// components.lock.
-    pub lock: PathBuf,
-    /// The cache's folder; none: the environment's.
-    pub cache: Option<PathBuf>,
-    /// Archives.
-    pub mirrors: MirrorChoice,
-    /// Components given by path or left out.
-    pub wishes: Wishes,
-}
-
 /// Why `imager fetch` failed.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchRunError {
-    /// components.toml is bad.
+    /// components.toml, components.lock or the cache cannot be opened.
     #[error(transparent)]
-    Manifest(#[from] ManifestError),
-    /// components.lock is bad.
-    #[error(transparent)]
-    Lock(#[from] LockfileError),
+    Options(#[from] OptionsError),
     /// The components asked for do not fit.
     #[error(transparent)]
     Select(#[from] SelectError),
@@ -178,9 +162,6 @@ pub enum FetchRunError {
     /// A shared library's package cannot be had.
     #[error(transparent)]
     Fetch(#[from] FetchError),
-    /// The cache cannot be used.
-    #[error(transparent)]
-    Cache(#[from] CacheError),
 }
 
 /// One file that is in the cache now.
@@ -196,19 +177,12 @@ pub struct Fetched {
     pub path: PathBuf,
 }
 
-/// Opens the cache of an option, else the environment's.
-pub(super) fn open_cache(folder: Option<&Path>) -> Result<Cache, CacheError> {
-    folder.map_or_else(Cache::from_environment, |folder| Ok(Cache::at(folder)))
-}
-
 /// Fetches everything a build for `board` would use, so that the build needs no network.
 pub fn run(board: &Board, options: &FetchOptions, progress: &dyn Progress) -> Result<Vec<Fetched>, FetchRunError> {
-    let manifest = Manifest::load(&options.manifest)?;
-    let lock = Lock::load(&options.lock)?;
-    let cache = open_cache(options.cache.as_deref())?;
-    let fetcher = Fetcher::new(&cache, options.mirrors.clone(), progress);
+    let opened = options.open()?;
+    let fetcher = Fetcher::new(&opened.cache, options.mirrors.clone(), progress);
     let mut fetched = Vec::new();
-    for chosen in choose(&manifest, &lock, board, &options.wishes)? {
+    for chosen in choose(&opened.manifest, &opened.lock, board, &options.wishes)? {
         let unavailable = |source| Unavailable::new(&chosen.name, chosen.component.optional, source);
         match &chosen.source {
             Source::Given(_) => {}
@@ -223,7 +197,7 @@ pub fn run(board: &Board, options: &FetchOptions, progress: &dyn Progress) -> Re
             }
         }
     }
-    for library in lock.library.iter().filter(|library| library.architecture == board.architecture) {
+    for library in opened.lock.library.iter().filter(|library| library.architecture == board.architecture) {
         fetched.push(fetched_deb(&library.deb, fetcher.deb(&library.deb)?));
     }
     Ok(fetched)

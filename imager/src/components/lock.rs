@@ -14,12 +14,13 @@ use super::archive::{ArchiveError, ArchiveState, Freshness, Verifier};
 use super::cache::CacheError;
 use super::closure::{Missing, WrongArchitecture};
 use super::extract::{ExtractError, Extractor, Items};
-use super::fetch::{FetchError, Fetcher, open_cache};
+use super::fetch::{FetchError, Fetcher};
 use super::index::{Entry, Index};
 use super::libraries::{complete, find_in, library_globs};
 use super::lockfile::{Lock, LockedDeb, LockedLibrary, LockedPackage, LockfileError};
 use super::manifest::{Component, Manifest, ManifestError, Package, Role};
 use super::mirror::MirrorChoice;
+use super::options::open_cache;
 use super::place::{self, PlaceError};
 use super::{gpgv, version};
 use crate::board::Architecture;
@@ -120,7 +121,7 @@ pub(super) fn run_with(options: &LockOptions, progress: &dyn Progress, verify: V
 
 fn run_at(options: &LockOptions, progress: &dyn Progress, verify: Verifier<'_>, now: Timestamp) -> Result<LockReport, LockError> {
     let manifest = Manifest::load(&options.manifest)?;
-    let cache = open_cache(options.cache.as_deref())?;
+    let cache = open_cache(options.cache.clone())?;
     let fetcher = Fetcher::new(&cache, options.mirrors.clone(), progress);
     let freshness = if options.allow_expired { Freshness::Waived } else { Freshness::Required(now) };
     let archive = ArchiveState::read(&manifest, &fetcher, verify, freshness, progress)?;

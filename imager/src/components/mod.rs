@@ -24,6 +24,7 @@ pub mod lockfile;
 pub mod manifest;
 pub mod mirror;
 pub mod modules;
+pub mod options;
 pub mod place;
 pub mod release;
 pub mod select;

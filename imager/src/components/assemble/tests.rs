@@ -6,6 +6,8 @@ use super::super::testing::{Archive, packages, security_packages};
 use super::super::{gpgv, lock};
 use super::*;
 use crate::components::elf::testing::elf;
+use crate::components::modules::Table;
+use crate::components::{MirrorChoice, Wishes};
 use crate::progress::Silent;
 use crate::tree::Node;
 

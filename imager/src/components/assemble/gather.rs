@@ -1,0 +1,239 @@
+//! Getting components: from packages, pinned files or given paths to files at their places, collected by role.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::{AssembleError, Record};
+use crate::board::Architecture;
+use crate::components::closure::{Missing, places};
+use crate::components::digest::Digest;
+use crate::components::extract::{ExtractError, Extractor, Item, Items, digest_of};
+use crate::components::fetch::{Fetcher, Unavailable};
+use crate::components::libraries::{complete, find_in, library_globs};
+use crate::components::lockfile::{LockedDeb, LockedPackage};
+use crate::components::manifest::{Component, Package, Pin, PinnedFile, Role};
+use crate::components::options::Opened;
+use crate::components::place::{self, PlaceError, destination};
+use crate::components::select::{Chosen, Source};
+use crate::components::{mirror::MirrorChoice, select};
+use crate::progress::Progress;
+
+/// What has been collected, by role.
+#[derive(Default)]
+pub(super) struct Parts {
+    pub(super) kernel: Items,
+    pub(super) loader: Items,
+    pub(super) firmware: Items,
+    pub(super) runtime: Items,
+    pub(super) records: Vec<Record>,
+}
+
+impl Parts {
+    fn of(&mut self, role: Role) -> &mut Items {
+        match role {
+            Role::Kernel => &mut self.kernel,
+            Role::Loader => &mut self.loader,
+            Role::Firmware => &mut self.firmware,
+            Role::Runtime | Role::Test => &mut self.runtime,
+        }
+    }
+}
+
+/// Gets components for one architecture.
+pub(super) struct Gatherer<'a> {
+    opened: &'a Opened,
+    fetcher: Fetcher<'a>,
+    extractor: Extractor<'a>,
+    arch: Architecture,
+}
+
+impl<'a> Gatherer<'a> {
+    pub(super) fn new(opened: &'a Opened, mirrors: MirrorChoice, arch: Architecture, progress: &'a dyn Progress) -> Self {
+        let (fetcher, extractor) = (Fetcher::new(&opened.cache, mirrors, progress), Extractor::new(&opened.cache, progress));
+        Self { opened, fetcher, extractor, arch }
+    }
+
+    /// What takes things apart, and remembers.
+    pub(super) fn extractor(&self) -> &Extractor<'a> {
+        &self.extractor
+    }
+
+    /// Adds a component's files and records.
+    pub(super) fn add(&self, chosen: &Chosen<'_>, parts: &mut Parts) -> Result<(), AssembleError> {
+        let (mut items, records) = match &chosen.source {
+            Source::Given(path) => self.given(chosen, path)?,
+            Source::Packages(packages) => self.packages(chosen, packages)?,
+            Source::Pinned(file, pin) => self.pinned(chosen, file, pin)?,
+        };
+        let links = place::links(self.arch, chosen.component);
+        place::merge(&mut items, links).map_err(place_error(&chosen.name))?;
+        parts.records.extend(records);
+        place::merge(parts.of(chosen.component.role), items).map_err(place_error(&chosen.name))
+    }
+
+    /// Adds the shared libraries the runtime's programs need, from the lock's library packages.
+    pub(super) fn add_libraries(&self, parts: &mut Parts) -> Result<(), AssembleError> {
+        let mut used: BTreeMap<&str, &LockedDeb> = BTreeMap::new();
+        complete(self.arch, &mut parts.runtime, |missing| {
+            let (deb, items) = self.library(missing)?;
+            used.insert(&deb.name, deb);
+            Ok::<_, AssembleError>(items)
+        })?;
+        parts.records.extend(used.into_values().map(|deb| Record::of_deb("libraries", deb)));
+        Ok(())
+    }
+
+    /// The files of a component that only tests use, by name.
+    pub(super) fn test_files(&self, name: &str) -> Result<BTreeMap<String, PathBuf>, AssembleError> {
+        let found = self.opened.manifest.component.get(name).filter(|component| component.role == Role::Test);
+        let component = found.ok_or_else(|| AssembleError::NotForTests { component: name.into() })?;
+        let mut files = BTreeMap::new();
+        for package in &component.package {
+            let locked = select::locked(name, package, &self.opened.lock, self.arch)?;
+            for (path, item) in self.package(name, component, package, locked)? {
+                if let Item::File { sha256, .. } = item {
+                    files.insert(path, self.opened.cache.path(sha256));
+                }
+            }
+        }
+        Ok(files)
+    }
+
+    /// A component given by path. For a pinned file: a file, or a folder of them where several may lie. For packages: a `.deb` in
+    /// place of the only one, or a folder laid out like the image.
+    fn given(&self, chosen: &Chosen<'_>, path: &Path) -> Result<(Items, Vec<Record>), AssembleError> {
+        let failed = || extract_error(&chosen.name);
+        let items = match (&chosen.component.file, chosen.component.package.as_slice()) {
+            (Some(file), _) if path.is_dir() && file.to.ends_with('/') => {
+                let items = self.extractor.take_folder(path).map_err(failed())?;
+                items.into_iter().map(|(name, item)| (format!("{}{name}", file.to), item)).collect()
+            }
+            (Some(file), _) => {
+                let item = self.extractor.take_file(path, file.executable).map_err(failed())?;
+                [(destination(&file.to, &path.to_string_lossy()), item)].into()
+            }
+            (None, [package]) if !path.is_dir() => {
+                let digest = digest_of(path).map_err(failed())?;
+                self.deb(&chosen.name, chosen.component, package, digest, || Ok(path.to_owned()))?
+            }
+            (None, _) => self.extractor.take_folder(path).map_err(failed())?,
+        };
+        let record = Record::of_file(&chosen.name, "given", digest_of_items(&items), "given");
+        Ok((items, vec![record]))
+    }
+
+    fn pinned(&self, chosen: &Chosen<'_>, file: &PinnedFile, pin: &Pin) -> Result<(Items, Vec<Record>), AssembleError> {
+        let unavailable = |source| Unavailable::new(&chosen.name, chosen.component.optional, source);
+        self.fetcher.pin(&chosen.name, pin).map_err(unavailable)?;
+        let item = self.extractor.cached_file(pin.sha256, file.executable).map_err(extract_error(&chosen.name))?;
+        let record = Record::of_file(&chosen.name, &file.version, pin.sha256, &pin.url);
+        Ok(([(destination(&file.to, &pin.url), item)].into(), vec![record]))
+    }
+
+    fn packages(
+        &self,
+        chosen: &Chosen<'_>,
+        packages: &[(&Package, &LockedPackage)],
+    ) -> Result<(Items, Vec<Record>), AssembleError> {
+        let mut items = Items::new();
+        for (package, locked) in packages {
+            let more = self.package(&chosen.name, chosen.component, package, locked)?;
+            place::merge(&mut items, more).map_err(place_error(&chosen.name))?;
+        }
+        let records = packages.iter().map(|(_, locked)| Record::of_deb(&chosen.name, &locked.deb)).collect();
+        Ok((items, records))
+    }
+
+    fn package(
+        &self,
+        name: &str,
+        component: &Component,
+        package: &Package,
+        locked: &LockedPackage,
+    ) -> Result<Items, AssembleError> {
+        let unavailable = |source| Unavailable::new(name, component.optional, source);
+        self.deb(name, component, package, locked.deb.sha256, || Ok(self.fetcher.deb(&locked.deb).map_err(unavailable)?))
+    }
+
+    /// The placed files of one package.
+    fn deb(
+        &self,
+        name: &str,
+        component: &Component,
+        package: &Package,
+        digest: Digest,
+        fetch: impl FnOnce() -> Result<PathBuf, AssembleError>,
+    ) -> Result<Items, AssembleError> {
+        let given = self.take(name, digest, &place::globs(self.arch, component, package), fetch)?;
+        let mut items = place::place_package(self.arch, package, &given).map_err(place_error(name))?;
+        for (path, glob) in &component.join {
+            let parts = place::joined(self.arch, package, glob, &given).map_err(place_error(name))?;
+            place::merge(&mut items, [(path.clone(), self.join(&parts)?)].into()).map_err(place_error(name))?;
+        }
+        Ok(items)
+    }
+
+    fn take(
+        &self,
+        what: &str,
+        digest: Digest,
+        globs: &[String],
+        fetch: impl FnOnce() -> Result<PathBuf, AssembleError>,
+    ) -> Result<Items, AssembleError> {
+        self.extractor.take(what, digest, globs, || fetch().map_err(Taking::Fetch)).map_err(|error| match error {
+            Taking::Fetch(error) => error,
+            Taking::Extract(source) => AssembleError::Extract { component: what.into(), source },
+        })
+    }
+
+    /// One file made of others, each ended by a newline.
+    fn join(&self, parts: &[&Item]) -> Result<Item, AssembleError> {
+        let mut bytes = Vec::new();
+        for item in parts {
+            let Item::File { sha256, .. } = item else { continue };
+            let path = self.opened.cache.path(*sha256);
+            bytes.extend(std::fs::read(&path).map_err(|source| AssembleError::Read { path, source })?);
+            if !bytes.ends_with(b"\n") {
+                bytes.push(b'\n');
+            }
+        }
+        Ok(Item::File { sha256: self.opened.cache.put(&bytes)?, executable: false, elf: None })
+    }
+
+    fn library(&self, missing: &Missing) -> Result<(&'a LockedDeb, Items), AssembleError> {
+        let none = || AssembleError::NoLibrary { wanted: missing.wanted.clone(), by: missing.by.clone() };
+        let wanted = places(self.arch, &missing.wanted);
+        let mut here = self.opened.lock.library.iter().filter(|library| library.architecture == self.arch);
+        let library = here.find(|library| wanted.iter().any(|place| library.gives.contains(place))).ok_or_else(none)?;
+        let deb = &library.deb;
+        let given = self.take(&deb.name, deb.sha256, &library_globs(self.arch), || Ok(self.fetcher.deb(deb)?))?;
+        Ok((deb, find_in(self.arch, missing, &given).ok_or_else(none)?))
+    }
+}
+
+/// What may go wrong while a package is taken: fetching it, or reading it.
+enum Taking {
+    Fetch(AssembleError),
+    Extract(ExtractError),
+}
+
+impl From<ExtractError> for Taking {
+    fn from(error: ExtractError) -> Self {
+        Self::Extract(error)
+    }
+}
+
+fn extract_error(component: &str) -> impl FnOnce(ExtractError) -> AssembleError + use<> {
+    let component = component.to_owned();
+    |source| AssembleError::Extract { component, source }
+}
+
+fn place_error(component: &str) -> impl FnOnce(PlaceError) -> AssembleError + use<> {
+    let component = component.to_owned();
+    |source| AssembleError::Place { component, source }
+}
+
+/// One digest for a list of files.
+pub(super) fn digest_of_items(items: &Items) -> Digest {
+    Digest::of(&serde_json::to_vec(items).expect("items have a JSON form"))
+}
