@@ -42,15 +42,14 @@ const BRIDGE: &str = r#"{
 }
 "#;
 
-/// Parts of containerd that Skerry never uses: other snapshotters, tracing, plugins that run programs from a folder.
-const DISABLED: [&str; 9] = [
+/// Parts of containerd that Skerry never uses: other snapshotters, tracing.
+const DISABLED: [&str; 8] = [
     "io.containerd.snapshotter.v1.blockfile",
     "io.containerd.snapshotter.v1.btrfs",
     "io.containerd.snapshotter.v1.devmapper",
     "io.containerd.snapshotter.v1.erofs",
     "io.containerd.snapshotter.v1.zfs",
     "io.containerd.differ.v1.erofs",
-    "io.containerd.image-verifier.v1.bindir",
     "io.containerd.internal.v1.tracing",
     "io.containerd.tracing.processor.v1.otlp",
 ];
@@ -101,6 +100,8 @@ version = 3
 root = "/var/lib/containerd"
 state = "/run/containerd"
 disabled_plugins = {disabled}
+# Without this containerd would run on without it.
+required_plugins = ["io.containerd.grpc.v1.cri"]
 
 [grpc]
 address = {socket}
@@ -139,6 +140,10 @@ SystemdCgroup = false
 
 [plugins.'io.containerd.internal.v1.opt']
 path = "/var/lib/containerd/opt"
+
+# Programs that would be asked about each image: only the read-only runtime image could bring some.
+[plugins.'io.containerd.image-verifier.v1.bindir']
+bin_dir = "/usr/lib/skerry/image-verifiers"
 
 [plugins.'io.containerd.nri.v1.nri']
 disable = true
