@@ -68,7 +68,8 @@ const EFFECTS: &[(&str, Effect)] = &[
 /// What removing a setting costs where that differs from changing it: the kernel keeps a parameter or a module until it starts anew.
 const REMOVAL_EFFECTS: &[(&str, Effect)] = &[("machine.sysctls", Effect::Reboot), ("machine.modules", Effect::Reboot)];
 
-fn effect_of(path: &str, removed: bool) -> Effect {
+/// What changing the setting at this path costs, or removing it.
+pub(crate) fn effect_of(path: &str, removed: bool) -> Effect {
     let removal = REMOVAL_EFFECTS.iter().filter(|(parent, _)| removed && is_within(path, parent));
     let fits = EFFECTS.iter().filter(|(parent, _)| is_within(path, parent));
     // Of two rows for one path, `max_by_key` gives the later: the removal's.

@@ -9,6 +9,13 @@ pub fn json_schema() -> Value {
     schemars::schema_for!(MachineConfig).to_value()
 }
 
+/// The definition that a part of the schema refers to by `$ref`, and its name; none when it refers to none.
+pub(crate) fn definition<'a>(root: &'a Value, part: &'a Value) -> Option<(&'a str, &'a Value)> {
+    let pointer = part["$ref"].as_str()?.strip_prefix('#')?;
+    let name = pointer.rsplit('/').next()?;
+    Some((name, root.pointer(pointer)?))
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use std::collections::BTreeSet;
@@ -27,8 +34,8 @@ pub(crate) mod tests {
         if !schema.is_object() {
             return;
         }
-        if let Some(name) = schema["$ref"].as_str().and_then(|name| name.strip_prefix("#/")) {
-            return walk(root, root.pointer(&format!("/{name}")).expect("a definition"), path, paths);
+        if let Some((_, definition)) = definition(root, schema) {
+            return walk(root, definition, path, paths);
         }
         for part in schema["anyOf"].as_array().into_iter().flatten().chain([&schema["items"], &schema["additionalProperties"]]) {
             walk(root, part, path, paths);

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::envelope::EnvelopeError;
 use crate::key::Keyring;
 use crate::parse::{self, ParseError, Position};
+use crate::refusal_code::RefusalCode;
 use crate::schema::{MachineConfig, Target};
 use crate::semantics::{SemanticError, check_semantics};
 use crate::text::{self, MAX_CONFIG_BYTES, TextError};
@@ -119,18 +120,23 @@ fn list(errors: &[SemanticError]) -> String {
 impl Refusal {
     /// A stable name for programs: it travels in the API's error metadata.
     pub fn code(&self) -> &'static str {
+        self.kind().as_str()
+    }
+
+    /// Which check failed.
+    pub fn kind(&self) -> RefusalCode {
         match self {
-            Self::Size { .. } => "size",
-            Self::Utf8 { .. } => "utf8",
-            Self::Envelope(_) => "envelope",
-            Self::Unproven(VerifyError::KeyUnknown { .. }) => "key-unknown",
-            Self::Unproven(VerifyError::Signature { .. }) => "signature",
-            Self::Schema(_) => "schema",
-            Self::Fleet { .. } => "fleet",
-            Self::Target { .. } => "target",
-            Self::GenerationOlder { .. } => "generation-older",
-            Self::GenerationConflict { .. } => "generation-conflict",
-            Self::Semantics(_) => "semantics",
+            Self::Size { .. } => RefusalCode::Size,
+            Self::Utf8 { .. } => RefusalCode::Utf8,
+            Self::Envelope(_) => RefusalCode::Envelope,
+            Self::Unproven(VerifyError::KeyUnknown { .. }) => RefusalCode::KeyUnknown,
+            Self::Unproven(VerifyError::Signature { .. }) => RefusalCode::Signature,
+            Self::Schema(_) => RefusalCode::Schema,
+            Self::Fleet { .. } => RefusalCode::Fleet,
+            Self::Target { .. } => RefusalCode::Target,
+            Self::GenerationOlder { .. } => RefusalCode::GenerationOlder,
+            Self::GenerationConflict { .. } => RefusalCode::GenerationConflict,
+            Self::Semantics(_) => RefusalCode::Semantics,
         }
     }
 

@@ -6,7 +6,7 @@ use crate::path::is_within;
 use crate::schema::MachineConfig;
 
 /// The settings this version does not act on.
-const NOT_YET_IN_EFFECT: [&str; 6] = [
+pub(crate) const NOT_YET_IN_EFFECT: [&str; 6] = [
     "machine.time.servers",
     "machine.volumes.data.encrypted",
     "machine.watchdog",

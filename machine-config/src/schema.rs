@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::limits;
 use crate::types::{
     DeviceId, DnsName, Generation, HostName, InterfaceName, IpNetwork, MacAddress, ModuleName, Secret, SysctlName,
 };
@@ -35,13 +36,13 @@ pub enum Kind {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct MachineConfig {
-    /// Schema version.
+    /// The version of this schema. Other versions are refused.
     pub api_version: ApiVersion,
-    /// Always `MachineConfig`.
+    /// What the document is.
     pub kind: Kind,
     /// Name, fleet and generation.
     pub metadata: Metadata,
-    /// Which device this is for; every other device refuses it.
+    /// Which device this is for: exactly one key is set. Every other device refuses the configuration.
     pub target: Target,
     /// The operating system's own settings.
     #[serde(default)]
@@ -49,10 +50,10 @@ pub struct MachineConfig {
     /// Who may call the API.
     #[serde(default)]
     pub api: Api,
-    /// Where to phone home; none: nowhere.
+    /// The hub the device phones home to. Default: none, the device calls nobody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hub: Option<Hub>,
-    /// Kubernetes; none: containerd alone.
+    /// Kubernetes by k3s. Default: none, containerd runs alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub k3s: Option<K3s>,
 }
@@ -63,29 +64,31 @@ pub struct MachineConfig {
 pub struct Metadata {
     /// The device's name; also its host name unless `machine.hostname` says otherwise.
     pub name: HostName,
-    /// The fleet whose key signs it.
+    /// The fleet whose key signs it. A device of another fleet refuses it.
     pub fleet: DnsName,
-    /// Greater than the last accepted one, or equal and byte-identical.
+    /// Orders the configurations of one device: greater than that of the last accepted one, or equal when the file is the same byte
+    /// for byte.
     pub generation: Generation,
     /// Free labels for the operator's tools; the device does not act on them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
 }
 
-/// Which device a configuration is for. Exactly one field is set.
+/// Which device a configuration is for. Exactly one key is set.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Target {
-    /// SMBIOS or board serial number, compared exactly.
+    /// Serial number of system, board or chassis as the firmware tells it (`skerryctl get hardware`), compared exactly. Vendors'
+    /// placeholders, such as `Default string`, are refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serial: Option<String>,
-    /// SHA-256 of the device's public key.
+    /// The device id: SHA-256 of the device's public key, as console, label and `skerryctl status` show it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_id: Option<DeviceId>,
-    /// MAC address of any wired link of the device.
+    /// MAC address of any wired port of the device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<MacAddress>,
-    /// Must be `true` when given: any device of the fleet.
+    /// Only ever `true`: any device of the fleet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub any: Option<bool>,
 }
@@ -94,24 +97,26 @@ pub struct Target {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Machine {
-    /// Host name; default: `metadata.name`.
+    /// Host name, and the name of the Kubernetes node. Default: `metadata.name`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hostname: Option<HostName>,
     /// Clock synchronisation.
     pub time: Time,
     /// Links, addresses, routes, name resolution.
     pub network: Network,
-    /// Sizes of the partitions made on first boot.
+    /// What becomes of the disk.
     pub volumes: Volumes,
-    /// Kernel parameters, e.g. `net.core.somaxconn: "1024"`.
+    /// Kernel parameters by dotted name, each value one line of text: `net.core.somaxconn: "1024"`. Those that are the system's
+    /// own are refused (list below).
     pub sysctls: BTreeMap<SysctlName, String>,
-    /// Kernel modules to load besides those the hardware asks for.
+    /// Kernel modules to load besides those the hardware asks for. The image must carry them; one it does not carry is reported by
+    /// `skerryctl status`.
     pub modules: Vec<ModuleName>,
     /// Hardware watchdog.
     pub watchdog: Watchdog,
     /// What is logged where.
     pub logging: Logging,
-    /// Registry mirrors and credentials, by registry host (`docker.io`, `registry.example:5000`).
+    /// How image registries are reached, by the host in an image's name, with port if it has one (`docker.io`, `registry.example:5000`).
     pub registries: BTreeMap<String, Registry>,
     /// When a boot counts as good.
     pub health: Health,
@@ -121,7 +126,7 @@ pub struct Machine {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Time {
-    /// NTP servers, by name or address. Empty: none is asked; no default server exists.
+    /// NTP servers, by name or IPv4 address. Empty: none is asked; there is no default server.
     pub servers: Vec<DnsName>,
 }
 
@@ -129,36 +134,38 @@ pub struct Time {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Network {
-    /// Wired links. Empty: DHCPv4 on every wired link.
+    /// Network links. Empty: every wired port asks DHCPv4. Otherwise a port that is not listed is left alone.
     pub interfaces: Vec<Interface>,
-    /// DNS servers; they come before those of DHCP.
+    /// Addresses of DNS servers; they are asked before those of DHCP. There is no default server.
     pub nameservers: Vec<IpAddr>,
     /// DNS search domains.
     pub search: Vec<DnsName>,
-    /// Lines of /etc/hosts: address to names.
+    /// Lines of /etc/hosts: address to list of names.
     pub hosts: BTreeMap<IpAddr, Vec<DnsName>>,
 }
 
-/// One wired link.
+/// One network link.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Interface {
-    /// Kernel name. Exactly one of `name` and `mac` is set.
+    /// The kernel's name of the link (`skerryctl get links`). Exactly one of `name` and `mac` is set; on a machine with several ports prefer
+    /// `mac`, because the kernel may number them otherwise at the next boot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<InterfaceName>,
-    /// MAC address.
+    /// MAC address of a wired port.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mac: Option<MacAddress>,
     /// Ask DHCPv4 for an address.
     pub dhcp4: bool,
-    /// Static addresses with prefix length.
+    /// Static addresses with prefix length; IPv4 and IPv6. No address stands on two links.
     pub addresses: Vec<IpNetwork>,
-    /// Static routes.
+    /// Static routes over this link.
     pub routes: Vec<Route>,
-    /// Bytes; default: the driver's.
+    /// Largest packet, in bytes; at least 1280 on a link with an IPv6 address. Default: the driver's.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = *limits::MTU_BYTES.start(), max = *limits::MTU_BYTES.end()))]
     pub mtu: Option<u32>,
-    /// A link that is never brought up.
+    /// Keep the link down. Goes with no other setting of the link.
     pub ignore: bool,
 }
 
@@ -166,29 +173,33 @@ pub struct Interface {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Route {
-    /// Destination; `0.0.0.0/0` is the default route.
+    /// Destination network; `0.0.0.0/0` and `::/0` are the default routes.
     pub to: IpNetwork,
-    /// Gateway; must be reachable over one of the link's addresses.
+    /// Address of the gateway, in a network of one of the link's addresses; with `dhcp4` any IPv4 address, and an IPv6 gateway may be
+    /// link-local.
     pub via: IpAddr,
-    /// Lower wins.
+    /// Of several routes to one destination the lowest metric wins; those of DHCP have 1024 and up. Default: the kernel's, 0 for IPv4 and 1024
+    /// for IPv6.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metric: Option<u32>,
 }
 
-/// Sizes of the partitions made on first boot.
+/// What becomes of the disk.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Volumes {
-    /// DATA, mounted at /var.
+    /// DATA: images, containers, volumes, the cluster's state. Mounted at /var.
     pub data: DataVolume,
 }
 
-/// The DATA volume.
+/// DATA: images, containers, volumes, the cluster's state. Mounted at /var.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct DataVolume {
-    /// Upper bound in MiB; default: the rest of the disk.
+    /// Upper bound of the partition in MiB. A larger bound lets it grow at the next boot; it is never made smaller. Default: the rest of the
+    /// disk.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = *limits::DATA_MIB.start(), max = *limits::DATA_MIB.end()))]
     pub max_size_mib: Option<u64>,
     /// Encrypt at rest.
     pub encrypted: bool,
@@ -198,8 +209,9 @@ pub struct DataVolume {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Watchdog {
-    /// Seconds without a sign of life until the hardware resets the machine; none: not armed.
+    /// Seconds without a sign of life until the hardware resets the machine. Default: not armed.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = *limits::WATCHDOG_SECONDS.start(), max = *limits::WATCHDOG_SECONDS.end()))]
     pub timeout_seconds: Option<u32>,
 }
 
@@ -207,9 +219,9 @@ pub struct Watchdog {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Logging {
-    /// Level of init's own log on the console.
+    /// The least important line of init's own log that the console shows. The log kept for the API is not affected.
     pub level: LogLevel,
-    /// Where service logs are sent, as `tcp://host:port` (JSON lines); none: nowhere.
+    /// Where service logs are sent, as JSON lines: `tcp://host:port`. Default: nowhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destination: Option<String>,
 }
@@ -229,16 +241,16 @@ pub enum LogLevel {
     Debug,
 }
 
-/// How one registry is reached.
+/// How one image registry is reached.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Registry {
-    /// Base URLs tried in turn before the registry itself.
+    /// Base URLs, `https://host[:port][/path]` or with `http`, tried in turn before the registry itself.
     pub mirrors: Vec<String>,
-    /// PEM certificates this registry and its mirrors may be signed by.
+    /// PEM certificates of the authorities this registry and its mirrors are trusted by. Default: the authorities in the image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca: Option<String>,
-    /// Credentials.
+    /// Credentials for this registry. A mirror that needs some has an entry of its own. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth: Option<RegistryAuth>,
     /// Ask mirrors only, never the registry itself.
@@ -249,9 +261,9 @@ pub struct Registry {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct RegistryAuth {
-    /// User name.
+    /// User name, without colon.
     pub username: String,
-    /// Password or token.
+    /// Password or token, one line.
     pub password: Secret,
 }
 
@@ -259,10 +271,11 @@ pub struct RegistryAuth {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Health {
-    /// Seconds from power-on until every check must have passed; default 600.
+    /// Seconds from power-on until every check must have passed. Default: 600.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = *limits::HEALTH_DEADLINE_SECONDS.start(), max = *limits::HEALTH_DEADLINE_SECONDS.end()))]
     pub deadline_seconds: Option<u32>,
-    /// Services that must be ready; default: all that are configured.
+    /// Services that must be up: `apid`, `containerd`, `images`, `k3s`. Empty: all that are configured.
     pub services: Vec<String>,
 }
 
@@ -270,10 +283,12 @@ pub struct Health {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Api {
-    /// PEM certificates of the CAs whose client certificates are admitted. Empty: nobody is, once configured.
+    /// PEM certificates of the authorities whose client certificates are admitted (`client-ca.pem` of the fleet's folder, several one after
+    /// the other). Empty: nobody is admitted, and the device takes no more orders over the network.
     pub client_ca: String,
-    /// TCP port; default 7440.
+    /// TCP port the API listens on; not 6443 or 10250, which are Kubernetes'. Default: 7440.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub port: Option<u16>,
 }
 
@@ -281,9 +296,9 @@ pub struct Api {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Hub {
-    /// `https://host[:port]`.
+    /// Address of the hub: `https://host[:port]`.
     pub url: String,
-    /// SHA-256 of the hub's public key (SubjectPublicKeyInfo), hex.
+    /// SHA-256 of the hub's public key (SubjectPublicKeyInfo): 64 lower-case hexadecimal digits.
     pub pin: String,
 }
 
@@ -291,39 +306,40 @@ pub struct Hub {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct K3s {
-    /// Server (control plane and workloads) or agent (workloads only).
+    /// `server` runs control plane and workloads, `agent` workloads only.
     pub role: K3sRole,
-    /// `https://host:6443` of the server to join; an agent needs it, a first server has none.
+    /// Address of a server of the cluster to join: `https://host:6443`. An agent needs it. Default: none, a server begins a cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<String>,
-    /// Shared secret of the cluster; an agent needs it.
+    /// Shared secret of the cluster, at least 16 visible ASCII characters. Needed with `server`. Default: the first server makes one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Secret>,
-    /// Address the node registers with; default: k3s chooses.
+    /// Address of this machine that the node registers with. Default: k3s chooses, by the default route.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_ip: Option<IpAddr>,
-    /// Labels the node registers with.
+    /// Labels the node registers with. Most of `kubernetes.io` and `k8s.io` are Kubernetes' own and refused (list below).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub node_labels: BTreeMap<String, String>,
-    /// Taints the node registers with, `key=value:Effect`.
+    /// Taints the node registers with, `key=value:Effect`; the effect is `NoSchedule`, `PreferNoSchedule` or `NoExecute`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub node_taints: Vec<String>,
-    /// Pod addresses; default k3s's own.
+    /// Network the pods have their addresses from; servers only. It overlaps with no other network of the machine. Default: 10.42.0.0/16.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_cidr: Option<IpNetwork>,
-    /// Service addresses; default k3s's own.
+    /// Network the services have their addresses from; servers only. It overlaps with no other network of the machine. Default:
+    /// 10.43.0.0/16.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_cidr: Option<IpNetwork>,
-    /// Packaged components not to deploy: `traefik`, `servicelb`, `metrics-server`, `local-storage`, `coredns`.
+    /// Packaged components not to deploy; servers only: `traefik`, `servicelb`, `metrics-server`, `local-storage`, `coredns`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub disable: Vec<String>,
-    /// Subject alternative names of the API server's certificate.
+    /// Further names and IPv4 addresses in the certificate of the Kubernetes API server; servers only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tls_san: Vec<DnsName>,
-    /// Manifests deployed by a server, by file name without `.yaml`.
+    /// Kubernetes manifests that a server deploys, as YAML text, by file name without `.yaml`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub manifests: BTreeMap<DnsName, String>,
-    /// Pods the kubelet runs by itself, by file name without `.yaml`.
+    /// Pods the kubelet runs by itself, without any server, as YAML text, by file name without `.yaml`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub static_pods: BTreeMap<DnsName, String>,
 }

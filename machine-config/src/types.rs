@@ -68,7 +68,7 @@ macro_rules! text_type {
             }
 
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({ "type": "string", "description": $expected, "pattern": $pattern })
+                json_schema!({ "type": "string", "title": $expected, "pattern": $pattern })
             }
         }
 
@@ -122,7 +122,7 @@ text_type! {
 }
 text_type! {
     /// The kernel's name of a network link.
-    InterfaceName, "a link name: 1 to 15 letters, digits, `.`, `_` or `-`, such as `enp0s2`",
+    InterfaceName, "a link name: 1 to 15 letters, digits, `.`, `_` or `-`, such as `eth0`",
     r"^[A-Za-z0-9._-]{1,15}$",
     |s| (1..=15).contains(&s.len()) && s != "." && s != ".."
         && s.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))

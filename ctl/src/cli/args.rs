@@ -194,7 +194,11 @@ pub(crate) enum Config {
         new: PathBuf,
     },
     /// Print the JSON Schema, for editors.
-    Schema,
+    Schema {
+        /// Print the reference for people instead, as Markdown: docs/configuration.md.
+        #[arg(long)]
+        markdown: bool,
+    },
 }
 
 #[derive(Debug, Args)]

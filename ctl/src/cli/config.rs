@@ -22,7 +22,8 @@ pub(super) fn run(command: Config, format: Format) -> Result<(), Failure> {
         Config::Sign(command) => sign_file(command, format),
         Config::Verify(command) => verify(&command, format),
         Config::Diff { old, new } => diff(&old, &new, format),
-        Config::Schema => {
+        Config::Schema { markdown: true } => output::print(&machine_config::reference()),
+        Config::Schema { markdown: false } => {
             let schema = serde_json::to_string_pretty(&machine_config::json_schema()).expect("a JSON value is JSON");
             output::print(&format!("{schema}\n"))
         }

@@ -21,7 +21,7 @@ machine:
   network:
     # Without interfaces every wired link asks DHCPv4.
     # interfaces:
-    #   - name: enp0s2
+    #   - name: eth0
     #     addresses: [192.168.1.10/24]
     #     routes: [{to: 0.0.0.0/0, via: 192.168.1.1}]
     # nameservers: [192.168.1.1]

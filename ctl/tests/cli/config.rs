@@ -146,6 +146,13 @@ fn the_schema_is_json() {
 }
 
 #[test]
+fn the_reference_is_the_page_in_the_documentation() {
+    let dir = tempfile::tempdir().unwrap();
+    let page = skerryctl(dir.path(), &["config", "schema", "--markdown"]).ok();
+    assert_eq!(page, include_str!("../../../docs/configuration.md"));
+}
+
+#[test]
 fn usage_errors_end_with_2_and_help_with_0() {
     let dir = tempfile::tempdir().unwrap();
     skerryctl(dir.path(), &["confg"]).fails(2, &["confg"]);

@@ -153,7 +153,7 @@ impl ParseProblem {
     }
 
     /// What to do about it; empty where the message says it already.
-    fn hint(&self) -> String {
+    pub(crate) fn hint(&self) -> String {
         match self {
             Self::TooLarge { .. } => "move large manifests out of the configuration".into(),
             Self::NotUtf8 { .. } => "save the file as UTF-8".into(),

@@ -22,7 +22,7 @@ const DEFAULT_SERVICE_CIDR: &str = "10.43.0.0/16";
 const TAINT_EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
 
 /// Labels of Kubernetes' own that a kubelet may give itself (NodeRestriction); with others of `kubernetes.io` it does not start.
-const KUBELET_LABELS: [&str; 8] = [
+pub(crate) const KUBELET_LABELS: [&str; 8] = [
     "kubernetes.io/hostname",
     "kubernetes.io/arch",
     "kubernetes.io/os",

@@ -2,12 +2,13 @@
 
 use super::network::range;
 use super::{Findings, Problem, SERVICES, endpoint, pem};
+use crate::limits;
 use crate::path::join;
 use crate::schema::{Machine, MachineConfig, Registry};
 
 /// Kernel parameters a configuration may not set, and why: the system sets them itself, or they would make the kernel run a program. A
 /// name that ends with a dot stands for everything below it.
-pub(super) const RESERVED_SYSCTLS: [(&str, &str); 17] = [
+pub(crate) const RESERVED_SYSCTLS: [(&str, &str); 17] = [
     ("fs.binfmt_misc.", "would let the kernel start interpreters"),
     ("kernel.core_pattern", "can make the kernel run a program"),
     ("kernel.domainname", "is the system's to set"),
@@ -33,7 +34,7 @@ pub(super) fn check(config: &MachineConfig, findings: &mut Findings) {
         &config.machine;
     findings.add_repeated("machine.time.servers", &time.servers);
     if let Some(size) = volumes.data.max_size_mib {
-        range("machine.volumes.data.maxSizeMib", size, 512, 1 << 30, "MiB", findings);
+        range("machine.volumes.data.maxSizeMib", size, &limits::DATA_MIB, "MiB", findings);
     }
     for name in sysctls.keys() {
         sysctl(name.as_str(), findings);
@@ -46,7 +47,7 @@ pub(super) fn check(config: &MachineConfig, findings: &mut Findings) {
     }
     findings.add_repeated("machine.modules", modules);
     if let Some(timeout) = watchdog.timeout_seconds {
-        range("machine.watchdog.timeoutSeconds", timeout.into(), 10, 600, "s", findings);
+        range("machine.watchdog.timeoutSeconds", timeout, &limits::WATCHDOG_SECONDS, "s", findings);
     }
     if let Some(destination) = &logging.destination {
         endpoint::check("machine.logging.destination", destination, endpoint::LOGS, findings);
@@ -55,7 +56,7 @@ pub(super) fn check(config: &MachineConfig, findings: &mut Findings) {
         self::registry(host, registry, findings);
     }
     if let Some(deadline) = health.deadline_seconds {
-        range("machine.health.deadlineSeconds", deadline.into(), 60, 86_400, "s", findings);
+        range("machine.health.deadlineSeconds", deadline, &limits::HEALTH_DEADLINE_SECONDS, "s", findings);
     }
     let known: Vec<&str> = SERVICES.into_iter().filter(|name| *name != "k3s" || config.k3s.is_some()).collect();
     findings.add_unknown("machine.health.services", &health.services, &known);

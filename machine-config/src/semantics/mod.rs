@@ -10,6 +10,8 @@ mod problem;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use k3s::KUBELET_LABELS;
+pub(crate) use machine::RESERVED_SYSCTLS;
 pub use problem::{Problem, SemanticError};
 
 use crate::schema::{Api, Hub, MachineConfig, Target};
@@ -18,7 +20,7 @@ use crate::schema::{Api, Hub, MachineConfig, Target};
 pub const SERVICES: [&str; 4] = ["apid", "containerd", "images", "k3s"];
 
 /// Serial numbers that vendors forget to fill in. Half a warehouse can have the same one.
-const PLACEHOLDER_SERIALS: [&str; 9] = [
+pub(crate) const PLACEHOLDER_SERIALS: [&str; 9] = [
     "default string",
     "to be filled by o.e.m.",
     "system serial number",

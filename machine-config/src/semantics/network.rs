@@ -1,8 +1,10 @@
 //! Links, addresses, routes, name resolution.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use super::{Findings, Problem};
+use crate::limits;
 use crate::schema::{Interface, Network, Route};
 
 /// Names that always mean this machine.
@@ -50,15 +52,22 @@ fn link(path: &str, link: &Interface, findings: &mut Findings) {
         routes.iter().map(|route| format!("{} metric {}", route.to, route.metric.unwrap_or(0))).collect();
     findings.add_repeated(&format!("{path}.routes"), &destinations);
     if let Some(mtu) = mtu {
-        // IPv6 needs links of 1280 bytes, IPv4 of 68.
-        let min = if addresses.iter().any(|address| address.net().addr().is_ipv6()) { 1280 } else { 68 };
-        range(&format!("{path}.mtu"), u64::from(*mtu), min, 65_535, "bytes", findings);
+        let v6 = addresses.iter().any(|address| address.net().addr().is_ipv6());
+        let bounds = if v6 { limits::IPV6_MTU_BYTES } else { limits::MTU_BYTES };
+        range(&format!("{path}.mtu"), *mtu, &bounds, "bytes", findings);
     }
 }
 
 /// Adds a finding when a number is outside of its range.
-pub(super) fn range(path: &str, value: u64, min: u64, max: u64, unit: &'static str, findings: &mut Findings) {
-    findings.add_if(!(min..=max).contains(&value), path, Problem::OutOfRange { value, min, max, unit });
+pub(super) fn range<T: Copy + PartialOrd + Into<u64>>(
+    path: &str,
+    value: T,
+    bounds: &RangeInclusive<T>,
+    unit: &'static str,
+    findings: &mut Findings,
+) {
+    let (min, max) = ((*bounds.start()).into(), (*bounds.end()).into());
+    findings.add_if(!bounds.contains(&value), path, Problem::OutOfRange { value: value.into(), min, max, unit });
 }
 
 fn route(path: &str, route: &Route, link: &Interface, findings: &mut Findings) {
