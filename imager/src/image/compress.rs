@@ -84,25 +84,24 @@ impl Compressor {
                 self.warn(format!("the cache entry {} was damaged; it is made again", path.display()));
             }
         }
-        let made = self.make(bytes)?;
+        let probe = zstd_frame(bytes, PROBE_LEVEL)?;
+        if self.level <= PROBE_LEVEL || probe.len() * 100 > bytes.len() * HOPELESS_PERCENT {
+            return Ok(probe); // made again sooner than read from a cache
+        }
+        let made = zstd_frame(bytes, self.level)?;
         if let Err(error) = self.cache.put(key, &made) {
             self.warn(format!("cannot keep compressed bytes in the cache ({error}); the next build will be as slow"));
         }
         Ok(made)
     }
 
-    fn make(&self, bytes: &[u8]) -> Result<Vec<u8>, CompressError> {
-        let at = |level| {
-            let fail = |source| CompressError { bytes: bytes.len(), level, source };
-            zstd::bulk::compress(bytes, level).map_err(fail)
-        };
-        let probe = at(PROBE_LEVEL)?;
-        if self.level <= PROBE_LEVEL || probe.len() * 100 > bytes.len() * HOPELESS_PERCENT { Ok(probe) } else { at(self.level) }
-    }
-
     fn warn(&self, message: String) {
         lock(&self.warnings).insert(message);
     }
+}
+
+fn zstd_frame(bytes: &[u8], level: i32) -> Result<Vec<u8>, CompressError> {
+    zstd::bulk::compress(bytes, level).map_err(|source| CompressError { bytes: bytes.len(), level, source })
 }
 
 #[cfg(test)]
