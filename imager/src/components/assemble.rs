@@ -98,6 +98,14 @@ pub enum AssembleError {
         /// Why.
         source: PlaceError,
     },
+    /// A file given for a program is something else: a script, or a web page saved under its name.
+    #[error("cannot use {} as component `{component}`: it is not an ELF program", path.display())]
+    NotAProgram {
+        /// The component.
+        component: String,
+        /// The file given.
+        path: PathBuf,
+    },
     /// A component lacks a file every image needs.
     #[error("cannot use component `{component}`: it gives no `{file}`")]
     Lacking {

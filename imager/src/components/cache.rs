@@ -84,7 +84,10 @@ impl Cache {
     pub fn entry(&self) -> Result<Entry, CacheError> {
         let folder = self.root.join("sha256");
         std::fs::create_dir_all(&folder).map_err(io_error(&folder))?;
-        let file = tempfile::Builder::new().prefix(".new-").tempfile_in(&folder).map_err(io_error(&folder))?;
+        // Nothing in here is secret: whoever may enter the folder may read it.
+        let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        let file =
+            tempfile::Builder::new().prefix(".new-").permissions(readable).tempfile_in(&folder).map_err(io_error(&folder))?;
         Ok(Entry { file, hash: Hasher::new(), length: 0 })
     }
 

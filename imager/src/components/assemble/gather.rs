@@ -110,6 +110,9 @@ impl<'a> Gatherer<'a> {
             }
             (Some(file), _) => {
                 let item = self.extractor.take_file(path, file.executable).map_err(failed())?;
+                if matches!(item, Item::File { executable: true, elf: None, .. }) {
+                    return Err(AssembleError::NotAProgram { component: chosen.name.clone(), path: path.to_owned() });
+                }
                 [(destination(&file.to, &path.to_string_lossy()), item)].into()
             }
             (None, [package]) if !path.is_dir() => {

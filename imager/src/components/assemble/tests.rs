@@ -198,6 +198,17 @@ fn a_given_program_must_fit_and_find_its_libraries() {
 }
 
 #[test]
+fn a_script_is_no_program() {
+    let archive = locked();
+    archive.edit_manifest("to = \"usr/share/extra/\"", "to = \"usr/bin/extra\"\nexecutable = true");
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("extra");
+    std::fs::write(&path, "#!/bin/sh\n").expect("written");
+    let error = error(&archive, |options| options.wishes.given = [("extra".to_owned(), path.clone())].into());
+    assert!(error.contains("not an ELF program") && error.contains(&path.display().to_string()), "{error}");
+}
+
+#[test]
 fn an_archive_out_of_reach_names_the_component_and_the_ways_out() {
     let archive = locked();
     let dead = MirrorChoice { main: Some("http://127.0.0.1:9/debian".into()), security: None };
