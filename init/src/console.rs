@@ -48,7 +48,7 @@ fn spawn_writer(mut terminal: File) -> SyncSender<String> {
     let write_all = move || {
         for text in receiver {
             // A terminal that refuses bytes has nobody to tell.
-            let _ = terminal.write_all(text.replace('\n', "\r\n").as_bytes());
+            let _ = terminal.write_all(text.as_bytes());
         }
     };
     // Without the thread the receiver is gone and every text is dropped: the policy for a console that does not work.

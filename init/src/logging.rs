@@ -91,7 +91,7 @@ fn kmsg_record(level: Level, text: &str) -> String {
     format!("<{}>skerry: {}\n", 3 * 8 + severity(level), &text[..end])
 }
 
-/// `message key=value key=value`, without control bytes.
+/// `message: message field key=value key="two words"`, without control bytes.
 #[derive(Default)]
 struct Line {
     message: String,
@@ -102,15 +102,31 @@ impl Line {
     fn finish(self) -> String {
         format!("{}{}", self.message, self.fields).chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
     }
+
+    fn add(&mut self, field: &Field, value: &str) {
+        // Writing to a String cannot fail.
+        let _ = match field.name() {
+            // The event's own text, then a field of that name.
+            "message" if self.message.is_empty() => write!(self.message, "{value}"),
+            "message" => write!(self.message, ": {value}"),
+            name if value.is_empty() || value.contains([' ', '"']) => write!(self.fields, " {name}={value:?}"),
+            name => write!(self.fields, " {name}={value}"),
+        };
+    }
 }
 
 impl Visit for Line {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.add(field, value);
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
+        let chain: Vec<String> = std::iter::successors(Some(value), |error| error.source()).map(ToString::to_string).collect();
+        self.add(field, &chain.join(": "));
+    }
+
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        // Writing to a String cannot fail.
-        let _ = match field.name() {
-            "message" => write!(self.message, "{value:?}"),
-            name => write!(self.fields, " {name}={value:?}"),
-        };
+        self.add(field, &format!("{value:?}"));
     }
 }
 
@@ -133,6 +149,36 @@ mod tests {
         let long = "é".repeat(KMSG_BYTES);
         let record = kmsg_record(Level::INFO, &long);
         assert!(record.len() <= KMSG_BYTES + 16 && record.ends_with("é\n"));
+    }
+
+    /// Keeps the lines that events become.
+    #[derive(Clone, Default)]
+    struct Collect(Arc<std::sync::Mutex<Vec<String>>>);
+
+    impl<S: Subscriber> Layer<S> for Collect {
+        fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+            let mut line = Line::default();
+            event.record(&mut line);
+            self.0.lock().expect("no test panics here").push(line.finish());
+        }
+    }
+
+    #[test]
+    fn a_line_reads_as_a_person_would_write_it() {
+        let lines = Collect::default();
+        tracing::subscriber::with_default(Registry::default().with(lines.clone()), || {
+            let error =
+                crate::state::DurableError { step: "sync", path: "/a".into(), source: std::io::ErrorKind::NotFound.into() };
+            tracing::info!(disk = "vda", count = 3, "found");
+            tracing::info!(service = "k3s", message = "ready after 3 ms", "service");
+            tracing::warn!(error = &error as &dyn std::error::Error, "clock\x1b");
+        });
+        let expected = [
+            "found disk=vda count=3",
+            "service: ready after 3 ms service=k3s",
+            "clock  error=\"cannot sync /a: entity not found\"",
+        ];
+        assert_eq!(*lines.0.lock().expect("no test panics here"), expected);
     }
 
     #[test]

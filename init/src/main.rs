@@ -12,7 +12,7 @@ fn main() -> ExitCode {
         );
         return ExitCode::from(2);
     }
-    boot::report_panics();
+    boot::prepare_process();
     let why = match tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(4).build() {
         Ok(runtime) => runtime.block_on(boot::run()).to_string(),
         Err(error) => format!("cannot start the runtime: {error}"),

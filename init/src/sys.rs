@@ -31,7 +31,7 @@ const EXT4_IOC_RESIZE_FS: libc::Ioctl = 0x4008_6610;
 
 /// What `BLKPG` does to one partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PartitionOp {
+pub(crate) enum PartitionOp {
     /// Makes it known to the kernel.
     Add = 1,
     /// Tells the kernel its new length.
@@ -62,7 +62,7 @@ fn checked(result: c_int) -> io::Result<()> {
 }
 
 /// Tells the kernel of a partition; `start` and `length` are bytes.
-pub fn partition(disk: impl AsFd, op: PartitionOp, number: u32, start: u64, length: u64) -> io::Result<()> {
+pub(crate) fn partition(disk: impl AsFd, op: PartitionOp, number: u32, start: u64, length: u64) -> io::Result<()> {
     let range = |value: u64| i64::try_from(value).map_err(|_| io::ErrorKind::InvalidInput);
     let mut data = BlkpgPartition {
         start: range(start)?,
@@ -83,7 +83,7 @@ pub fn partition(disk: impl AsFd, op: PartitionOp, number: u32, start: u64, leng
 }
 
 /// Bytes in a block device.
-pub fn device_bytes(device: impl AsFd) -> io::Result<u64> {
+pub(crate) fn device_bytes(device: impl AsFd) -> io::Result<u64> {
     let mut bytes = 0_u64;
     // SAFETY: BLKGETSIZE64 writes one u64 to the address, which is a live local.
     checked(unsafe { libc::ioctl(device.as_fd().as_raw_fd(), BLKGETSIZE64, &raw mut bytes) })?;
@@ -91,7 +91,7 @@ pub fn device_bytes(device: impl AsFd) -> io::Result<u64> {
 }
 
 /// Bytes in a logical sector of a block device.
-pub fn sector_bytes(device: impl AsFd) -> io::Result<u64> {
+pub(crate) fn sector_bytes(device: impl AsFd) -> io::Result<u64> {
     let mut bytes: c_int = 0;
     // SAFETY: BLKSSZGET writes one int to the address, which is a live local.
     checked(unsafe { libc::ioctl(device.as_fd().as_raw_fd(), BLKSSZGET, &raw mut bytes) })?;
@@ -99,20 +99,20 @@ pub fn sector_bytes(device: impl AsFd) -> io::Result<u64> {
 }
 
 /// Tells the device that a range holds nothing of worth.
-pub fn discard(device: impl AsFd, offset: u64, length: u64) -> io::Result<()> {
+pub(crate) fn discard(device: impl AsFd, offset: u64, length: u64) -> io::Result<()> {
     let range = [offset, length];
     // SAFETY: BLKDISCARD reads two u64 from the address, which is a live local array.
     checked(unsafe { libc::ioctl(device.as_fd().as_raw_fd(), BLKDISCARD, range.as_ptr()) })
 }
 
 /// Grows a mounted ext4 to `blocks` of its own block size.
-pub fn resize_ext4(mount_point: impl AsFd, blocks: u64) -> io::Result<()> {
+pub(crate) fn resize_ext4(mount_point: impl AsFd, blocks: u64) -> io::Result<()> {
     // SAFETY: EXT4_IOC_RESIZE_FS reads one u64 from the address, which is a live local.
     checked(unsafe { libc::ioctl(mount_point.as_fd().as_raw_fd(), EXT4_IOC_RESIZE_FS, &raw const blocks) })
 }
 
 /// Sends one device-mapper ioctl; `buffer` starts with a `struct dm_ioctl` and is read and written in place.
-pub fn device_mapper(control: impl AsFd, request: libc::Ioctl, buffer: &mut [u8]) -> io::Result<()> {
+pub(crate) fn device_mapper(control: impl AsFd, request: libc::Ioctl, buffer: &mut [u8]) -> io::Result<()> {
     assert!(buffer.len() >= 312, "the buffer holds a struct dm_ioctl");
     let declared = u32::from_ne_bytes(buffer[12..16].try_into().expect("four bytes"));
     assert!(declared as usize <= buffer.len(), "the kernel writes no further than data_size");
@@ -122,7 +122,7 @@ pub fn device_mapper(control: impl AsFd, request: libc::Ioctl, buffer: &mut [u8]
 }
 
 /// Makes the child carry `setup` out after fork, before exec, and pass it no open file but its standard streams.
-pub fn set_up_child(command: &mut Command, setup: ChildSetup) {
+pub(crate) fn set_up_child(command: &mut Command, setup: ChildSetup) {
     let before_exec = move || {
         close_on_exec_from(3)?;
         setup.enter()
@@ -142,15 +142,24 @@ fn close_on_exec_from(first: libc::c_uint) -> io::Result<()> {
 }
 
 /// Lets the kernel collect ended children by itself.
-pub fn ignore_child_exits() {
+pub(crate) fn ignore_child_exits() {
     // SAFETY: SIG_IGN is not a handler, so no code runs in a signal's context.
     unsafe {
         libc::signal(libc::SIGCHLD, libc::SIG_IGN);
     }
 }
 
+/// One heap for all threads: each further one would keep memory of its own. Before any thread starts.
+pub(crate) fn share_one_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: mallopt takes no pointer; no other thread runs yet, which is all it asks for.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
+
 /// Gives freed memory back to the kernel: after work that needed much more than the steady state.
-pub fn trim_memory() {
+pub(crate) fn trim_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: malloc_trim takes no pointer and may be called at any time.
     unsafe {
@@ -159,7 +168,7 @@ pub fn trim_memory() {
 }
 
 /// Registers a descriptor with the runtime.
-pub fn async_fd(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+pub(crate) fn async_fd(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an OwnedFd names the same open descriptor for as long as the AsyncFd owns it.
     unsafe { AsyncFd::register(fd) }.map_err(io::Error::from)
 }

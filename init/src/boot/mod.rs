@@ -58,8 +58,14 @@ async fn run_phase(row: &'static Row, machine: Rc<Machine>) {
     }
 }
 
+/// Sets the process up, before the runtime and any thread: a small heap, and panics that are seen.
+pub fn prepare_process() {
+    crate::sys::share_one_heap();
+    report_panics();
+}
+
 /// Sends panics to the kernel log and the console, wherever they happen.
-pub fn report_panics() {
+fn report_panics() {
     std::panic::set_hook(Box::new(|panic| {
         tracing::error!(%panic, "init has a defect");
         eprintln!("skerry-init: {panic}");

@@ -45,6 +45,7 @@ async fn refuse_until_ready(
     let mut may_come = true;
     loop {
         tokio::select! {
+            biased;
             ready = &mut acceptor, if may_come => match ready {
                 Ok(acceptor) => return Some(acceptor),
                 Err(_) => may_come = false,

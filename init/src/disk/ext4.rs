@@ -55,7 +55,9 @@ pub fn formatted(device: &impl ReadAt, guid: Uuid) -> Result<Option<Formatted>, 
 
 /// Formats a partition of `bytes`; `epoch` stamps it. The superblock goes last, after everything else is on the disk.
 pub fn format(device: &File, bytes: u64, guid: Uuid, label: &str, epoch: i64) -> Result<(), Ext4Error> {
-    wipe(device, bytes)?;
+    // What lies there names another GUID, or it would not be formatted now; so it needs no wiping first. Old journal blocks cannot
+    // be taken for new ones, since their checksums are seeded with another UUID: a device that cannot discard is no failure.
+    let _ = sys::discard(device, 0, bytes);
     let mut sink = SuperblockLast { device, first_block: vec![0; FIRST_BLOCK as usize] };
     emit(&mut sink, bytes, guid, label, epoch)?;
     device.sync_data().map_err(Ext4Error::Write)?;
@@ -74,16 +76,6 @@ fn emit(sink: &mut impl RegionSink, bytes: u64, guid: Uuid, label: &str, epoch: 
     options.reserved_percent = 1;
     let layout = FsBuilder::new(options).map_err(layout_error)?.seal().map_err(layout_error)?;
     layout.writer(sink).map_err(layout_error)?.finish().map_err(layout_error)?;
-    Ok(())
-}
-
-/// Unmakes whatever superblock is there before the new file system begins to overwrite what it describes.
-fn wipe(device: &File, bytes: u64) -> Result<(), Ext4Error> {
-    device.write_all_at(&[0; FIRST_BLOCK as usize], 0).map_err(Ext4Error::Write)?;
-    device.sync_data().map_err(Ext4Error::Write)?;
-    // Old journal blocks cannot be taken for new ones: their checksums are seeded with another UUID. So a device that
-    // cannot discard is no failure.
-    let _ = sys::discard(device, FIRST_BLOCK, bytes.saturating_sub(FIRST_BLOCK));
     Ok(())
 }
 
@@ -135,8 +127,7 @@ mod tests {
     #[test]
     fn a_format_that_was_cut_off_is_not_formatted() {
         let file = partition(64 << 20, 0);
-        format(file.as_file(), 64 << 20, GUID, "STATE", 1_700_000_000).expect("a format");
-        wipe(file.as_file(), 64 << 20).expect("a wipe");
+        format(file.as_file(), 64 << 20, Uuid::from_u128(1), "STATE", 1_700_000_000).expect("an earlier installation's");
         let mut sink = SuperblockLast { device: file.as_file(), first_block: vec![0; 4096] };
         emit(&mut sink, 64 << 20, GUID, "STATE", 1).expect("all but the first block");
         assert_eq!(formatted(file.as_file(), GUID).expect("readable"), None);

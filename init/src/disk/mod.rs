@@ -18,7 +18,7 @@ use crate::devices::BootDisk;
 use crate::sys::{self, PartitionOp};
 use ext4::{Ext4Error, formatted};
 use gpt::{Entry, GptError};
-use layout::{LayoutError, NewIds, Plan};
+use layout::{LayoutError, NewIds, Plan, Write};
 
 /// Why a volume of the boot disk cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -131,13 +131,23 @@ fn lay_out(disk: &BootDisk, planner: Planner<'_>) -> Result<Plan, DiskError> {
     let found = gpt::read(&device, disk.sectors).map_err(|source| DiskError::Table { path: path.clone(), source })?;
     let ids = NewIds { runtime_b: random_guid()?, state: random_guid()?, data: random_guid()? };
     let plan = planner(&found, &ids).map_err(|source| DiskError::Layout { path: path.clone(), source })?;
-    for write in &plan.writes {
-        tracing::info!(disk = disk.name, what = write.what, "writing the partition table");
-        let done = device.write_all_at(&write.bytes, write.offset).and_then(|()| device.sync_data());
-        done.map_err(|source| DiskError::Write { what: write.what, path: path.clone(), source })?;
+    if !plan.groups.is_empty() {
+        tracing::info!(disk = disk.name, "bringing the partition table up to date");
+    }
+    for group in &plan.groups {
+        write_group(&device, group).map_err(|(what, source)| DiskError::Write { what, path: path.clone(), source })?;
     }
     tell_kernel(disk, &device, &plan)?;
     Ok(plan)
+}
+
+/// Durable when it returns.
+fn write_group(device: &File, group: &[Write]) -> Result<(), (&'static str, io::Error)> {
+    for write in group {
+        tracing::debug!(what = write.what, offset = write.offset, "writing the partition table");
+        device.write_all_at(&write.bytes, write.offset).map_err(|error| (write.what, error))?;
+    }
+    device.sync_data().map_err(|error| ("partition table", error))
 }
 
 /// The kernel read the table before it was changed, or could not read it at all.

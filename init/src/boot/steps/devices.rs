@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::super::machine::Machine;
+use super::blocking;
 use crate::devices::{Choice, choose, look};
 use crate::modules::{BOOT_FOLDER, Hotplug};
 use crate::node::{EventKind, Phase};
@@ -29,7 +30,7 @@ pub(in crate::boot) async fn devices(machine: Rc<Machine>) -> anyhow::Result<()>
         drivers.coldplug();
     });
     tokio::spawn(watch_buttons(machine.power.clone(), hotplug.changes()));
-    let choice = find(&machine, &hotplug, &seal).await;
+    let choice = find(&machine, &hotplug, &seal).await?;
     tell(&machine, &choice);
     machine.seal.get_or_init(|| seal);
     machine.disk.get_or_init(|| choice.disk);
@@ -37,15 +38,18 @@ pub(in crate::boot) async fn devices(machine: Rc<Machine>) -> anyhow::Result<()>
 }
 
 /// Looks each time a device comes. After the deadline the phase has failed, visibly, and goes on looking.
-async fn find(machine: &Machine, hotplug: &Hotplug, seal: &RuntimeSeal) -> Choice {
+async fn find(machine: &Machine, hotplug: &Hotplug, seal: &RuntimeSeal) -> anyhow::Result<Choice> {
     let mut changes = hotplug.changes();
     let deadline = tokio::time::sleep(PATIENCE);
     tokio::pin!(deadline);
     let mut late = false;
     loop {
         changes.mark_unchanged();
-        let missing = match choose(&look(Path::new("/sys"), seal), &seal.root_hex()) {
-            Ok(choice) => return choice,
+        let looked_for = seal.clone();
+        // A disk that is about to die answers slowly.
+        let disks = blocking(move || look(Path::new("/sys"), &looked_for)).await?;
+        let missing = match choose(&disks, &seal.root_hex()) {
+            Ok(choice) => return Ok(choice),
             Err(missing) => missing,
         };
         if late {

@@ -18,21 +18,28 @@ use crate::sysctl;
 /// From the phase's begin; k3s on a slow device unpacks itself and imports its images first.
 const PATIENCE: Duration = Duration::from_secs(600);
 
+/// The snapshotter's file system.
+const CONTAINERD_MODULE: &str = "overlay";
+
+/// The service that waits for the rest of the modules.
+const K3S: &str = "k3s";
+
 pub(in crate::boot) async fn services(machine: Rc<Machine>) -> anyhow::Result<()> {
     let config = machine.in_force().context("no configuration is in force")?;
     let runtime = Machine::product(&machine.runtime);
     let supervisor = Machine::product(&machine.supervisor);
-    load_runtime_modules(&machine).await;
+    let names = runtime_modules(&machine).await;
+    start_containerd(&machine, &config, &supervisor).await?;
+    load(&machine, &names).await;
     prepare_kernel(&machine, &config).await;
     definitions::bring_up(&config, runtime, Path::new("/"), &supervisor, &machine.node)?;
-    // The board may be asked only after the supervisor has seen the new list: it answers in order.
     let wanted = definitions::plan(&config, runtime).specs.into_iter().map(|spec| spec.name).collect();
     wait_for_all(&machine.node, &supervisor, Phase::Services, wanted).await;
     Ok(())
 }
 
 /// Modules nothing asks for by itself: there is no modprobe in the image, so containers and k3s find them loaded.
-async fn load_runtime_modules(machine: &Machine) {
+async fn runtime_modules(machine: &Machine) -> Vec<String> {
     let hotplug = Machine::product(&machine.hotplug);
     let mut names = Index::load(Path::new(BOOT_FOLDER)).map(|index| index.runtime).unwrap_or_default();
     match hotplug.add_folder(Path::new(RUNTIME_FOLDER)).await {
@@ -40,10 +47,24 @@ async fn load_runtime_modules(machine: &Machine) {
         // A runtime image without modules of its own: a kernel that has all built in.
         Err(error) => tracing::info!(%error, "no modules in the runtime image"),
     }
+    names
+}
+
+async fn load(machine: &Machine, names: &[String]) {
+    let hotplug = Machine::product(&machine.hotplug);
     for error in hotplug.load(names.iter().map(String::as_str)).await {
         tracing::warn!(error = &error as &dyn std::error::Error, "module");
     }
     hotplug.coldplug();
+}
+
+/// containerd needs one module, k3s a hundred: so containerd starts while those are being loaded.
+async fn start_containerd(machine: &Machine, config: &MachineConfig, supervisor: &Supervisor) -> anyhow::Result<()> {
+    load(machine, &[CONTAINERD_MODULE.to_owned()]).await;
+    let plan = definitions::plan(config, Machine::product(&machine.runtime));
+    plan.files.write(Path::new("/"))?;
+    supervisor.ensure(plan.specs.into_iter().filter(|spec| spec.name != K3S).collect());
+    Ok(())
 }
 
 /// The configuration's modules and kernel parameters. What fails is shown, and the rest goes on.
