@@ -144,6 +144,16 @@ mod tests {
         assert!(text.contains("-rwxr-xr-x") && text.contains("bin -> usr/bin") && text.contains("skerry/release.json"), "{text}");
     }
 
+    proptest::proptest! {
+        #[test]
+        fn a_changed_archive_never_ends_the_program(at in 0usize..700, value: u8) {
+            let mut bytes = archive(&sample()).expect("made");
+            let at = at.min(bytes.len() - 1);
+            bytes[at] = value;
+            let _ = read(&zstd::bulk::compress(&bytes, 1).expect("compressed"));
+        }
+    }
+
     #[test]
     fn a_damaged_archive_is_refused() {
         let compressed = zstd::bulk::compress(&archive(&sample()).expect("made"), 3).expect("compressed");

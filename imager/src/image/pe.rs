@@ -6,6 +6,10 @@ use crate::board::Architecture;
 
 const OPTIONAL_MAGIC_PE32_PLUS: u16 = 0x20b;
 const SECTION_HEADER: usize = 40;
+/// PE32+ fields up to the data directories.
+const LEAST_OPTIONAL_HEADER: usize = 112;
+/// Files of ours are aligned far less; larger numbers are damage.
+const MOST_ALIGNMENT: u32 = 1 << 16;
 /// IMAGE_SCN_CNT_INITIALIZED_DATA | IMAGE_SCN_MEM_READ.
 const DATA_READ_ONLY: u32 = 0x4000_0040;
 
@@ -117,10 +121,12 @@ impl Header {
             return None;
         }
         let count = usize::from(u16_at(bytes, pe + 6)?);
-        let table = optional + usize::from(u16_at(bytes, pe + 20)?);
+        let optional_bytes = Some(usize::from(u16_at(bytes, pe + 20)?)).filter(|bytes| *bytes >= LEAST_OPTIONAL_HEADER)?;
+        let table = optional + optional_bytes;
         bytes.get(..table + count * SECTION_HEADER)?;
-        let section_alignment = u32_at(bytes, optional + 32).filter(|n| n.is_power_of_two())?;
-        let file_alignment = u32_at(bytes, optional + 36).filter(|n| n.is_power_of_two())?;
+        let alignment = |at| u32_at(bytes, at).filter(|n| n.is_power_of_two() && *n <= MOST_ALIGNMENT);
+        let section_alignment = alignment(optional + 32)?;
+        let file_alignment = alignment(optional + 36)?;
         Some(Self { count_at: pe + 6, optional, table, count, section_alignment, file_alignment })
     }
 
@@ -158,7 +164,8 @@ pub fn append(name: &str, file: &[u8], sections: &[Section<'_>]) -> Result<Vec<u
     }
     let count = (header.count + sections.len()) as u16;
     out[header.count_at..header.count_at + 2].copy_from_slice(&count.to_le_bytes());
-    let image_size = address.next_multiple_of(header.section_alignment);
+    let image_size = address.checked_next_multiple_of(header.section_alignment);
+    let image_size = image_size.map_err_pe(name, "its sections reach beyond 4 GiB")?;
     put(&mut out, header.optional + 56, image_size);
     put(&mut out, header.optional + 64, 0); // CheckSum: not used by firmware
     Ok(out)
@@ -190,6 +197,7 @@ fn add_section(out: &mut Vec<u8>, header: &Header, at: usize, address: u32, sect
 #[cfg(test)]
 pub(crate) mod tests {
     use object::{Object as _, ObjectSection as _};
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -218,6 +226,20 @@ pub(crate) mod tests {
         put(&mut file, table + 20, raw_at);
         file.resize(file.len() + 512, 0x90);
         file
+    }
+
+    proptest! {
+        #[test]
+        fn a_damaged_file_never_ends_the_program(at in 0usize..900, bytes in prop::collection::vec(any::<u8>(), 1..9), cut in 0usize..1600) {
+            let mut file = stub(4, 0x8664);
+            let end = (at + bytes.len()).min(file.len());
+            file[at..end].copy_from_slice(&bytes[..end - at]);
+            file.truncate(cut.max(1));
+            let _ = check_architecture("stub", &file, Architecture::X86_64);
+            if let Ok(out) = append("stub", &file, &[Section { name: ".linux", bytes: b"x" }]) {
+                let _ = super::super::uki::read(&out);
+            }
+        }
     }
 
     #[test]
