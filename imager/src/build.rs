@@ -172,7 +172,7 @@ pub fn run(
         runtime,
     };
     let (output, written) = step(progress, "write the image", || disk::write(parts, out))?;
-    step(progress, "read the image back", || inspect::inspect(output.temporary_path(), Depth::EveryFile).map_err(Box::new))?;
+    step(progress, "read the image back", || inspect::inspect(&output.temporary_path(), Depth::EveryFile).map_err(Box::new))?;
     output.publish().map_err(DiskError::from)?;
     Ok(Report {
         image: out.to_owned(),

@@ -4,7 +4,7 @@ use std::io::{Cursor, Read};
 
 use lamfat::{FatType, FileSystem, FormatVolumeOptions, FsOptions, NullTimeProvider, StdIoWrapper, format_volume};
 
-use super::output::Window;
+use super::window::Window;
 
 const SECTOR_BYTES: u64 = 512;
 /// FAT32 begins at this many clusters; a margin covers what the tables themselves take.

@@ -77,7 +77,7 @@ impl Read for Recorder {
 
 impl Seek for Recorder {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.position = super::output::seek(self.position, self.bytes, to)?;
+        self.position = super::window::seek(self.position, self.bytes, to)?;
         Ok(self.position)
     }
 }

@@ -14,3 +14,4 @@ pub mod rootfs;
 pub mod squashfs;
 pub mod uki;
 pub mod verity;
+pub mod window;

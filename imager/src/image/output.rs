@@ -1,14 +1,18 @@
 //! The file an image becomes: written sparse, complete or not there. It appears under its name by a rename, after everything is on the disk.
 
 use std::fs::{File, Permissions};
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{self, ErrorKind, Read, Seek};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::io::Errno;
 use tempfile::NamedTempFile;
 
-/// Zero runs shorter than this are written; longer ones stay holes.
+/// Blocks of this many zeros stay holes.
 const HOLE_BYTES: usize = 4096;
+const ZEROS: [u8; HOLE_BYTES] = [0; HOLE_BYTES];
 /// Bytes copied at once.
 const COPY_BYTES: usize = 1 << 20;
 
@@ -43,29 +47,84 @@ pub enum OutputError {
 #[derive(Debug)]
 pub struct Output {
     path: PathBuf,
-    file: NamedTempFile,
+    store: Store,
+}
+
+/// Where the bytes are until they have a name.
+#[derive(Debug)]
+enum Store {
+    /// In a file without a name: gone with this process, however it ends.
+    Unnamed(File),
+    /// Under a temporary name, where the file system knows no files without one.
+    Named(NamedTempFile),
+}
+
+impl Store {
+    fn create(folder: &Path) -> io::Result<Self> {
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        match rustix::fs::open(folder, flags, Mode::RUSR | Mode::WUSR) {
+            Ok(file) => Ok(Self::Unnamed(file.into())),
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
+                tempfile::Builder::new().prefix(".skerry-").suffix(".part").tempfile_in(folder).map(Self::Named)
+            }
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    fn file(&self) -> &File {
+        match self {
+            Self::Unnamed(file) => file,
+            Self::Named(file) => file.as_file(),
+        }
+    }
+
+    /// A path that opens the same file while this lives.
+    fn path(&self) -> PathBuf {
+        match self {
+            Self::Unnamed(file) => format!("/proc/self/fd/{}", file.as_raw_fd()).into(),
+            Self::Named(file) => file.path().to_owned(),
+        }
+    }
+
+    /// Gives the file its name, in place of whatever has it.
+    fn rename(self, path: &Path) -> io::Result<()> {
+        let from = self.path();
+        match self {
+            Self::Unnamed(_file) => {
+                // A file gets its first name only where none is yet, so it gets another one first.
+                let between = folder_of(path).join(format!(".skerry-{}.part", std::process::id()));
+                rustix::fs::linkat(CWD, &from, CWD, &between, AtFlags::SYMLINK_FOLLOW)?;
+                std::fs::rename(&between, path).inspect_err(|_| drop(std::fs::remove_file(&between)))
+            }
+            Self::Named(file) => file.persist(path).map(drop).map_err(|error| error.error),
+        }
+    }
 }
 
 impl Output {
     /// Begins the output that will be at `path`.
     pub fn create(path: &Path) -> Result<Self, OutputError> {
-        let folder = existing_folder(path)?;
-        let file = tempfile::Builder::new().prefix(".skerry-").suffix(".part").tempfile_in(folder);
-        Ok(Self { path: path.to_owned(), file: file.map_err(|source| failure(path, source))? })
+        let store = Store::create(existing_folder(path)?).map_err(|source| failure(path, source))?;
+        Ok(Self { path: path.to_owned(), store })
     }
 
     /// Sets the length; what was not written reads as zeros and takes no space.
     pub fn set_len(&self, bytes: u64) -> Result<(), OutputError> {
-        self.file.as_file().set_len(bytes).map_err(|source| self.failure(source))
+        self.store.file().set_len(bytes).map_err(|source| self.failure(source))
     }
 
     /// Writes bytes at an offset; blocks of zeros stay holes. The place must not have been written before.
-    pub fn write_at(&self, mut offset: u64, bytes: &[u8]) -> Result<(), OutputError> {
-        for chunk in bytes.chunks(HOLE_BYTES) {
-            if chunk.iter().any(|byte| *byte != 0) {
-                self.file.as_file().write_all_at(chunk, offset).map_err(|source| self.failure(source))?;
+    pub fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), OutputError> {
+        let is_hole = |block: &&[u8]| **block == ZEROS[..block.len()];
+        let blocks: Vec<&[u8]> = bytes.chunks(HOLE_BYTES).collect();
+        let mut at = 0;
+        for run in blocks.chunk_by(|one, next| is_hole(one) == is_hole(next)) {
+            let end = at + run.iter().map(|block| block.len()).sum::<usize>();
+            if !run.first().is_some_and(is_hole) {
+                let written = self.store.file().write_all_at(&bytes[at..end], offset + at as u64);
+                written.map_err(|source| self.failure(source))?;
             }
-            offset += chunk.len() as u64;
+            at = end;
         }
         Ok(())
     }
@@ -86,18 +145,18 @@ impl Output {
     }
 
     /// Where it is until it is published, for reading it back.
-    pub fn temporary_path(&self) -> &Path {
-        self.file.path()
+    pub fn temporary_path(&self) -> PathBuf {
+        self.store.path()
     }
 
     /// Puts everything on the disk, then gives it its name.
     pub fn publish(self) -> Result<(), OutputError> {
-        let Self { path, file } = self;
-        let done = file.as_file().set_permissions(Permissions::from_mode(0o644)).and_then(|()| file.as_file().sync_all());
-        done.map_err(|source| failure(&path, source))?;
-        file.persist(&path).map_err(|error| failure(&path, error.error))?;
-        let folder = File::open(folder_of(&path)).and_then(|folder| folder.sync_all());
-        folder.map_err(|source| failure(&path, source))
+        let Self { path, store } = self;
+        let folder = folder_of(&path).to_owned();
+        let file = store.file();
+        let done = file.set_permissions(Permissions::from_mode(0o644)).and_then(|()| file.sync_all());
+        let done = done.and_then(|()| store.rename(&path)).and_then(|()| File::open(folder)?.sync_all());
+        done.map_err(|source| failure(&path, source))
     }
 
     /// The error of this output for an I/O error.
@@ -131,59 +190,6 @@ pub fn failure(path: &Path, source: io::Error) -> OutputError {
         }
         _ => OutputError::Write { path: path.to_owned(), source },
     }
-}
-
-/// A part of a file, seen as a file of its own: reading and seeking stay inside.
-#[derive(Debug)]
-pub struct Window<'a> {
-    file: &'a File,
-    offset: u64,
-    bytes: u64,
-    position: u64,
-}
-
-impl<'a> Window<'a> {
-    /// `bytes` bytes of `file` from `offset`.
-    pub fn new(file: &'a File, offset: u64, bytes: u64) -> Self {
-        Self { file, offset, bytes, position: 0 }
-    }
-}
-
-impl Read for Window<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = self.bytes.saturating_sub(self.position);
-        let wanted = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        let count = self.file.read_at(&mut buffer[..wanted], self.offset + self.position)?;
-        self.position += count as u64;
-        Ok(count)
-    }
-}
-
-impl Write for Window<'_> {
-    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-        Err(io::Error::from(ErrorKind::ReadOnlyFilesystem))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Seek for Window<'_> {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.position = seek(self.position, self.bytes, to)?;
-        Ok(self.position)
-    }
-}
-
-/// Where a seek leads in something `bytes` bytes long; before its beginning is an error.
-pub(super) fn seek(position: u64, bytes: u64, to: SeekFrom) -> io::Result<u64> {
-    let target = match to {
-        SeekFrom::Start(offset) => Some(offset),
-        SeekFrom::End(offset) => bytes.checked_add_signed(offset),
-        SeekFrom::Current(offset) => position.checked_add_signed(offset),
-    };
-    target.ok_or(io::Error::from(ErrorKind::InvalidInput))
 }
 
 #[cfg(test)]
@@ -230,24 +236,25 @@ mod tests {
     }
 
     #[test]
+    fn a_file_system_without_unnamed_files_will_do() {
+        let folder = tempfile::tempdir().expect("temp folder");
+        let path = folder.path().join("image");
+        std::fs::write(&path, "old").expect("written");
+        let store = Store::Named(NamedTempFile::new_in(folder.path()).expect("temp file"));
+        let output = Output { path: path.clone(), store };
+        output.write_at(0, b"new").expect("written");
+        assert_eq!(std::fs::read(output.temporary_path()).expect("read back"), b"new");
+        output.publish().expect("published");
+        assert_eq!(std::fs::read(&path).expect("read"), b"new");
+        assert_eq!(std::fs::read_dir(folder.path()).expect("listed").count(), 1);
+    }
+
+    #[test]
     fn a_full_disk_and_a_missing_folder_say_so() {
-        let full = Output { path: "image".into(), file: NamedTempFile::new().expect("temp file") };
+        let full = Output { path: "image".into(), store: Store::Named(NamedTempFile::new().expect("temp file")) };
         let error = full.failure(io::Error::from(ErrorKind::StorageFull)).to_string();
         assert!(error.contains("no space left") && error.contains("image"), "{error}");
         let error = Output::create(Path::new("/nowhere/at/all/image")).expect_err("no folder").to_string();
         assert!(error.contains("/nowhere/at/all is not there"), "{error}");
-    }
-
-    #[test]
-    fn a_window_stays_inside() {
-        let file = tempfile::tempfile().expect("temp file");
-        file.write_all_at(b"0123456789", 0).expect("written");
-        let mut window = Window::new(&file, 3, 4);
-        let mut text = String::new();
-        window.read_to_string(&mut text).expect("read");
-        assert_eq!(text, "3456");
-        window.seek(SeekFrom::End(-1)).expect("sought");
-        assert_eq!(window.read(&mut [0; 8]).expect("read"), 1);
-        assert!(window.seek(SeekFrom::Current(-9)).is_err());
     }
 }

@@ -14,7 +14,7 @@ use backhand::{
 };
 
 use super::compress::Compressor;
-use super::output::Window;
+use super::window::Window;
 use crate::parallel;
 use crate::progress::{Event, Progress};
 use crate::tree::{Content, DEFAULT_DIR_MODE, Node, Tree, TreeError};

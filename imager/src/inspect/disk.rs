@@ -9,7 +9,7 @@ use machine_config::disk::{Partition, SECTOR_BYTES};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::image::output::Window;
+use crate::image::window::Window;
 
 /// Why a file is not taken for an image.
 #[derive(Debug, thiserror::Error)]

@@ -15,12 +15,12 @@ use crate::image::digest::Digest;
 use crate::image::disk::UKI_PATH;
 use crate::image::esp::{self, EspError};
 use crate::image::initramfs::{self, InitramfsError};
-use crate::image::output::Window;
 use crate::image::release::{self, Release};
 use crate::image::rootfs;
 use crate::image::squashfs::{Image, SquashfsError};
 use crate::image::uki::{self, Uki};
 use crate::image::verity::{self, VerityError};
+use crate::image::window::Window;
 use crate::tree::{Tree, TreeError};
 use disk::{Disk, DiskError, Found};
 
