@@ -91,8 +91,11 @@ fn restarts_with_backoff(fleet: &TestFleet, node: &Node) -> Result<()> {
     let crashing = K3s { labels: [("skerry.dev/standin-crash-after-seconds".into(), "1".into())].into() };
     let config = Config { generation: 2, k3s: Some(crashing), ..fleet.config()? };
     let applied = node.apply(&fleet.sign(&config)?, false)?;
-    let effects: Vec<_> = applied.changes.iter().map(|change| change.effect.as_str()).collect();
-    ensure!(effects.iter().all(|effect| *effect == "restart k3s"), "a changed label has the effects {effects:?}");
+    let effects: Vec<_> = applied.changes.iter().map(|change| (change.path.as_str(), change.effect.as_str())).collect();
+    let needs_restart =
+        effects.iter().filter(|(path, _)| path.starts_with("k3s.nodeLabels")).all(|(_, effect)| *effect == "restart k3s");
+    let nothing_more = effects.iter().all(|(_, effect)| ["restart k3s", "live"].contains(effect));
+    ensure!(needs_restart && nothing_more, "a changed label has the effects {effects:?}");
     let crashed = node.wait_until(&Patience::new("three restarts of k3s", 20), |node| {
         let service = node.service("k3s")?;
         Ok(Some(service).filter(|service| service.restarts >= 3 && service.last_exit == "exit code 3"))
