@@ -24,7 +24,7 @@ NODE_BUILD := CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-C target-feature
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(or $(shell command -v cargo-deny 2>/dev/null),$(SKERRY_CACHE)/tools/bin/cargo-deny)
 
-.PHONY: help setup node tools fetch image run demo test-images test check bench
+.PHONY: help setup node tools fetch image run demo test check bench
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -55,11 +55,10 @@ run: image
 demo: node tools
 	cargo run --locked --release -q -p skerry-tests --bin demo
 
-# What the VM tests boot.
-test-images: node tools
-	cargo run --locked -q -p skerry-tests --bin build-images
-
-test: test-images
+# One build of everything in the development profile: the test programs, and the imager that makes what the VM tests boot.
+test: node
+	cargo build --locked --workspace --all-targets
+	SKERRY_IMAGER=$(CURDIR)/target/debug/imager SKERRY_TEST_IMAGES=$(CURDIR)/target/vm-images target/debug/build-images
 	SKERRY_TEST_IMAGES=$(CURDIR)/target/vm-images cargo test --locked --workspace
 
 check: setup $(CARGO_DENY)

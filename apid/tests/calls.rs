@@ -9,6 +9,13 @@ use api::internal::daemon_client::DaemonClient;
 use api::v1::{RebootRequest, ServicesRequest, StatusRequest};
 use common::{Ca, Device};
 use tonic::{Code, Status};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+use tonic_reflection::pb::v1::ServerReflectionRequest;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 
 const FAR: i32 = 4000;
 
@@ -134,4 +141,21 @@ async fn leaving_maintenance_closes_the_open_methods() {
         }
     });
     refused.await.expect("anonymous calls are refused");
+}
+
+#[tokio::test]
+async fn reader_sees_health_and_the_public_service_by_reflection() {
+    let ca = Ca::new("fleet");
+    let device = Device::start(Some(&ca)).await;
+    let channel = device.channel(Some(&ca.issue("kim", "reader", FAR))).await.expect("connects");
+    let check = HealthCheckRequest { service: "skerry.v1.Node".into() };
+    let health = HealthClient::new(channel.clone()).check(check).await.expect("answers").into_inner();
+    assert_eq!(health.status(), ServingStatus::Serving);
+    let ask = ServerReflectionRequest { host: String::new(), message_request: Some(MessageRequest::ListServices(String::new())) };
+    let answers = ServerReflectionClient::new(channel).server_reflection_info(tokio_stream::once(ask)).await.expect("answers");
+    let answer = answers.into_inner().message().await.expect("no error").expect("one answer").message_response;
+    let Some(MessageResponse::ListServicesResponse(services)) = answer else { panic!("another answer: {answer:?}") };
+    let names: Vec<_> = services.service.iter().map(|service| service.name.as_str()).collect();
+    assert!(names.contains(&"skerry.v1.Node"), "{names:?}");
+    assert!(!names.iter().any(|name| name.contains("internal")), "{names:?}");
 }
