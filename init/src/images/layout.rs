@@ -59,7 +59,7 @@ pub enum LayoutError {
 /// Points at content, as OCI descriptors do.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Descriptor {
+pub(super) struct Descriptor {
     /// What it is.
     #[serde(default)]
     pub media_type: String,

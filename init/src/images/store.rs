@@ -70,7 +70,7 @@ pub enum StoreError {
 
 /// Adds namespace and lease to every call.
 #[derive(Debug, Clone)]
-pub struct Scope;
+pub(super) struct Scope;
 
 impl Interceptor for Scope {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {

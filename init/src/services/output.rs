@@ -137,7 +137,7 @@ impl LogReader {
 }
 
 /// Reads a pipe to its end and puts its lines into the ring.
-pub async fn capture(pipe: OwnedFd, stream: Stream, ring: LogRing) -> io::Result<()> {
+pub(super) async fn capture(pipe: OwnedFd, stream: Stream, ring: LogRing) -> io::Result<()> {
     let pipe = Receiver::from_owned_fd(pipe)?;
     let mut splitter = LineSplitter::default();
     let mut buffer = [0; 2048];
@@ -156,13 +156,13 @@ pub async fn capture(pipe: OwnedFd, stream: Stream, ring: LogRing) -> io::Result
 
 /// Cuts bytes into lines, whatever chunks they come in.
 #[derive(Debug, Default)]
-pub struct LineSplitter {
+pub(super) struct LineSplitter {
     partial: Vec<u8>,
 }
 
 impl LineSplitter {
     /// Takes a chunk and hands out each line that is complete, or as long as a line may be.
-    pub fn feed(&mut self, chunk: &[u8], mut sink: impl FnMut(&str)) {
+    pub(super) fn feed(&mut self, chunk: &[u8], mut sink: impl FnMut(&str)) {
         let mut rest = chunk;
         while !rest.is_empty() {
             let room = LINE_BYTES - self.partial.len();
@@ -180,7 +180,7 @@ impl LineSplitter {
     }
 
     /// Hands out what came after the last line end.
-    pub fn finish(&mut self, mut sink: impl FnMut(&str)) {
+    pub(super) fn finish(&mut self, mut sink: impl FnMut(&str)) {
         if !self.partial.is_empty() {
             self.hand_out(&mut sink);
         }

@@ -15,7 +15,7 @@ use tokio::net::{UnixDatagram, UnixStream};
 const LISTEN_RETRY: Duration = Duration::from_millis(10);
 
 /// Returns once a connection to the unix socket is accepted.
-pub async fn socket_accepts(path: &Path) -> io::Result<()> {
+pub(super) async fn socket_accepts(path: &Path) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     std::fs::create_dir_all(folder)?;
     let watch = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
@@ -45,14 +45,14 @@ async fn folder_changed(watch: &AsyncFd<OwnedFd>) -> io::Result<()> {
 
 /// The datagram socket a service sends `READY=1` to.
 #[derive(Debug)]
-pub struct NotifySocket {
+pub(super) struct NotifySocket {
     socket: UnixDatagram,
     path: PathBuf,
 }
 
 impl NotifySocket {
     /// Makes the socket of one service in `folder`, for root only.
-    pub fn bind(folder: &Path, service: &str) -> io::Result<Self> {
+    pub(super) fn bind(folder: &Path, service: &str) -> io::Result<Self> {
         std::fs::create_dir_all(folder)?;
         let path = folder.join(format!("notify-{service}.sock"));
         match std::fs::remove_file(&path) {
@@ -65,12 +65,12 @@ impl NotifySocket {
     }
 
     /// What the service finds in `NOTIFY_SOCKET`.
-    pub fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Returns once the service says that it is ready.
-    pub async fn ready(&self) -> io::Result<()> {
+    pub(super) async fn ready(&self) -> io::Result<()> {
         let mut buffer = vec![0; 4096];
         loop {
             let count = self.socket.recv(&mut buffer).await?;
@@ -81,7 +81,7 @@ impl NotifySocket {
     }
 
     /// Receives and drops what else the service has to say, so that it never blocks on a full socket.
-    pub async fn drain(&self) -> io::Result<()> {
+    pub(super) async fn drain(&self) -> io::Result<()> {
         loop {
             self.ready().await?;
         }

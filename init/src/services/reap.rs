@@ -5,7 +5,7 @@ use rustix::process::{Pid, WaitOptions, WaitStatus, getpid, wait, waitpid};
 use super::machine::Exit;
 
 /// Collects what has ended and returns it. `own` are the processes that the caller started and that were not yet collected.
-pub fn reap(own: impl Iterator<Item = u32>) -> Vec<(u32, Exit)> {
+pub(super) fn reap(own: impl Iterator<Item = u32>) -> Vec<(u32, Exit)> {
     if getpid().as_raw_nonzero().get() == 1 { reap_all() } else { reap_own(own) }
 }
 

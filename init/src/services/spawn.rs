@@ -17,7 +17,7 @@ use super::spec::{Capabilities, Resource, Rlimit, ServiceSpec, User};
 
 /// Why a service could not be started.
 #[derive(Debug, thiserror::Error)]
-pub enum SpawnError {
+pub(super) enum SpawnError {
     /// The spec names no program.
     #[error("its command is empty")]
     NoProgram,
@@ -36,7 +36,7 @@ pub enum SpawnError {
 
 /// A process that was started.
 #[derive(Debug)]
-pub struct Spawned {
+pub(super) struct Spawned {
     /// Its process.
     pub pid: u32,
     /// Where its standard output can be read.
@@ -46,7 +46,7 @@ pub struct Spawned {
 }
 
 /// Starts the service's process in its cgroup; `extra_env` comes on top of the spec's environment. Whoever reaps reaps it.
-pub fn spawn(spec: &ServiceSpec, cgroups: &Cgroups, extra_env: &[(&str, String)]) -> Result<Spawned, SpawnError> {
+pub(super) fn spawn(spec: &ServiceSpec, cgroups: &Cgroups, extra_env: &[(&str, String)]) -> Result<Spawned, SpawnError> {
     let (program, arguments) = spec.argv.split_first().ok_or(SpawnError::NoProgram)?;
     let setup = ChildSetup::new(spec, cgroups.join_file(&spec.name, spec.cgroup)?);
     let mut command = Command::new(program);

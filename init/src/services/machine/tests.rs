@@ -104,7 +104,7 @@ impl World {
         self.send(Event::Tick);
     }
 
-    fn to_deadline(&mut self) {
+    fn pass_deadline(&mut self) {
         if let Some(deadline) = self.machine.deadline() {
             self.now = self.now.max(deadline);
             self.send(Event::Tick);
@@ -176,7 +176,7 @@ fn a_crash_is_restarted_with_growing_pauses_until_it_runs_long_enough() {
         let status = world.status("k3s");
         assert_eq!(status.last_exit, "signal 11 (SIGSEGV)");
         pauses.push((status.retry_at.expect("a try comes") - world.now).as_secs());
-        world.to_deadline();
+        world.pass_deadline();
     }
     assert_eq!(pauses, [1, 2, 4, 8]);
     assert_eq!(world.status("k3s").restarts, 4);
@@ -202,7 +202,7 @@ fn all_stop_in_reverse_order_and_the_stubborn_are_killed_with_their_cgroup() {
     world.send(Event::StopAll);
     assert_eq!(world.log, ["apid 15", "k3s 15"]);
     world.exit("apid", Exit::Code(0));
-    world.to_deadline();
+    world.pass_deadline();
     assert_eq!(world.log[2..], ["apid cgroup", "k3s 9", "k3s cgroup"]);
     assert!(!world.machine.all_stopped());
     world.exit("k3s", Exit::Signal(libc::SIGKILL));
@@ -215,8 +215,8 @@ fn all_stop_in_reverse_order_and_the_stubborn_are_killed_with_their_cgroup() {
 fn a_process_stuck_in_the_kernel_holds_up_neither_the_stop_nor_gets_a_twin() {
     let mut world = running();
     world.send(Event::Restart("k3s".into()));
-    world.to_deadline();
-    world.to_deadline();
+    world.pass_deadline();
+    world.pass_deadline();
     assert_eq!(world.state("k3s"), ServiceState::Failed);
     world.send(Event::Restart("k3s".into()));
     assert!(!world.log.contains(&"k3s start".to_owned()));
@@ -258,7 +258,7 @@ fn a_missing_binary_is_tried_again_and_says_why() {
     world.send(Event::Ensure(vec![daemon("k3s", &[])]));
     assert_eq!(world.status("k3s").last_exit, "cannot start: no such file");
     world.spawn_fails = false;
-    world.to_deadline();
+    world.pass_deadline();
     assert_eq!(world.state("k3s"), ServiceState::Starting);
 }
 
@@ -277,7 +277,7 @@ enum Happening {
     Restart(usize),
     Ensure { mask: u8, revision: u8 },
     Advance(u16),
-    ToDeadline,
+    PassDeadline,
     SpawnsFail(bool),
     StopAll,
 }
@@ -290,7 +290,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         3 => (0..4_usize).prop_map(Happening::Restart),
         3 => (any::<u8>(), 0..3_u8).prop_map(|(mask, revision)| Happening::Ensure { mask, revision }),
         4 => (0..200_u16).prop_map(Happening::Advance),
-        4 => Just(Happening::ToDeadline),
+        4 => Just(Happening::PassDeadline),
         1 => any::<bool>().prop_map(Happening::SpawnsFail),
         1 => Just(Happening::StopAll),
     ]
@@ -312,7 +312,7 @@ fn apply(world: &mut World, happening: Happening) {
         }
         Happening::Ensure { mask, revision } => ensure(world, mask, revision),
         Happening::Advance(seconds) => world.advance(Duration::from_secs(seconds.into())),
-        Happening::ToDeadline => world.to_deadline(),
+        Happening::PassDeadline => world.pass_deadline(),
         Happening::SpawnsFail(fail) => world.spawn_fails = fail,
         Happening::StopAll => world.send(Event::StopAll),
     }
@@ -356,7 +356,7 @@ proptest! {
         // Whatever state that left: a stop ends within grace and patience of each level, though no process obeys.
         world.send(Event::StopAll);
         for _ in 0..20 {
-            world.to_deadline();
+            world.pass_deadline();
         }
         prop_assert!(world.machine.all_stopped(), "{:?}", world.machine.status());
     }
