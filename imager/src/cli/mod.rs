@@ -87,22 +87,23 @@ fn run_boards(common: &args::Common, _: &BoardsArgs) -> Result<()> {
     if common.json {
         return say_json(&boards);
     }
-    let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::NOTHING).set_header([
-        "BOARD",
-        "ARCHITECTURE",
-        "K3S",
-        "PROVEN",
-        "AWAITS",
-        "DESCRIPTION",
-    ]);
     for board in &boards {
-        let roles = board.k3s_roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", ");
-        let (proven, awaits) = (board.standing.proven.join(", "), board.standing.awaits.join(", "));
-        table.add_row([&board.name, board.architecture.as_str(), &roles, &proven, &awaits, &board.description]);
+        say(&describe(board));
     }
-    say(&format!("{table}\n"));
     Ok(())
+}
+
+/// A board in a few lines.
+fn describe(board: &Board) -> String {
+    let roles = board.k3s_roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", ");
+    let lines = [
+        ("architecture", board.architecture.to_string()),
+        ("k3s", if roles.is_empty() { "no".to_owned() } else { roles }),
+        ("proven", board.standing.proven.join("; ")),
+        ("awaits", board.standing.awaits.join("; ")),
+    ];
+    let text: String = lines.iter().map(|(name, value)| format!("  {name:<13}{value}\n")).collect();
+    format!("{}  {}\n{text}", board.name, board.description)
 }
 
 fn run_lock(common: &args::Common, args: &LockArgs, ui: &Ui) -> Result<()> {
