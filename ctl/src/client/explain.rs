@@ -97,14 +97,14 @@ fn certificate_problem(alert: AlertDescription, claims: Option<&Claims>) -> Opti
     Some(match (alert, claims) {
         (AlertDescription::CertificateRequired, _) | (AlertDescription::NoCertificate, _) => CertificateProblem::Missing,
         (AlertDescription::CertificateExpired, Some(claims)) => CertificateProblem::Expired { name, not_after: claims.not_after },
-        (AlertDescription::UnknownCA, _) => CertificateProblem::WrongCa { name },
+        // A CA of the same name but with another key: the certificate's signature does not hold.
+        (AlertDescription::UnknownCA | AlertDescription::DecryptError, _) => CertificateProblem::WrongCa { name },
         (
             AlertDescription::BadCertificate
             | AlertDescription::UnsupportedCertificate
             | AlertDescription::CertificateRevoked
             | AlertDescription::CertificateExpired
             | AlertDescription::CertificateUnknown
-            | AlertDescription::DecryptError
             | AlertDescription::AccessDenied,
             _,
         ) => CertificateProblem::Bad { name, alert: format!("{alert:?}") },
@@ -173,6 +173,7 @@ mod tests {
             (AlertDescription::CertificateRequired, "none was shown"),
             (AlertDescription::CertificateExpired, "`kim` is not valid now"),
             (AlertDescription::UnknownCA, "`kim` is not signed by the CA"),
+            (AlertDescription::DecryptError, "`kim` is not signed by the CA"),
             (AlertDescription::BadCertificate, "`kim` is refused (BadCertificate)"),
         ];
         for (alert, expected) in cases {

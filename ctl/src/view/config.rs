@@ -74,6 +74,37 @@ impl View for Applied {
 }
 
 pub(crate) fn changes_table(changes: &[Change]) -> String {
-    let row = |change: &Change| [change.path.clone(), change.old.clone(), change.new.clone(), change.effect.clone()];
+    let row = |change: &Change| [change.path.clone(), brief(&change.old), brief(&change.new), change.effect.clone()];
     table(["CHANGE", "OLD", "NEW", "EFFECT"], changes.iter().map(row))
+}
+
+/// Characters of a value that a table shows: a device id is shown whole.
+const VALUE_CHARS: usize = 64;
+
+/// The beginning of a certificate's or a manifest's text; programs get all of it.
+fn brief(value: &str) -> String {
+    let lines = value.lines().count();
+    let first = value.lines().next().unwrap_or_default();
+    let shown: String = first.chars().take(VALUE_CHARS).collect();
+    match (lines > 1, shown.len() < first.len()) {
+        (true, _) => format!("{shown} … ({lines} lines)"),
+        (false, true) => format!("{shown} …"),
+        (false, false) => shown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_does_not_widen_the_table() {
+        assert_eq!(
+            brief("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"),
+            "-----BEGIN CERTIFICATE----- … (3 lines)"
+        );
+        assert_eq!(brief(&"ä".repeat(70)), format!("{} …", "ä".repeat(64)));
+        assert_eq!(brief(&"a".repeat(64)), "a".repeat(64));
+        assert_eq!(brief(""), "");
+    }
 }
