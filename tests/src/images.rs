@@ -103,7 +103,7 @@ impl Inputs {
         if output.status.success() {
             return Ok(start.elapsed());
         }
-        bail!("cannot build {}: {}", out.display(), String::from_utf8_lossy(&output.stderr).trim())
+        bail!("cannot build {}: {}", out.display(), complaint(&String::from_utf8_lossy(&output.stderr)))
     }
 }
 
@@ -125,15 +125,28 @@ impl Inputs {
     }
 }
 
+/// What the command complains about: what follows `error: `, without the progress before it.
+fn complaint(stderr: &str) -> &str {
+    stderr.split_once("error: ").map_or(stderr, |(_, words)| words).trim()
+}
+
 fn component(name: &str, path: &Path) -> OsString {
     let mut text = OsString::from(format!("{name}="));
     text.push(path);
     text
 }
 
-/// The `imager` command as `make tools` builds it; `SKERRY_IMAGER` names another.
+/// The `imager` command of the same build as the running program; `SKERRY_IMAGER` names another.
 pub fn imager() -> PathBuf {
-    std::env::var_os("SKERRY_IMAGER").map_or_else(|| places::target().join("release/imager"), PathBuf::from)
+    let beside = || {
+        let program = std::env::current_exe().ok()?;
+        let folder = program.parent()?;
+        // Cargo puts tests one folder deeper than programs.
+        let folder = if folder.ends_with("deps") { folder.parent()? } else { folder };
+        Some(folder.join("imager"))
+    };
+    let named = std::env::var_os("SKERRY_IMAGER").map(PathBuf::from);
+    named.or_else(beside).unwrap_or_else(|| places::target().join("release/imager"))
 }
 
 /// The stand-in as `make node` builds it; `SKERRY_STANDIN` names another.
@@ -214,6 +227,12 @@ mod tests {
         let release = Inputs { k3s: K3sFrom::Release, config: None, ..inputs };
         let expected = "build --board qemu-x86_64 --fleet /fleet --component k3s-images=/a.tar --out /out.img";
         assert_eq!(release.arguments(Path::new("/out.img")).join(" ".as_ref()), expected);
+    }
+
+    #[test]
+    fn a_failed_build_is_told_without_its_progress() {
+        assert_eq!(complaint("gather the components: 0.5 s\nerror: cannot fetch k3s\n"), "cannot fetch k3s");
+        assert_eq!(complaint("killed\n"), "killed");
     }
 
     #[test]
