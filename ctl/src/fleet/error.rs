@@ -45,6 +45,12 @@ pub enum FleetError {
         /// The folder.
         dir: PathBuf,
     },
+    /// The folder holds the public half only, as it should on most desks.
+    #[error("cannot use {path}: the private key is not in this folder")]
+    KeyAbsent {
+        /// Where it would be.
+        path: PathBuf,
+    },
     /// The key is sealed and no passphrase was given.
     #[error("cannot open {path}: it is under a passphrase")]
     PassphraseNeeded {
@@ -96,6 +102,7 @@ impl Explain for FleetError {
             | Self::NotAFleet { .. }
             | Self::Damaged { .. }
             | Self::ForeignKey { .. }
+            | Self::KeyAbsent { .. }
             | Self::WrongPassphrase { .. }
             | Self::Unseal { .. }
             | Self::Seal { .. }
@@ -110,6 +117,7 @@ impl Explain for FleetError {
             Self::Occupied { .. } => Some("name a folder that does not exist yet; a fleet is never overwritten".into()),
             Self::NotAFleet { .. } => Some("make one with `skerryctl fleet init DIR`".into()),
             Self::PassphraseNeeded { .. } => Some("run it on a terminal, or give --passphrase-file FILE".into()),
+            Self::KeyAbsent { .. } => Some("do it where the folder that `skerryctl fleet init` made is kept".into()),
             Self::ForeignKey { .. } | Self::Damaged { .. } => Some("restore the folder from its backup".into()),
             Self::CertificateRequest(_) => {
                 Some(format!("give a name without control characters and 1 to {MAX_CERTIFICATE_DAYS} days"))

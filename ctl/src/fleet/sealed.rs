@@ -50,9 +50,12 @@ pub(super) fn store(dir: &Path, name: &str, pem: &str, passphrase: Option<&Passp
 
 /// Reads what [`store`] wrote.
 pub(super) fn load(dir: &Path, name: &str, passphrase: Option<&Passphrase>) -> Result<Zeroizing<String>, FleetError> {
-    let path = sealed_path(dir, name);
+    let (path, open) = (sealed_path(dir, name), dir.join(name));
     if !path.exists() {
-        return Ok(Zeroizing::new(files::read_text(&dir.join(name))?));
+        return match open.exists() {
+            true => Ok(Zeroizing::new(files::read_text(&open)?)),
+            false => Err(FleetError::KeyAbsent { path: open }),
+        };
     }
     let Some(passphrase) = passphrase else {
         return Err(FleetError::PassphraseNeeded { path });

@@ -80,6 +80,20 @@ fn a_folder_that_is_no_fleet_says_how_to_make_one() {
 }
 
 #[test]
+fn a_desk_without_the_private_keys_verifies_and_does_not_sign() {
+    let dir = with_fleet();
+    for key in ["signing.key", "client-ca.key"] {
+        std::fs::remove_file(dir.path().join("acme").join(key)).unwrap();
+    }
+    write(dir.path(), "node.yaml", &minimal(1));
+    skerryctl(dir.path(), &["config", "new", "--fleet", "acme"]).ok();
+    skerryctl(dir.path(), &["config", "sign", "node.yaml", "--fleet", "acme"])
+        .fails(1, &["acme/signing.key", "not in this folder", "is kept"]);
+    let cert = ["fleet", "cert", "--fleet", "acme", "--role", "reader", "--name", "kim", "--out", "kim.pem"];
+    skerryctl(dir.path(), &cert).fails(1, &["acme/client-ca.key", "not in this folder"]);
+}
+
+#[test]
 fn a_signing_key_of_another_fleet_is_not_used() {
     let dir = with_fleet();
     let options = ctl::fleet::InitOptions::new("other".parse().unwrap());
