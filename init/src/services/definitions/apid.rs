@@ -1,13 +1,17 @@
 //! The API daemon: the one service that faces the network, so it may do nothing but that.
 
+use std::time::Duration;
+
 use rustix::thread::CapabilitySet;
 
-use crate::services::spec::{Capabilities, Readiness, Resource, Rlimit, ServiceSpec, User};
+use crate::services::spec::{Backoff, Capabilities, Readiness, Resource, Rlimit, ServiceSpec, User};
 
 /// apid as its own user, without any capability; ready when it reports its listener.
 pub(super) fn spec() -> ServiceSpec {
     ServiceSpec {
         readiness: Readiness::Reported,
+        // It is the only way in: a crash must not lock the operator out for a minute.
+        backoff: Backoff { min: Duration::from_millis(200), max: Duration::from_secs(5), ..Backoff::default() },
         user: Some(User { uid: api::APID_UID, gid: api::APID_UID }),
         capabilities: Capabilities::Only(CapabilitySet::empty()),
         no_new_privs: true,
