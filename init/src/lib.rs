@@ -21,4 +21,5 @@ pub mod services;
 pub mod state;
 mod sys;
 pub mod sysctl;
+mod unix_channel;
 pub mod verity;

@@ -7,13 +7,11 @@ use std::time::Duration;
 use api::cri::runtime_service_client::RuntimeServiceClient;
 use api::cri::{ContainerState, ListContainersRequest, ListPodSandboxRequest, PodSandbox};
 use api::v1;
-use hyper_util::rt::TokioIo;
 use prost_types::Timestamp;
-use tokio::net::UnixStream;
-use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
 use super::refusal::refusal;
+use crate::unix_channel;
 
 /// containerd on its own socket answers within milliseconds; more than this means that it is stuck.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -31,7 +29,7 @@ fn unavailable(cause: &Status) -> Status {
 }
 
 async fn ask(socket: &Path) -> Result<v1::ContainersResponse, Status> {
-    let channel = connect(socket).await.map_err(|_| Status::unavailable("cannot connect to its socket"))?;
+    let channel = unix_channel::connect(socket).await.map_err(|_| Status::unavailable("cannot connect to its socket"))?;
     let mut client = RuntimeServiceClient::new(channel);
     let sandboxes = client.list_pod_sandbox(ListPodSandboxRequest::default()).await?.into_inner().items;
     let containers = client.list_containers(ListContainersRequest::default()).await?.into_inner().containers;
@@ -39,16 +37,6 @@ async fn ask(socket: &Path) -> Result<v1::ContainersResponse, Status> {
     let mut containers: Vec<v1::Container> = containers.into_iter().map(|container| convert(container, &pods)).collect();
     containers.sort_by(|a, b| (&a.pod, &a.name, a.attempt).cmp(&(&b.pod, &b.name, b.attempt)));
     Ok(v1::ContainersResponse { containers })
-}
-
-async fn connect(socket: &Path) -> Result<Channel, tonic::transport::Error> {
-    let socket = socket.to_owned();
-    let connector = tower::service_fn(move |_| {
-        let socket = socket.clone();
-        async move { UnixStream::connect(socket).await.map(TokioIo::new) }
-    });
-    // The address is not used; HTTP wants one.
-    Endpoint::from_static("http://containerd").connect_with_connector(connector).await
 }
 
 fn pod_name(sandbox: &PodSandbox) -> String {

@@ -8,11 +8,9 @@ use api::internal::daemon_client::DaemonClient;
 use api::internal::{ReportListeningRequest, WatchSettingsRequest};
 use api::v1::node_client::NodeClient;
 use api::v1::*;
-use hyper_util::rt::TokioIo;
 use tempfile::TempDir;
-use tokio::net::UnixStream;
 use tokio::sync::watch;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
 use super::{Context, Inventory, serve};
@@ -20,6 +18,7 @@ use crate::node::{ApidSettings, EventKind, InForce, Node, PowerKind, PowerReques
 use crate::services::definitions;
 use crate::services::spec::ServiceSpec;
 use crate::services::{Supervisor, Surroundings};
+use crate::unix_channel;
 
 struct Bench {
     context: Context,
@@ -77,11 +76,7 @@ async fn connect(socket: PathBuf) -> Channel {
     while !socket.exists() {
         tokio::task::yield_now().await;
     }
-    let connector = tower::service_fn(move |_| {
-        let socket = socket.clone();
-        async move { UnixStream::connect(socket).await.map(TokioIo::new) }
-    });
-    Endpoint::from_static("http://init").connect_with_connector(connector).await.expect("it listens")
+    unix_channel::connect(&socket).await.expect("it listens")
 }
 
 fn code_of(status: &Status) -> &str {

@@ -236,3 +236,63 @@ fn describe(collected: &Collected, media_type: &str, file: &File) -> serde_json:
 fn parse<'a, T: Deserialize<'a>>(what: &str, bytes: &'a [u8]) -> Result<T, LayoutError> {
     serde_json::from_slice(bytes).map_err(|source| LayoutError::Document { what: what.to_owned(), source })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn collected(index: Option<Vec<u8>>, docker: Option<Vec<u8>>, document: Vec<u8>) -> Collected {
+        let digest = Digest::of(&document);
+        let mut collected = Collected { index, docker, ..Collected::default() };
+        collected.blobs.insert(digest.clone(), document.len() as u64);
+        collected.documents.insert(digest, document);
+        collected
+    }
+
+    /// JSON that looks like the documents of an archive, with anything in it.
+    fn document() -> impl Strategy<Value = Vec<u8>> {
+        let word = prop_oneof!["[a-z:/.]{0,20}", Just(Digest::of(b"{}").to_string())];
+        let descriptor = (word.clone(), word).prop_map(|(name, digest)| {
+            json!({"digest": digest, "size": 1, "annotations": {"io.containerd.image.name": name}, "Config": name, "RepoTags": [name]})
+        });
+        let list = prop::collection::vec(descriptor.clone(), 0..3);
+        let node = (list, descriptor).prop_map(|(list, one)| json!({"manifests": list.clone(), "layers": list, "config": one}));
+        prop_oneof![node.prop_map(|node| node.to_string().into_bytes()), prop::collection::vec(any::<u8>(), 0..50)]
+    }
+
+    proptest! {
+        #[test]
+        fn no_document_breaks_the_plan(index in document(), docker in document(), other in document()) {
+            let _ = plan(&collected(Some(index.clone()), Some(docker.clone()), other.clone()));
+            let _ = plan(&collected(None, Some(docker), other));
+        }
+    }
+
+    #[test]
+    fn an_index_nested_without_end_is_refused() {
+        let mut collected = Collected::default();
+        let mut document = b"{}".to_vec();
+        for _ in 0..=DEPTH + 1 {
+            let child = json!({"digest": Digest::of(&document), "size": document.len()});
+            collected.blobs.insert(Digest::of(&document), 1);
+            collected.documents.insert(Digest::of(&document), document);
+            document = json!({"manifests": [child]}).to_string().into_bytes();
+        }
+        let named = json!({"io.containerd.image.name": "a/b"});
+        let top = json!({"digest": Digest::of(&document), "size": 1, "annotations": named});
+        collected.documents.insert(Digest::of(&document), document);
+        collected.index = Some(json!({"manifests": [top]}).to_string().into_bytes());
+        assert!(matches!(plan(&collected), Err(LayoutError::TooDeep)));
+    }
+
+    #[test]
+    fn links_in_a_circle_end_nowhere() {
+        let mut collected = Collected::default();
+        for (from, to) in [("a", "b"), ("b", "a"), ("c", "c")] {
+            collected.links.insert(from.to_owned(), to.to_owned());
+        }
+        assert_eq!(collected.file("a").or(collected.file("c")), None);
+    }
+}

@@ -10,19 +10,18 @@ use api::containerd::services::images::v1::images_client::ImagesClient;
 use api::containerd::services::images::v1::{CreateImageRequest, GetImageRequest, Image, UpdateImageRequest};
 use api::containerd::services::leases::v1::leases_client::LeasesClient;
 use api::containerd::services::leases::v1::{AddResourceRequest, CreateRequest, DeleteRequest, Resource};
-use hyper_util::rt::TokioIo;
 use sha2::{Digest as _, Sha256};
-use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataValue;
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
 use super::digest::Digest;
 use super::layout::Descriptor;
+use crate::unix_channel;
 
 /// The namespace in which Kubernetes and the container runtime interface look for images.
 const NAMESPACE: &str = "k8s.io";
@@ -93,14 +92,7 @@ pub struct Store {
 impl Store {
     /// Connects.
     pub async fn connect(socket: &Path) -> Result<Self, StoreError> {
-        let path = socket.to_owned();
-        let connector = tower::service_fn(move |_| {
-            let path = path.clone();
-            async move { UnixStream::connect(path).await.map(TokioIo::new) }
-        });
-        // The address is not used; HTTP wants one.
-        let channel = Endpoint::from_static("http://containerd")
-            .connect_with_connector(connector)
+        let channel = unix_channel::connect(socket)
             .await
             .map_err(|source| StoreError::Connect { socket: socket.display().to_string(), source })?;
         Ok(Self {

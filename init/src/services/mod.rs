@@ -12,6 +12,7 @@ mod reap;
 mod spawn;
 pub mod spec;
 mod supervisor;
+mod watch;
 
 pub use cgroup::{CgroupError, Cgroups, Usage};
 pub use output::{Line, LogReader, LogRing, Stream};

@@ -14,10 +14,10 @@ use tokio::task::JoinHandle;
 use super::cgroup::{Cgroups, Usage};
 use super::machine::{Action, Event, Machine, Run, ServiceStatus};
 use super::output::{LogRing, Stream, capture};
-use super::readiness::{NotifySocket, socket_accepts};
 use super::reap::reap;
 use super::spawn::spawn;
-use super::spec::{Kind, Readiness, ServiceSpec};
+use super::spec::ServiceSpec;
+use super::watch::Watch;
 use crate::node::{EventKind, Node};
 
 /// What the supervisor works on.
@@ -276,7 +276,7 @@ impl Task {
     }
 
     fn try_spawn(&mut self, run: Run, spec: &ServiceSpec) -> Result<u32, String> {
-        let watch = Watch::prepare(spec, &self.surroundings)?;
+        let watch = Watch::prepare(spec, &self.surroundings.run_folder)?;
         let extra_env: Vec<(&str, String)> = watch.environment().into_iter().collect();
         let spawned = spawn(spec, &self.cgroups, &extra_env).map_err(|error| error.to_string())?;
         let ring = self.logs.lock().unwrap_or_else(PoisonError::into_inner).entry(spec.name.clone()).or_default().clone();
@@ -288,7 +288,10 @@ impl Task {
                 }
             });
         }
-        let watcher = watch.start(run, spec.name.clone(), self.commands.clone());
+        let commands = self.commands.clone();
+        // Nobody hears the report only when the supervisor itself is gone.
+        let report = move || drop(commands.send(Command::Event(Event::Ready(run))));
+        let watcher = watch.start(spec.name.clone(), report);
         self.processes.insert(run, Process { pid: spawned.pid, name: spec.name.clone(), watcher });
         Ok(spawned.pid)
     }
@@ -319,61 +322,6 @@ impl Task {
             *shown = snapshot;
             changed
         });
-    }
-}
-
-/// What waits for one process to become ready.
-enum Watch {
-    Nothing,
-    Socket(PathBuf),
-    Notify(NotifySocket),
-}
-
-impl Watch {
-    fn prepare(spec: &ServiceSpec, surroundings: &Surroundings) -> Result<Self, String> {
-        match (&spec.kind, &spec.readiness) {
-            (Kind::OneShot, _) | (Kind::Daemon, Readiness::Running | Readiness::Reported) => Ok(Self::Nothing),
-            (Kind::Daemon, Readiness::UnixSocket(path)) => Ok(Self::Socket(path.clone())),
-            (Kind::Daemon, Readiness::Notify) => NotifySocket::bind(&surroundings.run_folder, &spec.name)
-                .map(Self::Notify)
-                .map_err(|error| format!("cannot make its notification socket: {error}")),
-        }
-    }
-
-    fn environment(&self) -> Option<(&'static str, String)> {
-        match self {
-            Self::Notify(socket) => Some(("NOTIFY_SOCKET", socket.path().to_string_lossy().into_owned())),
-            Self::Nothing | Self::Socket(_) => None,
-        }
-    }
-
-    fn start(self, run: Run, name: String, commands: mpsc::UnboundedSender<Command>) -> Option<JoinHandle<()>> {
-        if matches!(self, Self::Nothing) {
-            return None;
-        }
-        Some(tokio::spawn(async move {
-            let report = || commands.send(Command::Event(Event::Ready(run)));
-            if let Err(error) = self.wait(report).await {
-                tracing::warn!(service = name, %error, "cannot watch for readiness");
-            }
-        }))
-    }
-
-    async fn wait<E>(self, report: impl FnOnce() -> Result<(), E>) -> std::io::Result<()> {
-        // A report that reaches nobody means that the supervisor is gone, and with it the need for one.
-        match self {
-            Self::Nothing => {}
-            Self::Socket(path) => {
-                socket_accepts(&path).await?;
-                let _ = report();
-            }
-            Self::Notify(socket) => {
-                socket.ready().await?;
-                let _ = report();
-                socket.drain().await?;
-            }
-        }
-        Ok(())
     }
 }
 

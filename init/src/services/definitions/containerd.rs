@@ -92,6 +92,7 @@ fn add_registry(host: &str, registry: &Registry, plan: &mut ServicePlan) {
     plan.files.files.push(ManagedFile::public(&format!("{folder}/hosts.toml"), hosts_toml(&folder, registry)));
 }
 
+/// The whole file, as text: a table to read, not a procedure.
 fn config_toml(config: &MachineConfig) -> String {
     let network = if config.k3s.is_some() { K3S_NETWORK } else { OWN_NETWORK };
     let mut text = format!(
@@ -153,6 +154,13 @@ disable = true
         sandbox = quoted(api::SANDBOX_IMAGE),
         plugins = list(&PLUGIN_FOLDERS),
     );
+    text.push_str(&credentials(config));
+    text
+}
+
+/// Each registry's credentials, for the host they stand under and no other.
+fn credentials(config: &MachineConfig) -> String {
+    let mut text = String::new();
     for (host, registry) in &config.machine.registries {
         if let Some(auth) = &registry.auth {
             let (user, password) = (quoted(&auth.username), quoted(auth.password.expose()));

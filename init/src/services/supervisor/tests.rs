@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::services::machine::ServiceState;
-use crate::services::spec::Backoff;
+use crate::services::spec::{Backoff, Readiness};
 
 /// A folder that looks enough like a cgroup tree to be joined.
 fn cgroup_tree(names: &[&str]) -> TempDir {
