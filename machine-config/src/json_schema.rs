@@ -1,12 +1,34 @@
 //! The schema as JSON Schema, for editors and for programs in other languages.
 
+use schemars::Schema;
+use schemars::generate::SchemaSettings;
+use schemars::transform::RecursiveTransform;
 use serde_json::Value;
 
 use crate::schema::MachineConfig;
 
 /// JSON Schema (draft 2020-12) of a machine configuration, made from the types that parse it.
 pub fn json_schema() -> Value {
-    schemars::schema_for!(MachineConfig).to_value()
+    let settings = SchemaSettings::draft2020_12().with_transform(RecursiveTransform(without_null));
+    settings.into_generator().into_root_schema_for::<MachineConfig>().to_value()
+}
+
+/// What may be absent is `null` to the generator. In a configuration it is not: a key without a value is refused.
+fn without_null(schema: &mut Schema) {
+    let sole = |values: &mut Value, is_null: fn(&Value) -> bool| -> Option<Value> {
+        let values = values.as_array_mut()?;
+        values.retain(|value| !is_null(value));
+        (values.len() == 1).then(|| values.remove(0))
+    };
+    if let Some(only) = schema.get_mut("type").and_then(|types| sole(types, |name| name == "null")) {
+        schema.insert("type".into(), only);
+    }
+    if let Some(Value::Object(only)) = schema.get_mut("anyOf").and_then(|parts| sole(parts, |part| part["type"] == "null")) {
+        schema.remove("anyOf");
+        for (key, value) in only {
+            schema.insert(key, value);
+        }
+    }
 }
 
 /// The definition that a part of the schema refers to by `$ref`, and its name; none when it refers to none.
@@ -37,7 +59,7 @@ pub(crate) mod tests {
         if let Some((_, definition)) = definition(root, schema) {
             return walk(root, definition, path, paths);
         }
-        for part in schema["anyOf"].as_array().into_iter().flatten().chain([&schema["items"], &schema["additionalProperties"]]) {
+        for part in [&schema["items"], &schema["additionalProperties"]] {
             walk(root, part, path, paths);
         }
         for (key, property) in schema["properties"].as_object().into_iter().flatten() {

@@ -3,13 +3,11 @@
 //! A key that is not a point of the curve, or is one of the few weak points for which anyone can make signatures, is refused here,
 //! so that no later code has to think of it.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use ed25519_dalek::VerifyingKey;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 pub use crate::types::KeyId;
@@ -83,20 +81,6 @@ impl fmt::Display for PublicKey {
 impl fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PublicKey({self})")
-    }
-}
-
-impl JsonSchema for PublicKey {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "PublicKey".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "description": "an Ed25519 public key", "pattern": "^[0-9a-f]{64}$" })
     }
 }
 

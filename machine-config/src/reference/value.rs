@@ -21,10 +21,8 @@ pub(super) fn nested<'a>(root: &'a Value, setting: &'a Value) -> Option<Nested<'
     })
 }
 
-/// The part itself, past references and past the `null` that stands for an absent key; with the name of its definition.
+/// The part itself, past a reference; with the name of its definition.
 fn resolved<'a>(root: &'a Value, part: &'a Value) -> (&'a str, &'a Value) {
-    let alternatives = part["anyOf"].as_array();
-    let part = alternatives.and_then(|parts| parts.iter().find(|part| part["type"] != "null")).unwrap_or(part);
     definition(root, part).unwrap_or(("", part))
 }
 
@@ -34,7 +32,7 @@ pub(super) fn words(root: &Value, part: &Value) -> String {
     if let Some(choices) = part["oneOf"].as_array() {
         return choice(choices);
     }
-    match type_of(part) {
+    match part["type"].as_str().unwrap_or_default() {
         "string" if name == "Secret" => "text, a secret".into(),
         "string" => text(part),
         "integer" => number(part),
@@ -43,12 +41,6 @@ pub(super) fn words(root: &Value, part: &Value) -> String {
         "object" => mapping(root, part),
         other => unreachable!("the schema has no type {other:?}"),
     }
-}
-
-/// The type that is not `null`.
-fn type_of(part: &Value) -> &str {
-    let types = part["type"].as_array().map_or(std::slice::from_ref(&part["type"]), Vec::as_slice);
-    types.iter().filter_map(Value::as_str).find(|name| *name != "null").unwrap_or_default()
 }
 
 fn choice(choices: &[Value]) -> String {
@@ -92,9 +84,9 @@ mod tests {
     fn values_are_told_in_words() {
         let root = json!({ "$defs": { "Secret": { "type": "string" } } });
         for (part, expected) in [
-            (json!({ "type": ["integer", "null"], "minimum": 68, "maximum": 65535 }), "a whole number, 68 to 65535"),
+            (json!({ "type": "integer", "minimum": 68, "maximum": 65535 }), "a whole number, 68 to 65535"),
             (json!({ "type": "integer", "minimum": 1 }), "a whole number from 1"),
-            (json!({ "anyOf": [{ "$ref": "#/$defs/Secret" }, { "type": "null" }] }), "text, a secret"),
+            (json!({ "$ref": "#/$defs/Secret" }), "text, a secret"),
             (json!({ "type": "array", "items": { "type": "string", "format": "ip" } }), "a list; each item an IP address"),
             (json!({ "oneOf": [{ "const": "a" }, { "const": "b" }, { "const": "c" }] }), "`a`, `b` or `c`"),
             (json!({ "oneOf": [{ "const": "a" }] }), "`a`"),

@@ -42,14 +42,22 @@ fn no_example_shows_a_secret_when_masked() {
 }
 
 #[test]
-fn every_example_fits_the_json_schema_and_a_misspelt_key_does_not() {
+fn every_example_fits_the_json_schema_and_common_mistakes_do_not() {
     let validator = jsonschema::validator_for(&json_schema()).unwrap();
     for (path, document) in examples() {
         let mut value: serde_json::Value = serde_saphyr::from_slice(&document).unwrap();
         if let Err(error) = validator.validate(&value) {
             panic!("{}: {error} at {}", path.display(), error.instance_path());
         }
-        value["machine"] = serde_json::json!({ "netwrok": {} });
-        assert!(!validator.is_valid(&value));
+        let mistakes = [
+            serde_json::json!({ "netwrok": {} }),
+            serde_json::json!({ "hostname": null }),
+            serde_json::json!({ "watchdog": { "timeoutSeconds": 5 } }),
+            serde_json::json!({ "network": null }),
+        ];
+        for mistake in mistakes {
+            value["machine"] = mistake;
+            assert!(!validator.is_valid(&value), "{}", value["machine"]);
+        }
     }
 }
