@@ -1,6 +1,6 @@
 //! The machine configuration: schema, strict parsing, signatures, judgement, comparison. Pure: no I/O, no clock, no randomness.
 //!
-//! [`judge`] is the only way from bytes to a configuration a device may act on. [`parse`] reads a document nobody has signed yet, for
+//! [`judge()`] is the only way from bytes to a configuration a device may act on. [`parse()`] reads a document nobody has signed yet, for
 //! the tools of the person who writes it.
 
 mod compare;

@@ -49,7 +49,7 @@ impl From<TextError> for SignError {
 
 /// The signed file: `document` (a newline is added when its last line has none) and its signature.
 ///
-/// The document's meaning is not looked at: check it first with [`parse`](crate::parse) and [`check_semantics`](crate::check_semantics).
+/// The document's meaning is not looked at: check it first with [`parse`](crate::parse()) and [`check_semantics`](crate::check_semantics).
 ///
 /// # Errors
 /// See [`SignError`]; a file that carries a signature is refused, [`replace_signature`] takes it.

@@ -10,7 +10,7 @@ pub fn mask(config: &MachineConfig) -> String {
     to_yaml(config)
 }
 
-/// As YAML, secrets included: for the file of the operator who owns them. [`parse`](crate::parse) reads it back to the same configuration.
+/// As YAML, secrets included: for the file of the operator who owns them. [`parse`](crate::parse()) reads it back to the same configuration.
 pub fn write(config: &MachineConfig) -> String {
     exposed(|| to_yaml(config))
 }

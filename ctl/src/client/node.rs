@@ -14,7 +14,7 @@ use super::explain::{Facts, explain};
 use super::identity::Claims;
 use super::stream::AlertSlot;
 
-/// A node that proved who it is. It uses one connection and does not make another: [`super::connect`] again after a reboot.
+/// A node that proved who it is. It uses one connection and does not make another: [`super::connect()`] again after a reboot.
 #[derive(Debug, Clone)]
 pub struct NodeClient {
     api: Generated<Channel>,
