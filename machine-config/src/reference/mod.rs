@@ -37,6 +37,15 @@ mod tests {
     }
 
     #[test]
+    fn the_operators_guide_names_every_refusal() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operator-guide.md");
+        let guide = std::fs::read_to_string(path).expect("the guide");
+        for code in crate::RefusalCode::ALL {
+            assert!(guide.contains(&format!("`{code}`")), "docs/operator-guide.md does not know `{code}`");
+        }
+    }
+
+    #[test]
     fn every_setting_of_the_schema_has_a_row() {
         let sections = sections::sections(&json_schema());
         let rows: Vec<String> =
