@@ -85,7 +85,7 @@ const MOUNTS: &[Mount] = &[
     if_there("efivarfs", "/sys/firmware/efi/efivars"),
 ];
 
-/// Makes the root a mount that `pivot_root` accepts, and mounts [`MOUNTS`].
+/// Makes the root a mount that `pivot_root` accepts, and mounts `MOUNTS`.
 pub fn mount_kernel_file_systems() -> Result<(), EarlyError> {
     bind_root_over_itself()?;
     for entry in MOUNTS {

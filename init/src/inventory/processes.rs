@@ -1,4 +1,4 @@
-//! Processes, from /proc/[pid]. A process that ends while it is read is left out or half known; that is no error.
+//! Processes, from `/proc/PID`. A process that ends while it is read is left out or half known; that is no error.
 
 use api::v1::Process;
 

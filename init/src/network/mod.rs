@@ -1,6 +1,6 @@
 //! The network: links, addresses, routes, DHCP, name resolution.
 //!
-//! [`plan`] chooses, [`reconcile`] finds what differs, `netlink` tells the kernel, and one task (`manager`) goes round between them whenever a link,
+//! `plan` chooses, `reconcile` finds what differs, `netlink` tells the kernel, and one task (`manager`) goes round between them whenever a link,
 //! a lease or the configuration changes. Nothing here ever blocks the boot: [`start`] returns at once and the rest happens behind it.
 
 pub mod dhcp;

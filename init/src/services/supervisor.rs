@@ -103,7 +103,7 @@ impl Supervisor {
         self.send(Command::Event(Event::Ensure(specs)));
     }
 
-    /// Another part of init found the service ready: see [`Readiness::Reported`].
+    /// Another part of init found the service ready: see `Readiness::Reported`.
     pub fn report_ready(&self, name: &str) {
         self.send(Command::Reported(name.to_owned()));
     }
