@@ -10,7 +10,8 @@ use machine_config::schema::MachineConfig;
 
 use super::super::machine::Machine;
 use crate::modules::{BOOT_FOLDER, Index, RUNTIME_FOLDER};
-use crate::node::{EventKind, Node, Phase};
+use crate::node::{ConfigHandle, EventKind, Node, Phase};
+use crate::services::definitions::RuntimeFacts;
 use crate::services::machine::ServiceStatus;
 use crate::services::{Snapshot, Supervisor, definitions};
 use crate::sysctl;
@@ -32,9 +33,11 @@ pub(in crate::boot) async fn services(machine: Rc<Machine>) -> anyhow::Result<()
     start_containerd(&machine, &config, &supervisor).await?;
     load(&machine, &names).await;
     prepare_kernel(&machine, &config).await;
+    // Another configuration may have come meanwhile.
+    let config = machine.in_force().context("no configuration is in force")?;
     definitions::bring_up(&config, runtime, Path::new("/"), &supervisor, &machine.node)?;
-    let wanted = definitions::plan(&config, runtime).specs.into_iter().map(|spec| spec.name).collect();
-    wait_for_all(&machine.node, &supervisor, Phase::Services, wanted).await;
+    let specs = move |config: &MachineConfig| definitions::plan(config, runtime).specs.into_iter().map(|spec| spec.name).collect();
+    wait_for_all(&machine, &supervisor, Phase::Services, specs).await;
     Ok(())
 }
 
@@ -86,25 +89,33 @@ fn show(node: &Node, subject: &str, errors: &[String]) {
     node.status.update(|status| status.set_error(subject, text));
 }
 
-/// Waits until all are up. When the deadline passes the phase has failed, visibly, and goes on waiting: a service may recover.
-async fn wait_for_all(node: &Node, supervisor: &Supervisor, phase: Phase, wanted: BTreeSet<String>) {
-    let mut board = supervisor.subscribe();
+/// Waits until all that the configuration in force wants are up. When the deadline passes the phase has failed, visibly, and goes on
+/// waiting: a service may recover, a configuration may change.
+async fn wait_for_all(
+    machine: &Machine,
+    supervisor: &Supervisor,
+    phase: Phase,
+    wanted: impl Fn(&MachineConfig) -> BTreeSet<String>,
+) {
+    let (mut board, mut config) = (supervisor.subscribe(), machine.config.subscribe());
     let deadline = tokio::time::sleep(PATIENCE);
     tokio::pin!(deadline);
     let mut late = false;
     loop {
-        let missing = missing(&wanted, &board.borrow_and_update());
+        let names = config.borrow_and_update().as_ref().map(|current| wanted(&current.config)).unwrap_or_default();
+        let missing = missing(&names, &board.borrow_and_update());
         if missing.is_empty() {
             return;
         }
         let what = missing.join(", ");
         if late {
-            node.failed(phase, &format!("not ready in time: {what}; see `skerryctl services` and the logs"));
+            machine.node.failed(phase, &format!("not ready in time: {what}; see `skerryctl services` and the logs"));
         } else {
-            node.waiting(phase, &what);
+            machine.node.waiting(phase, &what);
         }
         tokio::select! {
             changed = board.changed() => if changed.is_err() { return },
+            changed = config.changed() => if changed.is_err() { return },
             () = &mut deadline, if !late => late = true,
         }
     }
@@ -118,30 +129,25 @@ fn missing(wanted: &BTreeSet<String>, snapshot: &Snapshot) -> Vec<String> {
 
 pub(in crate::boot) async fn healthy(machine: Rc<Machine>) -> anyhow::Result<()> {
     let supervisor = Machine::product(&machine.supervisor);
-    let wanted = counted(&machine);
-    wait_for_all(&machine.node, &supervisor, Phase::Healthy, wanted).await;
-    machine.node.status.update(|status| status.healthy = true);
-    let (node, config) = (machine.node.clone(), machine.config.clone());
     let runtime = Machine::product(&machine.runtime);
-    // From now on health follows the services.
-    tokio::spawn(async move {
-        let mut board = supervisor.subscribe();
-        while board.changed().await.is_ok() {
-            let wanted = config.current().map(|current| services_that_count(&current.config, runtime)).unwrap_or_default();
-            let healthy = missing(&wanted, &board.borrow_and_update()).is_empty();
-            node.status.update(|status| status.healthy = healthy);
-        }
-    });
+    wait_for_all(&machine, &supervisor, Phase::Healthy, move |config| services_that_count(config, runtime)).await;
+    machine.node.status.update(|status| status.healthy = true);
+    tokio::spawn(follow_health(machine.node.clone(), machine.config.clone(), supervisor, runtime));
     Ok(())
 }
 
-fn counted(machine: &Machine) -> BTreeSet<String> {
-    let config = machine.in_force();
-    config.map(|config| services_that_count(&config, Machine::product(&machine.runtime))).unwrap_or_default()
+/// After the boot, health follows the services, for ever.
+async fn follow_health(node: Node, config: ConfigHandle, supervisor: Supervisor, runtime: RuntimeFacts) {
+    let mut board = supervisor.subscribe();
+    while board.changed().await.is_ok() {
+        let wanted = config.current().map(|current| services_that_count(&current.config, runtime)).unwrap_or_default();
+        let healthy = missing(&wanted, &board.borrow_and_update()).is_empty();
+        node.status.update(|status| status.healthy = healthy);
+    }
 }
 
 /// `machine.health.services`, or all that are configured: also one this image does not have, which is why it is not healthy.
-fn services_that_count(config: &MachineConfig, runtime: definitions::RuntimeFacts) -> BTreeSet<String> {
+fn services_that_count(config: &MachineConfig, runtime: RuntimeFacts) -> BTreeSet<String> {
     let named = &config.machine.health.services;
     if !named.is_empty() {
         return named.iter().cloned().collect();
@@ -149,4 +155,35 @@ fn services_that_count(config: &MachineConfig, runtime: definitions::RuntimeFact
     let plan = definitions::plan(config, runtime);
     let lacking = plan.problems.iter().filter_map(|(subject, _)| subject.strip_prefix("service ")).map(str::to_owned);
     plan.specs.iter().map(|spec| spec.name.clone()).chain(lacking).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(extra: &str) -> MachineConfig {
+        let text = format!(
+            "apiVersion: skerry.dev/v1alpha1\nkind: MachineConfig\nmetadata: {{name: a, fleet: acme, generation: 1}}\ntarget: {{any: true}}\n{extra}"
+        );
+        machine_config::parse(text.as_bytes()).expect("a document")
+    }
+
+    fn names(set: &BTreeSet<String>) -> Vec<&str> {
+        set.iter().map(String::as_str).collect()
+    }
+
+    #[test]
+    fn a_service_the_image_lacks_keeps_the_device_from_being_healthy() {
+        let runtime = RuntimeFacts { containerd: true, images: true, k3s: false };
+        let wanted = services_that_count(&config("k3s: {role: server}\n"), runtime);
+        assert_eq!(names(&wanted), ["apid", "containerd", "images", "k3s"]);
+        assert_eq!(missing(&wanted, &Snapshot::default()), ["apid", "containerd", "images", "k3s"]);
+    }
+
+    #[test]
+    fn the_configuration_may_name_what_counts() {
+        let runtime = RuntimeFacts { containerd: true, images: true, k3s: true };
+        let wanted = services_that_count(&config("machine: {health: {services: [containerd]}}\n"), runtime);
+        assert_eq!(names(&wanted), ["containerd"]);
+    }
 }
