@@ -34,6 +34,9 @@ pub struct K3s {
     pub labels: BTreeMap<String, String>,
 }
 
+/// The cluster's token in every configuration with k3s: a secret that no call may give away.
+pub const TOKEN: &str = "a-token-nobody-may-read";
+
 impl Config {
     /// The first configuration of any device of `fleet`, with the greeting container as a static pod of k3s.
     pub fn new(fleet: &str, client_ca: &str) -> Self {
@@ -71,7 +74,7 @@ impl K3s {
         let labels = self.labels.iter().map(|(key, value)| format!("    {key}: \"{value}\"\n"));
         let labels: String = std::iter::once("    skerry.dev/story: \"yes\"\n".to_owned()).chain(labels).collect();
         format!(
-            "k3s:\n  role: server\n  nodeLabels:\n{labels}  disable: [traefik, servicelb, metrics-server, local-storage, coredns]\n  \
+            "k3s:\n  role: server\n  token: {TOKEN}\n  nodeLabels:\n{labels}  disable: [traefik, servicelb, metrics-server, local-storage, coredns]\n  \
              staticPods:\n    hello: |\n{}",
             indented(&hello_pod(), 6)
         )

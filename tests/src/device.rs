@@ -1,12 +1,17 @@
 //! One device over its life: a disk that stays, power that comes and goes, and the API when it is up.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use machine_config::DeviceId;
+use machine_config::disk::{Partition, SECTOR_BYTES};
 
+use crate::filesystem;
 use crate::fleet::Credentials;
 use crate::harness::disk::DISK_BYTES;
+use crate::harness::emulator::Cable;
 use crate::harness::logs::Logs;
 use crate::harness::{Booted, Disk, Guest, Machine, Patience, boot};
 use crate::lab::Lab;
@@ -68,6 +73,15 @@ impl<'a> Device<'a> {
         Node::connect_when_up(&caller, &Patience::new("the API", 10))
     }
 
+    /// Plugs the network cable in or pulls it; without power, for the next start.
+    pub fn set_cable(&mut self, cable: Cable) -> Result<()> {
+        self.guest.cable = cable;
+        match &mut self.booted {
+            Some(booted) => Ok(booted.machine.set_cable(cable)?),
+            None => Ok(()),
+        }
+    }
+
     /// Cuts the power, as if the plug were pulled.
     pub fn pull_the_plug(&mut self) -> Result<()> {
         match self.booted.take() {
@@ -80,6 +94,20 @@ impl<'a> Device<'a> {
     pub fn wait_power_off(&mut self) -> Result<()> {
         self.machine().wait_exit(&Patience::new("power-off", 15))?;
         self.booted = None;
+        Ok(())
+    }
+
+    /// Changes one byte of a partition, as decay or an intruder would.
+    ///
+    /// # Panics
+    /// When the device is powered on: a mistake in the test.
+    pub fn damage(&mut self, partition: Partition, offset: u64) -> Result<()> {
+        assert!(self.booted.is_none(), "a disk is damaged while the device has no power");
+        let at = filesystem::find(self.disk.path(), partition)?.starting_lba * SECTOR_BYTES + offset;
+        let file = File::options().read(true).write(true).open(self.disk.path())?;
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, at)?;
+        file.write_all_at(&[!byte[0]], at)?;
         Ok(())
     }
 

@@ -138,15 +138,7 @@ fn component(name: &str, path: &Path) -> OsString {
 
 /// The `imager` command of the same build as the running program; `SKERRY_IMAGER` names another.
 pub fn imager() -> PathBuf {
-    let beside = || {
-        let program = std::env::current_exe().ok()?;
-        let folder = program.parent()?;
-        // Cargo puts tests one folder deeper than programs.
-        let folder = if folder.ends_with("deps") { folder.parent()? } else { folder };
-        Some(folder.join("imager"))
-    };
-    let named = std::env::var_os("SKERRY_IMAGER").map(PathBuf::from);
-    named.or_else(beside).unwrap_or_else(|| places::target().join("release/imager"))
+    std::env::var_os("SKERRY_IMAGER").map_or_else(|| places::beside("imager"), PathBuf::from)
 }
 
 /// The stand-in as `make node` builds it; `SKERRY_STANDIN` names another.

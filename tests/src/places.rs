@@ -29,3 +29,14 @@ pub fn in_target(relative: &str) -> io::Result<PathBuf> {
 pub fn test_images() -> PathBuf {
     env::var_os("SKERRY_TEST_IMAGES").map_or_else(|| target().join("vm-images"), PathBuf::from)
 }
+
+/// A program of the same build as the running one: Cargo puts them into one folder, and tests one folder deeper.
+pub fn beside(program: &str) -> PathBuf {
+    let folder = || {
+        let running = env::current_exe().ok()?;
+        let folder = running.parent()?;
+        let folder = if folder.ends_with("deps") { folder.parent()? } else { folder };
+        Some(folder.to_owned())
+    };
+    folder().unwrap_or_else(|| target().join("release")).join(program)
+}

@@ -1,5 +1,8 @@
 //! A device obeys a key, not a network: one machine from the factory to its configuration, its refusals first.
 
+use std::fs;
+use std::process::Command;
+
 use anyhow::{Context, Result, bail, ensure};
 use api::Role;
 use api::v1::{NodeMode, PhaseState};
@@ -12,6 +15,7 @@ use skerry_tests::harness::{Guest, Patience};
 use skerry_tests::images::TestImage;
 use skerry_tests::lab::Lab;
 use skerry_tests::node::Node;
+use skerry_tests::places;
 use skerry_tests::story::step;
 
 #[test]
@@ -24,6 +28,7 @@ fn a_device_obeys_its_fleets_key_and_nothing_else() {
         step("it answers on the network without a certificate, and is who its console says", || device.node(Some(&id), None));
     step("in maintenance it says its version, status and hardware, and nothing else", || says_little(&node, &id));
     step("it refuses every configuration that is not for it, each with its code", || refuses(&lab, &fleet, &node));
+    step("skerryctl says the same, and ends with the exit code of its kind", || says_skerryctl(&lab, &mut device, &id));
     let right = step("it judges the right configuration without taking it when asked to", || dry_run(&fleet, &node));
     step("it accepts the right configuration", || accepts(&node, &right));
     let admin = step("an administrator is let in", || let_in(&mut device, &fleet, &id));
@@ -97,6 +102,38 @@ fn refuses(lab: &Lab, fleet: &TestFleet, node: &Node) -> Result<()> {
     }
     let status = node.status()?;
     ensure!(status.mode() == NodeMode::Maintenance && status.config_generation == 0, "a refused configuration acts: {status:?}");
+    Ok(())
+}
+
+/// Runs the operator's command as a program; returns its exit code and standard output.
+fn skerryctl(arguments: &[&str]) -> Result<(i32, String)> {
+    let program = places::beside("skerryctl");
+    let output = Command::new(&program).args(arguments).env_remove("SKERRY_CONTEXT").output();
+    let output = output.with_context(|| format!("cannot run {}", program.display()))?;
+    Ok((output.status.code().unwrap_or(-1), String::from_utf8(output.stdout)?))
+}
+
+fn says_skerryctl(lab: &Lab, device: &mut Device<'_>, id: &DeviceId) -> Result<()> {
+    let fleet = lab.fleet()?;
+    let unsigned = device.logs().path("unsigned.yaml");
+    fs::write(&unsigned, fleet.config()?.to_yaml())?;
+    let (context, unsigned) = (fleet.context_file().display().to_string(), unsigned.display().to_string());
+    let node = format!("127.0.0.1:{}", device.port(api::DEFAULT_PORT)?);
+    let nobody = "0".repeat(64);
+    let call = |device: &str, rest: &[&str]| {
+        skerryctl(&[&["--context", &context, "--node", &node, "--device", device, "--output", "json"], rest].concat())
+    };
+    let (code, status) = call(id.as_str(), &["status"])?;
+    let status: serde_json::Value = serde_json::from_str(&status).context("`status -o json` is not JSON")?;
+    ensure!(code == 0 && status["mode"] == "maintenance" && status["deviceId"] == id.as_str(), "{code}: {status}");
+    for (device, command, expected) in [
+        (id.as_str(), vec!["apply", "-f", &unsigned], 4),
+        (id.as_str(), vec!["services"], 8),
+        (nobody.as_str(), vec!["status"], 7),
+    ] {
+        let (code, output) = call(device, &command)?;
+        ensure!(code == expected, "skerryctl {} ended with {code}, not {expected}: {output}", command.join(" "));
+    }
     Ok(())
 }
 

@@ -3,12 +3,13 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use api::Role;
-use api::v1::{NodeMode, ServiceState};
+use api::v1::{GetConfigRequest, KmsgRequest, LogsRequest, NodeMode, ServiceState};
 use machine_config::DeviceId;
 use machine_config::disk::Partition;
-use skerry_tests::config::{Config, HELLO_IMAGE, HELLO_PORT, K3s};
+use skerry_tests::config::{Config, HELLO_IMAGE, HELLO_PORT, K3s, TOKEN};
 use skerry_tests::device::Device;
 use skerry_tests::fleet::{Credentials, TestFleet};
+use skerry_tests::harness::emulator::Cable;
 use skerry_tests::harness::{Guest, Patience};
 use skerry_tests::images::TestImage;
 use skerry_tests::lab::Lab;
@@ -27,12 +28,14 @@ fn a_seeded_device_works_unattended_and_survives() {
     let node = step("a configuration in SEED needs no API call", || is_configured(&mut device, &id, &admin));
     step("it runs a container through containerd's CRI socket", || runs_the_container(&mut device, &node));
     step("k3s is given its arguments, configuration, environment and cgroup", || keeps_the_contract(&node));
+    step("its streams follow what happens, and its secrets stay its own", || streams(&node));
     step("a crashing service is restarted with growing pauses and disturbs no other", || restarts_with_backoff(&fleet, &node));
     drop(node);
     let node = step("it keeps its identity and configuration over a reboot", || reboots(&mut device, &id, &admin));
     step("the container runs again", || runs_the_container(&mut device, &node));
     drop(node);
-    let node = step("it keeps them when the plug is pulled", || survives_the_plug(&mut device, &id, &admin));
+    step("without a network it comes up after its plug was pulled, and runs its services", || works_offline(&mut device));
+    let node = step("it is the same device when the cable is back", || is_back(&mut device, &id, &admin));
     step("it powers off in order", || powers_off(&mut device, &node));
 }
 
@@ -69,6 +72,7 @@ fn keeps_the_contract(node: &Node) -> Result<()> {
     ensure!(arguments.first().is_some_and(|program| program.ends_with("k3s")), "argv[0]: {arguments:?}");
     ensure!(arguments.get(1) == Some(&"server"), "k3s was not started as a server: {arguments:?}");
     let config = &started["config"];
+    ensure!(config["token"] == TOKEN, "token: {}", config["token"]);
     ensure!(config["node-name"] == "box-1", "node-name: {}", config["node-name"]);
     let labels = config["node-label"].to_string();
     ensure!(labels.contains("skerry.dev/story=yes"), "node-label: {labels}");
@@ -113,6 +117,25 @@ fn restarts_with_backoff(fleet: &TestFleet, node: &Node) -> Result<()> {
     Ok(())
 }
 
+fn streams(node: &Node) -> Result<()> {
+    let request = LogsRequest { service: "k3s".into(), follow: true, tail: 1 };
+    node.call(|client| async move {
+        let mut lines = client.logs(request).await?;
+        for _ in 0..3 {
+            lines.next().await?; // the container says something every second
+        }
+        Ok(())
+    })?;
+    let kernel = node.call(|client| async move { client.kmsg(KmsgRequest { follow: false, tail: 0 }).await?.next().await })?;
+    ensure!(kernel.is_some_and(|line| !line.message.is_empty()), "the kernel log is empty");
+    let events = node.events()?;
+    ensure!(events.iter().any(|event| event.kind == "phase" && event.subject == "services"), "no phase among the events");
+    ensure!(events.is_sorted_by_key(|event| event.sequence), "the events are out of order");
+    let config = node.call(|client| async move { client.get_config(GetConfigRequest {}).await })?;
+    ensure!(config.yaml.contains("token:") && !config.yaml.contains(TOKEN), "the API gives the token away:\n{}", config.yaml);
+    Ok(())
+}
+
 /// The announced pauses before each restart, in milliseconds.
 fn pauses_of(node: &Node, service: &str) -> Result<Vec<u64>> {
     let events = node.events()?.into_iter().filter(|event| event.kind == "service" && event.subject == service);
@@ -129,11 +152,21 @@ fn reboots(device: &mut Device<'_>, id: &DeviceId, admin: &Credentials) -> Resul
     same_device(device, id, admin, &before)
 }
 
-fn survives_the_plug(device: &mut Device<'_>, id: &DeviceId, admin: &Credentials) -> Result<Node> {
-    let before = device.node(Some(id), Some(admin))?.status()?;
+fn works_offline(device: &mut Device<'_>) -> Result<()> {
     device.pull_the_plug()?;
+    device.set_cable(Cable::Unplugged)?;
     device.power_on()?;
-    same_device(device, id, admin, &before)
+    let ready = Patience::new("k3s at work without a network", 40);
+    device.machine().console().wait_for(&ready, |line| line.contains("ready") && line.contains("service=k3s"))?;
+    Ok(())
+}
+
+fn is_back(device: &mut Device<'_>, id: &DeviceId, admin: &Credentials) -> Result<Node> {
+    device.set_cable(Cable::Plugged)?;
+    let node = device.node(Some(id), Some(admin))?;
+    let status = node.wait_mode(NodeMode::Configured, &Patience::new("the configuration of before", 5))?;
+    ensure!(status.config_generation == 3 && status.device_id == id.as_str(), "{status:?}");
+    Ok(node)
 }
 
 fn same_device(device: &mut Device<'_>, id: &DeviceId, admin: &Credentials, before: &api::v1::StatusResponse) -> Result<Node> {

@@ -11,6 +11,9 @@ pub const PROGRAM: &str = "qemu-system-x86_64";
 /// The balloon's name inside the emulator.
 pub const BALLOON: &str = "balloon";
 
+/// The network card's name inside the emulator.
+pub const NETWORK_CARD: &str = "card";
+
 /// One virtual machine: everything a test may choose about it.
 #[derive(Debug, Clone)]
 pub struct Guest {
@@ -28,10 +31,21 @@ pub struct Guest {
     pub forwards: Vec<u16>,
     /// Boots this instead of what is on the disk.
     pub kernel: Option<DirectKernel>,
+    /// Whether its network cable is plugged in when it starts.
+    pub cable: Cable,
     /// A memory balloon, through which the emulator learns how much memory the guest has left.
     pub balloon: bool,
     /// Whether the machine may outlive the program that started it.
     pub lifetime: Lifetime,
+}
+
+/// A network cable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cable {
+    /// The link has a carrier.
+    Plugged,
+    /// It has none.
+    Unplugged,
 }
 
 /// How long a machine may live.
@@ -65,6 +79,7 @@ impl Guest {
             mac: "52:54:00:5c:e4:41".into(),
             forwards: vec![api::DEFAULT_PORT],
             kernel: None,
+            cable: Cable::Plugged,
             balloon: false,
             lifetime: Lifetime::OfItsStarter,
         }
@@ -110,7 +125,7 @@ pub fn arguments(guest: &Guest, accelerator: &Accelerator, files: &RunFiles, con
         add("-device", "virtio-blk-pci,drive=disk,serial=skerry-disk,bootindex=1".into());
     }
     add("-netdev", network(&guest.forwards));
-    add("-device", format!("virtio-net-pci,netdev=net,mac={},romfile=", guest.mac));
+    add("-device", format!("virtio-net-pci,id={NETWORK_CARD},netdev=net,mac={},romfile=", guest.mac));
     add("-device", "virtio-rng-pci".into());
     if guest.balloon {
         add("-device", format!("virtio-balloon-pci,id={BALLOON}"));
@@ -168,7 +183,7 @@ mod tests {
             -drive if=none,id=disk,format=raw,cache=unsafe,file=/logs/a,,b/disk.img \
             -device virtio-blk-pci,drive=disk,serial=skerry-disk,bootindex=1 \
             -netdev user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-:7440 \
-            -device virtio-net-pci,netdev=net,mac=52:54:00:5c:e4:41,romfile= -device virtio-rng-pci \
+            -device virtio-net-pci,id=card,netdev=net,mac=52:54:00:5c:e4:41,romfile= -device virtio-rng-pci \
             -qmp unix:/tmp/qmp,server=on,wait=off -serial stdio -nodefaults -no-user-config -display none -vga none";
         assert_eq!(list.join(" "), expected);
     }

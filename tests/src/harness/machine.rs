@@ -13,7 +13,7 @@ use super::accelerator::Accelerator;
 use super::boot::Rig;
 use super::console::Console;
 use super::disk::Disk;
-use super::emulator::{self, ConsoleTo, Guest, Lifetime, RunFiles};
+use super::emulator::{self, Cable, ConsoleTo, Guest, Lifetime, RunFiles};
 use super::firmware::Firmware;
 use super::logs::Logs;
 use super::patience::Patience;
@@ -92,6 +92,7 @@ impl Machine {
             Err(error) => return Err(Self::failed_start(child, logs, run, error)),
         };
         let usernet = qmp.monitor("info usernet")?;
+        set_cable(&mut qmp, guest.cable)?;
         Ok(Self { child, console, qmp, logs: logs.clone(), usernet, exit: None, _sockets: sockets })
     }
 
@@ -172,6 +173,11 @@ impl Machine {
         Ok(())
     }
 
+    /// Plugs the network cable in or pulls it.
+    pub fn set_cable(&mut self, cable: Cable) -> Result<(), MachineError> {
+        Ok(set_cable(&mut self.qmp, cable)?)
+    }
+
     /// Leaves the machine running after this program; returns the emulator's process id.
     pub fn leave_running(self) -> u32 {
         let pid = self.pid();
@@ -189,6 +195,15 @@ impl Machine {
         }
         self.wait_exit(&Patience::new("the emulator's end after QMP quit", 3)).map(|_| ())
     }
+}
+
+fn set_cable(qmp: &mut Qmp, cable: Cable) -> Result<(), QmpError> {
+    let up = match cable {
+        Cable::Plugged => true,
+        Cable::Unplugged => false,
+    };
+    qmp.execute("set_link", &json!({"name": emulator::NETWORK_CARD, "up": up}))?;
+    Ok(())
 }
 
 /// The files of one run, and the folder of its socket, which must live as long.
