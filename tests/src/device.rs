@@ -39,9 +39,13 @@ impl<'a> Device<'a> {
 
     /// Powers it on and waits until its console shows the status block for the first time.
     pub fn power_on(&mut self) -> Result<()> {
-        let patience = Patience::new("the first status block on the console", 12);
+        self.power_on_until("  skerry  ", &Patience::new("the first status block on the console", 12))
+    }
+
+    /// Powers it on and waits until its console shows a line with `text`.
+    pub fn power_on_until(&mut self, text: &str, patience: &Patience) -> Result<()> {
         let rig = self.lab.rig(&self.logs);
-        let booted = boot(&self.guest, &rig, Some(&self.disk), &mut self.run, &patience, |line| line.contains("  skerry  "))?;
+        let booted = boot(&self.guest, &rig, Some(&self.disk), &mut self.run, patience, |line| line.contains(text))?;
         self.booted = Some(booted);
         Ok(())
     }

@@ -5,13 +5,13 @@ use std::io;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use gptman::{GPT, GPTPartitionEntry};
 use machine_config::disk::{Partition, SECTOR_BYTES};
 
 /// What the checker found.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Verdict {
+enum Verdict {
     /// Unmounted in order, nothing wrong.
     Clean,
     /// Something is wrong, in the checker's words.
@@ -29,8 +29,20 @@ pub fn find(disk: &Path, partition: Partition) -> Result<GPTPartitionEntry> {
     entry.cloned().with_context(|| format!("{} has no partition {}", disk.display(), partition.name()))
 }
 
+/// Checks the file systems a device has made, STATE and DATA. A missing checker is said and tolerated.
+pub fn check_all(disk: &Path) -> Result<()> {
+    for partition in [Partition::State, Partition::Data] {
+        match check(disk, partition)? {
+            Verdict::Clean => {}
+            Verdict::Dirty(report) => bail!("{} was not left in order:\n{report}", partition.name()),
+            Verdict::NoTool(reason) => eprintln!("     not checked: {reason}"),
+        }
+    }
+    Ok(())
+}
+
 /// Checks the ext4 file system in `partition` of `disk`.
-pub fn check(disk: &Path, partition: Partition) -> Result<Verdict> {
+fn check(disk: &Path, partition: Partition) -> Result<Verdict> {
     let entry = find(disk, partition)?;
     let target = format!("{}?offset={}", disk.display(), entry.starting_lba * SECTOR_BYTES);
     let output = match Command::new("/usr/sbin/e2fsck").args(["-f", "-n", &target]).output() {

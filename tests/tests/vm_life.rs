@@ -1,11 +1,10 @@
 //! A device with its configuration in SEED: from power-on to a running container with no call, through crashes, a reboot and a
 //! pulled plug, to an orderly end.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use api::Role;
 use api::v1::{GetConfigRequest, KmsgRequest, LogsRequest, NodeMode, ServiceState};
 use machine_config::DeviceId;
-use machine_config::disk::Partition;
 use skerry_tests::config::{Config, HELLO_IMAGE, HELLO_PORT, K3s, TOKEN};
 use skerry_tests::device::Device;
 use skerry_tests::fleet::{Credentials, TestFleet};
@@ -189,12 +188,5 @@ fn powers_off(device: &mut Device<'_>, node: &Node) -> Result<()> {
     node.wait_service("containerd", ServiceState::Ready, &Patience::new("containerd", 20))?;
     node.call(|client| async move { client.power_off(api::v1::PowerOffRequest {}).await })?;
     device.wait_power_off()?;
-    for partition in [Partition::State, Partition::Data] {
-        match filesystem::check(device.disk().path(), partition)? {
-            filesystem::Verdict::Clean => {}
-            filesystem::Verdict::Dirty(report) => bail!("{} was not unmounted cleanly:\n{report}", partition.name()),
-            filesystem::Verdict::NoTool(reason) => eprintln!("     not checked: {reason}"),
-        }
-    }
-    Ok(())
+    filesystem::check_all(device.disk().path())
 }
