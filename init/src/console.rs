@@ -61,15 +61,29 @@ fn parse_consoles(text: &str) -> Vec<&str> {
     text.lines().filter_map(|line| line.split_whitespace().next()).collect()
 }
 
-/// Keeps one line plain: no control bytes, at most `width` characters.
-fn plain(text: &str, width: usize) -> String {
-    let printable = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    let mut line: String = printable.take(width).collect();
-    if text.chars().count() > width {
-        line.pop();
-        line.push('>');
+/// Columns of a block.
+const WIDTH: usize = 78;
+/// Columns of a row's name and the gap behind it.
+const INDENT: usize = 10;
+
+/// The text without control bytes, cut into lines that fit: at blanks where there are any.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let printable: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut lines = vec![String::new()];
+    for word in printable.split(' ') {
+        for piece in word.chars().collect::<Vec<_>>().chunks(width).map(|piece| piece.iter().collect::<String>()) {
+            let line = lines.last_mut().expect("never empty");
+            if line.is_empty() {
+                line.push_str(&piece);
+            } else if line.chars().count() + 1 + piece.chars().count() <= width {
+                line.push(' ');
+                line.push_str(&piece);
+            } else {
+                lines.push(piece);
+            }
+        }
     }
-    line
+    lines
 }
 
 /// The status block: what a technician needs to know, 78 columns, one fact per line.
@@ -79,7 +93,10 @@ pub fn status_block(status: &NodeStatus, release: &Release) -> String {
         rows.push(("host", status.hostname.clone()));
     }
     match &status.device_id {
-        Some(id) => rows.push(("device", format!("{} ({})", &id.as_str()[..12], id))),
+        Some(id) => {
+            rows.push(("device", id.as_str()[..12].to_owned()));
+            rows.push(("id", id.to_string()));
+        }
         None => rows.push(("device", "no identity yet".to_owned())),
     }
     rows.push(("phase", format!("{} {}", status.phase.name(), status.phase_state.name())));
@@ -101,14 +118,15 @@ pub fn status_block(status: &NodeStatus, release: &Release) -> String {
 }
 
 fn render(rows: &[(&str, String)]) -> String {
-    let line = "-".repeat(78);
+    let line = "-".repeat(WIDTH);
     let mut text = format!("{line}\n");
     for (name, value) in rows {
-        text.push_str(&format!("{name:>8}  {}\n", plain(value, 100)));
+        for (n, part) in wrap(value, WIDTH - INDENT).iter().enumerate() {
+            let name = if n == 0 { name } else { "" };
+            text.push_str(&format!("{name:>8}  {part}\n"));
+        }
     }
-    text.push_str(&line);
-    text.push('\n');
-    text
+    text + &line + "\n"
 }
 
 /// Writes the block at once and whenever it changes. Never returns.
@@ -144,7 +162,8 @@ mod tests {
         let expected = [
             &"-".repeat(78),
             "  skerry  0.1.0 on qemu-x86_64, maintenance",
-            &format!("  device  abababababab ({})", "ab".repeat(32)),
+            "  device  abababababab",
+            &format!("      id  {}", "ab".repeat(32)),
             "   phase  config waiting",
             "   waits  for a signed configuration for this device",
             " address  eth0 10.0.2.15/24",
@@ -157,8 +176,14 @@ mod tests {
 
     #[test]
     fn an_error_cannot_send_escape_codes_to_the_terminal() {
-        assert_eq!(plain("a\x1b[2Jb\nc", 80), "a [2Jb c");
-        assert_eq!(plain("abcdef", 4), "abc>");
+        assert_eq!(wrap("a\x1b[2Jb\nc", 80), ["a [2Jb c"]);
+    }
+
+    #[test]
+    fn a_long_error_is_shown_whole() {
+        assert_eq!(wrap("cannot find the boot disk", 11), ["cannot find", "the boot", "disk"]);
+        assert_eq!(wrap("abcdefgh", 3), ["abc", "def", "gh"]);
+        assert_eq!(wrap("", 3), [""]);
     }
 
     #[test]

@@ -36,9 +36,9 @@ use Gate::{Done, Settled};
 /// can never begin, and so is settled too: the API still says what is wrong.
 #[rustfmt::skip]
 pub(super) const TABLE: &[Row] = &[
-    // Kernel file systems, log, cgroups, files that are the same everywhere.
+    // Kernel file systems, log, drivers begun, cgroups, files that are the same everywhere.
     Row { phase: Phase::Early, after: &[], run: |m| Box::pin(steps::early(m)) },
-    // Drivers; the disk that holds this image. Bounded, then a named failure; a disk that comes later still goes on.
+    // The disk that holds this image, as soon as its driver brings it. Bounded, then a named failure; a disk that comes later still goes on.
     Row { phase: Phase::Devices, after: &[Done(Phase::Early)], run: |m| Box::pin(steps::devices(m)) },
     // Partition table, STATE, clock floor, identity, SEED.
     Row { phase: Phase::State, after: &[Done(Phase::Devices)], run: |m| Box::pin(steps::state(m)) },

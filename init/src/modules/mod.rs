@@ -102,7 +102,9 @@ impl Loader {
 
     /// Loads what the hardware that is there already asks for. `sys` is where sysfs is mounted.
     pub fn coldplug(&mut self, sys: &Path) -> Vec<ModuleError> {
-        aliases(sys).iter().flat_map(|alias| self.load_for_alias(alias)).collect()
+        // What a virtual machine is made of first: the rest of its hardware is emulated, and slow to answer.
+        let (first, rest): (Vec<_>, Vec<_>) = aliases(sys).into_iter().partition(|alias| alias.starts_with("virtio:"));
+        first.iter().chain(&rest).flat_map(|alias| self.load_for_alias(alias)).collect()
     }
 }
 

@@ -8,10 +8,11 @@ use tokio::sync::watch;
 
 use super::super::machine::Machine;
 use super::super::table::is_settled;
+use super::blocking;
 use crate::api::{self as socket, Context as ApiContext, Inventory};
 use crate::config::{Leaf, settings};
 use crate::inventory;
-use crate::node::{ApidSettings, ConfigHandle, Node, Phase};
+use crate::node::{ApidSettings, ConfigHandle, Node, Phase, PhaseState, Times};
 use crate::services::definitions;
 use crate::state::Identity;
 
@@ -53,12 +54,17 @@ async fn publish_settings(
     let mut in_force = config.subscribe();
     let mut leaf: Option<(bool, Leaf)> = None;
     loop {
-        if times.wait_for(|times| is_settled(Phase::Config, times)).await.is_err() {
+        // The certificate is made while the configuration is still being judged.
+        let ready = |times: &Times| is_settled(Phase::Config, times) || matches!(times.get(Phase::State).state, PhaseState::Done);
+        if times.wait_for(ready).await.is_err() {
             return;
         }
         let known = identity.borrow_and_update().clone();
         if leaf.as_ref().is_none_or(|(real, _)| *real != known.is_some()) {
-            leaf = issue(&node, known.as_ref()).map(|leaf| (known.is_some(), leaf));
+            leaf = issue(&node, known.clone()).await.map(|leaf| (known.is_some(), leaf));
+        }
+        if times.wait_for(|times| is_settled(Phase::Config, times)).await.is_err() {
+            return;
         }
         if let Some((_, leaf)) = &leaf {
             let settings = settings(leaf, in_force.borrow_and_update().as_deref());
@@ -77,14 +83,13 @@ async fn publish_settings(
 }
 
 /// With no identity (no disk, broken STATE) a key for this boot alone lets the API say what is wrong.
-fn issue(node: &Node, identity: Option<&Identity>) -> Option<Leaf> {
-    let leaf = match identity {
-        Some(identity) => Leaf::issue(identity).map_err(|error| error.to_string()),
-        None => Identity::generate()
-            .map_err(|error| error.to_string())
-            .and_then(|identity| Leaf::issue(&identity).map_err(|error| error.to_string())),
+async fn issue(node: &Node, identity: Option<Identity>) -> Option<Leaf> {
+    let work = move || -> anyhow::Result<Leaf> {
+        let identity = identity.map_or_else(Identity::generate, Ok)?;
+        Ok(Leaf::issue(&identity)?)
     };
-    leaf.inspect_err(|error| node.failed(Phase::Api, error)).ok()
+    let leaf = blocking(work).await.and_then(|leaf| leaf);
+    leaf.inspect_err(|error| node.failed(Phase::Api, &format!("{error:#}"))).ok()
 }
 
 fn port(settings: &ApidSettings) -> u16 {

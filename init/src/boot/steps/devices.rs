@@ -1,4 +1,4 @@
-//! Phase `devices`: drivers, then the boot disk. Its wait is bounded; a disk that comes later is taken all the same.
+//! Phase `devices`: the boot disk, as the drivers that `early` began to load bring it. Its wait is bounded; a disk that comes later is taken all the same.
 
 use std::path::Path;
 use std::rc::Rc;
@@ -9,7 +9,7 @@ use anyhow::Context;
 use super::super::machine::Machine;
 use super::blocking;
 use crate::devices::{Choice, choose, look};
-use crate::modules::{BOOT_FOLDER, Hotplug};
+use crate::modules::Hotplug;
 use crate::node::{EventKind, Phase};
 use crate::power::watch_buttons;
 use crate::verity::RuntimeSeal;
@@ -20,15 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(40);
 pub(in crate::boot) async fn devices(machine: Rc<Machine>) -> anyhow::Result<()> {
     let line = std::fs::read_to_string("/proc/cmdline").context("cannot read the kernel's command line")?;
     let seal = RuntimeSeal::from_command_line(&line)?;
-    let hotplug = Hotplug::start().context("cannot listen for devices")?;
-    machine.hotplug.get_or_init(|| hotplug.clone());
-    let drivers = hotplug.clone();
-    tokio::spawn(async move {
-        if let Err(error) = drivers.add_folder(Path::new(BOOT_FOLDER)).await {
-            tracing::error!(error = &error as &dyn std::error::Error, "there are no drivers");
-        }
-        drivers.coldplug();
-    });
+    let hotplug = Machine::product(&machine.hotplug);
     tokio::spawn(watch_buttons(machine.power.clone(), hotplug.changes()));
     let choice = find(&machine, &hotplug, &seal).await?;
     tell(&machine, &choice);

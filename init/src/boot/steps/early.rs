@@ -1,4 +1,4 @@
-//! Phase `early`: kernel file systems, log and console, cgroups, fixed files, signals, the supervisor. Waits for nothing.
+//! Phase `early`: kernel file systems, log and console, drivers begun, fixed files, cgroups, signals, the supervisor. Waits for nothing.
 
 use std::fs;
 use std::path::Path;
@@ -9,6 +9,7 @@ use anyhow::Context;
 use super::super::machine::Machine;
 use crate::console::{Console, show_status};
 use crate::early::{delegate_cgroups, mount_kernel_file_systems, write_fixed_files};
+use crate::modules::{BOOT_FOLDER, Hotplug};
 use crate::node::Release;
 use crate::services::{Supervisor, Surroundings};
 use crate::{logging, power};
@@ -22,6 +23,9 @@ pub(in crate::boot) async fn early(machine: Rc<Machine>) -> anyhow::Result<()> {
     let release = Release::load(Path::new(Release::PATH));
     show(&machine, release.as_ref().ok());
     mounted.context("cannot mount the kernel's file systems")?;
+    // Drivers need the longest, so they come first; the devices phase waits for what they bring.
+    let hotplug = Hotplug::start().context("cannot listen for devices")?;
+    tokio::spawn(load_drivers(machine.hotplug.get_or_init(|| hotplug).clone()));
     machine.node.status.update(|status| status.api_port = api::DEFAULT_PORT);
     let release = release.unwrap_or_else(|error| {
         tracing::error!(error = &error as &dyn std::error::Error, "the image does not say what it is");
@@ -41,6 +45,13 @@ fn show(machine: &Machine, release: Option<&Release>) {
     machine.level.get_or_init(|| logging::install(console.clone()));
     tracing::info!(version = release.version, board = release.board, "skerry init");
     tokio::spawn(show_status(console, machine.node.clone(), release));
+}
+
+async fn load_drivers(hotplug: Hotplug) {
+    if let Err(error) = hotplug.add_folder(Path::new(BOOT_FOLDER)).await {
+        tracing::error!(error = &error as &dyn std::error::Error, "there are no drivers");
+    }
+    hotplug.coldplug();
 }
 
 /// Tasks that live as long as the device.

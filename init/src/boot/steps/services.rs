@@ -36,7 +36,8 @@ pub(in crate::boot) async fn services(machine: Rc<Machine>) -> anyhow::Result<()
     // Another configuration may have come meanwhile.
     let config = machine.in_force().context("no configuration is in force")?;
     definitions::bring_up(&config, runtime, Path::new("/"), &supervisor, &machine.node)?;
-    let specs = move |config: &MachineConfig| definitions::plan(config, runtime).specs.into_iter().map(|spec| spec.name).collect();
+    let specs =
+        move |config: &MachineConfig| definitions::plan(config, runtime).specs.into_iter().map(|spec| spec.name).collect();
     wait_for_all(&machine, &supervisor, Phase::Services, specs).await;
     Ok(())
 }
