@@ -11,12 +11,12 @@ use serde::Serialize;
 
 use crate::board::Board;
 use crate::cache::DerivedCache;
-use crate::check::{self, CheckError, Subject};
+use crate::check::{self, CheckError, Facts, Subject};
 use crate::image::compress::{CompressError, Compressor};
 use crate::image::digest::{Digest, Hasher};
 use crate::image::disk::{self, DiskError, DiskParts, Runtime};
 use crate::image::initramfs::{self, InitramfsError};
-use crate::image::output::{self, OutputError};
+use crate::image::output::{OutputError, Place};
 use crate::image::pe::PeError;
 use crate::image::release::Release;
 use crate::image::rootfs::{self, RootParts};
@@ -145,7 +145,7 @@ pub fn run(
     ingredients: Ingredients<'_>,
     cache: &DerivedCache,
     progress: &dyn Progress,
-    out: &Path,
+    out: &Place,
 ) -> Result<Report, BuildError> {
     let board = ingredients.board;
     let trees = Trees::new(&ingredients)?;
@@ -175,7 +175,7 @@ pub fn run(
     step(progress, "read the image back", || inspect::inspect(&output.temporary_path(), Depth::EveryFile).map_err(Box::new))?;
     output.publish().map_err(DiskError::from)?;
     Ok(Report {
-        image: out.to_owned(),
+        image: out.named().to_owned(),
         image_bytes: written.layout.bytes(),
         payload_bytes: written.payload_bytes,
         uki_bytes: uki.len() as u64,
@@ -224,8 +224,10 @@ impl Trees {
         Ok(Self { root, runtime })
     }
 
-    fn check(&self, board: &Board) -> Result<(), CheckError> {
-        check::check(&Subject { initramfs: &self.root, runtime: &self.runtime, architecture: board.architecture })
+    fn check(&self, board: &Board) -> Result<(), BuildError> {
+        let (initramfs, runtime) = (Facts::of_tree(&self.root)?, Facts::of_tree(&self.runtime)?);
+        check::check(&Subject { initramfs: &initramfs, runtime: &runtime, architecture: board.architecture })?;
+        Ok(())
     }
 }
 
@@ -238,11 +240,11 @@ fn program(name: &'static str, path: &Path, option: &'static str) -> Result<Cont
 }
 
 /// Makes the runtime image in an unnamed file beside the output, and the tree over it.
-fn make_runtime(tree: &Tree, cache: &DerivedCache, progress: &dyn Progress, out: &Path) -> Result<Runtime, BuildError> {
-    let mut file = output::unnamed_beside(out)?;
+fn make_runtime(tree: &Tree, cache: &DerivedCache, progress: &dyn Progress, out: &Place) -> Result<Runtime, BuildError> {
+    let mut file = out.scratch()?;
     let compressor = Compressor::new(RUNTIME_LEVEL, cache.clone());
     let bytes = squashfs::write(&rootfs::without_usr(tree)?, compressor, progress, &mut file).map_err(|error| match error {
-        SquashfsError::Write(BackhandError::StdIo(source)) => BuildError::Output(output::failure(out, source)),
+        SquashfsError::Write(BackhandError::StdIo(source)) => BuildError::Output(out.failure(source)),
         other => BuildError::Squashfs(other),
     })?;
     let content = digest(&mut file).map_err(|source| VerityError::Read { offset: 0, source })?;

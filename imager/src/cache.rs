@@ -6,6 +6,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use crate::draft::{Draft, folder_of};
 use crate::image::digest::Digest;
 
 const DIGEST_BYTES: usize = 32;
@@ -54,13 +55,12 @@ impl DerivedCache {
     /// Keeps bytes under a key. Fails only for the caller to say that builds will stay slow.
     pub fn put(&self, key: &Digest, bytes: &[u8]) -> std::io::Result<()> {
         let Some(path) = self.path(key) else { return Ok(()) };
-        let folder = path.parent().unwrap_or(Path::new("."));
+        let folder = folder_of(&path);
         std::fs::create_dir_all(folder)?;
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(Digest::of(bytes).as_bytes())?;
-        file.write_all(bytes)?;
-        file.persist(&path)?;
-        Ok(())
+        let mut draft = Draft::create(folder)?;
+        draft.write_all(Digest::of(bytes).as_bytes())?;
+        draft.write_all(bytes)?;
+        draft.publish(&path)
     }
 
     fn path(&self, key: &Digest) -> Option<PathBuf> {

@@ -6,8 +6,11 @@ pub mod cache;
 pub mod check;
 pub mod cli;
 pub mod components;
+pub mod draft;
 pub mod image;
 pub mod inspect;
+#[cfg(test)]
+mod oracle;
 pub mod parallel;
 pub mod progress;
 pub mod tree;

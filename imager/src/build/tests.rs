@@ -67,13 +67,17 @@ fn ingredients<'a>(board: &'a Board, folder: &Path, files: &[(String, Vec<u8>)])
     }
 }
 
+fn build(ingredients: Ingredients<'_>, cache: &DerivedCache, out: &Path) -> Result<Report, BuildError> {
+    run(ingredients, cache, &Silent, &Place::new(out).expect("a place"))
+}
+
 /// Builds an image of made-up ingredients below `folder`, for tests of what reads images.
 pub(crate) fn build_sample(folder: &Path, seed: Option<Vec<u8>>) -> PathBuf {
     let board = board();
     let mut ingredients = ingredients(&board, &folder.join("in"), &files());
     ingredients.seed = seed;
     let out = folder.join("image");
-    run(ingredients, &DerivedCache::none(), &Silent, &out).expect("built");
+    build(ingredients, &DerivedCache::none(), &out).expect("built");
     out
 }
 
@@ -88,7 +92,7 @@ fn the_same_ingredients_give_the_same_bytes_whatever_the_order_place_and_cache()
         }
         let cache = if reversed { DerivedCache::none() } else { DerivedCache::at(&folder.path().join("cache")) };
         let out = folder.path().join(format!("{}.img", images.len()));
-        run(ingredients(&board, &folder.path().join(name), &files), &cache, &Silent, &out).expect("built");
+        build(ingredients(&board, &folder.path().join(name), &files), &cache, &out).expect("built");
         images.push(std::fs::read(&out).expect("read"));
     }
     assert!(images.iter().all(|image| image == &images[0]));
@@ -129,7 +133,7 @@ fn a_refused_image_leaves_nothing_behind() {
     ingredients.runtime.add_file("usr/bin/sh", elf(MACHINE, None, &[]), 0o755).expect("added");
     let out = folder.path().join("out");
     std::fs::create_dir(&out).expect("made");
-    let error = run(ingredients, &DerivedCache::none(), &Silent, &out.join("image")).expect_err("refused").to_string();
+    let error = build(ingredients, &DerivedCache::none(), &out.join("image")).expect_err("refused").to_string();
     assert!(error.contains("/usr/bin/sh in the runtime image"), "{error}");
     assert_eq!(std::fs::read_dir(&out).expect("listed").count(), 0);
 }
@@ -139,7 +143,7 @@ fn a_missing_program_says_how_to_make_it() {
     let (board, folder) = (board(), tempfile::tempdir().expect("temp folder"));
     let mut ingredients = ingredients(&board, folder.path(), &[]);
     ingredients.programs.apid = folder.path().join("nothing");
-    let error = run(ingredients, &DerivedCache::none(), &Silent, &folder.path().join("image")).expect_err("refused").to_string();
+    let error = build(ingredients, &DerivedCache::none(), &folder.path().join("image")).expect_err("refused").to_string();
     assert!(error.starts_with("cannot find apid at ") && error.contains("make node") && error.contains("--apid"), "{error}");
 }
 
@@ -150,7 +154,7 @@ fn a_damaged_cache_costs_time_and_not_correctness() {
     let cache = DerivedCache::at(&cache_folder);
     let build = |out: &str| {
         let out = folder.path().join(out);
-        run(ingredients(&board, &folder.path().join("in"), &files()), &cache, &Silent, &out).expect("built");
+        build(ingredients(&board, &folder.path().join("in"), &files()), &cache, &out).expect("built");
         std::fs::read(out).expect("read")
     };
     let before = build("before");

@@ -13,18 +13,20 @@ use crate::board::{Architecture, Board};
 use crate::build::{self, Ingredients, Programs, Report};
 use crate::components::assemble::{self, Components};
 use crate::components::lockfile::Lock;
+use crate::image::output::Place;
 use crate::progress::step;
 
 /// Builds the image and tells what was built.
 pub(super) fn run(common: &Common, args: &BuildArgs, ui: &Ui) -> Result<()> {
     let board = common.board(&args.board)?;
+    let out = Place::new(&args.out)?;
     let seed = args.fleet.as_deref().map(|fleet| read_seed(fleet, args.config.as_deref())).transpose()?;
     let programs = programs(args, board.architecture)?;
     let options = common.assemble_options(args.wishes.wishes()?)?;
     let floor = floor::find(std::env::var("SOURCE_DATE_EPOCH").ok().as_deref(), &Lock::load(&options.lock)?.release)?;
     let components = step(ui, "gather the components", || assemble::run(&board, &options, ui))?;
     let cache = common.derived_cache()?;
-    let report = build::run(ingredients(&board, floor, components, programs, seed)?, &cache, ui, &args.out)?;
+    let report = build::run(ingredients(&board, floor, components, programs, seed)?, &cache, ui, &out)?;
     ui.done(&report, &summary(&report));
     Ok(())
 }

@@ -3,10 +3,11 @@
 //! A file is hashed again every time it is used, and a file that no longer has its name's content is never handed out. New files appear
 //! by rename, so several processes may share a cache.
 
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use super::digest::{Digest, Hasher, of_file};
+use crate::draft::Draft;
 
 /// Environment variable that names the cache's folder.
 pub const CACHE_VARIABLE: &str = "SKERRY_CACHE";
@@ -34,8 +35,17 @@ pub enum CacheError {
     /// No folder is named and there is no home folder.
     #[error("cannot tell where to keep fetched components: set {CACHE_VARIABLE} to a folder")]
     NoFolder,
+    /// Its disk is full.
+    #[error(
+        "cannot use the cache at {}: no space left on its disk; free some, or name another folder with --cache or {CACHE_VARIABLE}",
+        path.display()
+    )]
+    Full {
+        /// The file or folder.
+        path: PathBuf,
+    },
     /// A file or folder of it cannot be read or written.
-    #[error("cannot use the cache at {}", path.display())]
+    #[error("cannot use the cache at {}; name another folder with --cache or {CACHE_VARIABLE}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -71,12 +81,14 @@ impl Cache {
         let path = self.path(digest);
         match of_file(&path) {
             Ok(found) if found == digest => Ok(Found::Good(path)),
-            Ok(_) => {
-                std::fs::remove_file(&path).map_err(io_error(&path))?;
-                Ok(Found::Corrupt(path))
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::Nothing),
-            Err(source) => Err(CacheError::Io { path, source }),
+            Ok(_) => match std::fs::remove_file(&path) {
+                Ok(()) => Ok(Found::Corrupt(path)),
+                // Another process was quicker.
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(Found::Corrupt(path)),
+                Err(source) => Err(io_error(&path)(source)),
+            },
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Found::Nothing),
+            Err(source) => Err(io_error(&path)(source)),
         }
     }
 
@@ -84,24 +96,33 @@ impl Cache {
     pub fn entry(&self) -> Result<Entry, CacheError> {
         let folder = self.root.join("sha256");
         std::fs::create_dir_all(&folder).map_err(io_error(&folder))?;
-        // Nothing in here is secret: whoever may enter the folder may read it.
-        let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-        let file =
-            tempfile::Builder::new().prefix(".new-").permissions(readable).tempfile_in(&folder).map_err(io_error(&folder))?;
-        Ok(Entry { file, hash: Hasher::new(), length: 0 })
+        let draft = Draft::create(&folder).map_err(io_error(&folder))?;
+        Ok(Entry { draft, hash: Hasher::new() })
     }
 
-    /// Puts bytes into the cache.
+    /// Puts bytes into the cache. What is there already is not written again, so that a full cache may be read-only.
     pub fn put(&self, bytes: &[u8]) -> Result<Digest, CacheError> {
+        let digest = Digest::of(bytes);
+        if let Found::Good(_) = self.look(digest)? {
+            return Ok(digest);
+        }
         let mut entry = self.entry()?;
-        entry.write_all(bytes).map_err(io_error(&self.root))?;
-        entry.keep(self).map(|(digest, _)| digest)
+        entry.write_all(bytes).map_err(|source| self.failure(source))?;
+        entry.keep(self)
+    }
+
+    /// The cache's error for an I/O error while something is written to it.
+    pub fn failure(&self, source: io::Error) -> CacheError {
+        io_error(&self.root)(source)
     }
 }
 
 fn io_error(path: &Path) -> impl FnOnce(io::Error) -> CacheError + use<> {
     let path = path.to_owned();
-    |source| CacheError::Io { path, source }
+    |source| match source.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => CacheError::Full { path },
+        _ => CacheError::Io { path, source },
+    }
 }
 
 fn folder(environment: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
@@ -112,42 +133,38 @@ fn folder(environment: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
 
 /// A file on its way into the cache.
 pub struct Entry {
-    file: tempfile::NamedTempFile,
+    draft: Draft,
     hash: Hasher,
-    length: u64,
 }
 
 impl Write for Entry {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
+        let written = self.draft.write(bytes)?;
         self.hash.update(&bytes[..written]);
-        self.length += written as u64;
         Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        self.draft.flush()
     }
 }
 
 impl Entry {
-    /// Keeps the file under the hash of what was written, and returns that and its length.
-    pub fn keep(self, cache: &Cache) -> Result<(Digest, u64), CacheError> {
+    /// Keeps the file under the hash of what was written.
+    pub fn keep(self, cache: &Cache) -> Result<Digest, CacheError> {
         let digest = self.hash.finish();
         let path = cache.path(digest);
-        self.file.persist(&path).map_err(|error| CacheError::Io { path, source: error.error })?;
-        Ok((digest, self.length))
+        self.draft.publish(&path).map_err(io_error(&path))?;
+        Ok(digest)
     }
 
     /// Keeps the file only if it has the hash expected; otherwise it disappears and the hash found is returned as the error.
     pub fn keep_if(self, cache: &Cache, expected: Digest) -> Result<Result<PathBuf, Digest>, CacheError> {
-        let digest = self.hash.finish();
-        if digest != expected {
-            return Ok(Err(digest));
+        let found = self.hash.clone().finish();
+        if found != expected {
+            return Ok(Err(found));
         }
-        let path = cache.path(digest);
-        self.file.persist(&path).map_err(|error| CacheError::Io { path: path.clone(), source: error.error })?;
-        Ok(Ok(path))
+        self.keep(cache).map(|digest| Ok(cache.path(digest)))
     }
 }
 
@@ -171,6 +188,22 @@ mod tests {
         assert_eq!(cache.look(digest).expect("look"), Found::Corrupt(path.clone()));
         assert!(!path.exists());
         assert_eq!(cache.look(digest).expect("look"), Found::Nothing);
+    }
+
+    #[test]
+    fn a_read_only_cache_that_has_everything_will_do() {
+        let (_folder, cache) = cache();
+        let digest = cache.put(b"right").expect("put");
+        let before = std::fs::metadata(cache.path(digest)).expect("there").modified().expect("a time");
+        assert_eq!(cache.put(b"right").expect("nothing to write"), digest);
+        assert_eq!(std::fs::metadata(cache.path(digest)).expect("there").modified().expect("a time"), before);
+    }
+
+    #[test]
+    fn a_full_disk_says_what_to_do() {
+        let (_folder, cache) = cache();
+        let error = cache.failure(io::Error::from(ErrorKind::StorageFull)).to_string();
+        assert!(error.contains("no space left") && error.contains("--cache"), "{error}");
     }
 
     #[test]

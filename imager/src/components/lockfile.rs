@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::digest::Digest;
 use super::manifest::{Archive, toml_reason};
 use crate::board::Architecture;
+use crate::draft::{Draft, folder_of};
 
 /// The form of the file this code reads and writes.
 const FORM: u32 = 1;
@@ -156,16 +157,10 @@ impl Lock {
     /// Writes the file; it appears complete or not at all.
     pub fn save(&self, path: &Path) -> Result<(), LockfileError> {
         let failed = |source| LockfileError::Write { path: path.into(), source };
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut file = tempfile::Builder::new().permissions(world_readable()).tempfile_in(folder).map_err(failed)?;
-        file.write_all(self.to_text().as_bytes()).map_err(failed)?;
-        file.persist(path).map_err(|error| failed(error.error))?;
-        Ok(())
+        let mut draft = Draft::create(folder_of(path)).map_err(failed)?;
+        draft.write_all(self.to_text().as_bytes()).map_err(failed)?;
+        draft.publish(path).map_err(failed)
     }
-}
-
-fn world_readable() -> std::fs::Permissions {
-    std::os::unix::fs::PermissionsExt::from_mode(0o644)
 }
 
 #[cfg(test)]

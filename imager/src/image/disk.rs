@@ -1,13 +1,12 @@
 //! Puts a disk image together: plans it, then writes each part to its place. Every number comes from the plan, every GUID from the content.
 
 use std::fs::File;
-use std::path::Path;
 
 use super::digest::Digest;
 use super::esp::{self, EspError, EspFile};
 use super::gpt::{self, GptError};
 use super::layout::{self, Layout, Request};
-use super::output::{Output, OutputError};
+use super::output::{Output, OutputError, Place};
 use super::verity::Verity;
 use crate::board::{Architecture, PartitionSizes};
 
@@ -86,7 +85,7 @@ impl DiskParts<'_> {
 }
 
 /// Writes the image that will be at `out`, sparse; it appears when the caller publishes it.
-pub fn write(mut parts: DiskParts<'_>, out: &Path) -> Result<(Output, Written), DiskError> {
+pub fn write(mut parts: DiskParts<'_>, out: &Place) -> Result<(Output, Written), DiskError> {
     let layout = layout::plan(&parts.request());
     let content = parts.content();
     let loader_path = format!("EFI/BOOT/{}", parts.architecture.efi_fallback_name());
@@ -115,6 +114,7 @@ pub fn write(mut parts: DiskParts<'_>, out: &Path) -> Result<(Output, Written), 
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::MetadataExt;
+    use std::path::Path;
 
     use uuid::Uuid;
 
@@ -134,7 +134,7 @@ mod tests {
             runtime: Runtime { file, verity },
         };
         let path = folder.join("image");
-        let (output, written) = write(parts, &path).expect("written");
+        let (output, written) = write(parts, &Place::new(&path).expect("a place")).expect("written");
         output.publish().expect("published");
         (path, written)
     }

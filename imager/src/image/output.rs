@@ -1,14 +1,11 @@
 //! The file an image becomes: written sparse, complete or not there. It appears under its name by a rename, after everything is on the disk.
 
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek};
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags};
-use rustix::io::Errno;
-use tempfile::NamedTempFile;
+use crate::draft::{Draft, folder_of};
 
 /// Blocks of this many zeros stay holes.
 const HOLE_BYTES: usize = 4096;
@@ -27,6 +24,14 @@ pub enum OutputError {
         /// Its folder.
         folder: PathBuf,
     },
+    /// Something is there that an image must not replace.
+    #[error("cannot write {}: it is {found}; name a file with --out, then copy that file to where it is needed", path.display())]
+    NotAFile {
+        /// The output.
+        path: PathBuf,
+        /// What is there.
+        found: &'static str,
+    },
     /// The disk is full.
     #[error("cannot write {}: no space left on its disk; free some or choose another place with --out", path.display())]
     Full {
@@ -43,74 +48,73 @@ pub enum OutputError {
     },
 }
 
+/// Where an output will be: in a folder that is there, over nothing or over a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// As the caller named it, for messages.
+    named: PathBuf,
+    /// The file itself, behind links.
+    real: PathBuf,
+}
+
+impl Place {
+    /// Looks whether a file can be put at `path`, before any work is done. A link is followed; a device or folder is refused.
+    pub fn new(path: &Path) -> Result<Self, OutputError> {
+        let named = path.to_owned();
+        match std::fs::canonicalize(path) {
+            Ok(real) if real.is_file() => Ok(Self { named, real }),
+            Ok(real) => Err(OutputError::NotAFile { path: named, found: kind_of(&real) }),
+            Err(_) if path.file_name().is_none() || path.as_os_str().as_encoded_bytes().ends_with(b"/") => {
+                Err(OutputError::NotAFile { path: named, found: "the name of a folder" })
+            }
+            Err(_) if !folder_of(path).is_dir() => Err(OutputError::NoFolder { path: named, folder: folder_of(path).to_owned() }),
+            Err(source) if source.kind() != ErrorKind::NotFound || path.is_symlink() => Err(failure(path, source)),
+            Err(_) => Ok(Self { real: named.clone(), named }),
+        }
+    }
+
+    /// As the caller named it.
+    pub fn named(&self) -> &Path {
+        &self.named
+    }
+
+    /// An empty file without a name, on the disk where the output will be. It is gone when it is closed.
+    pub fn scratch(&self) -> Result<File, OutputError> {
+        tempfile::tempfile_in(folder_of(&self.real)).map_err(|source| self.failure(source))
+    }
+
+    /// The error of the output for an I/O error.
+    pub fn failure(&self, source: io::Error) -> OutputError {
+        failure(&self.named, source)
+    }
+}
+
+fn kind_of(path: &Path) -> &'static str {
+    let kind = std::fs::metadata(path).map(|meta| meta.file_type());
+    match kind {
+        Ok(kind) if kind.is_dir() => "a folder",
+        Ok(kind) if kind.is_block_device() || kind.is_char_device() => "a device",
+        Ok(_) | Err(_) => "a pipe or socket",
+    }
+}
+
 /// An output on its way. Dropped without [`Output::publish`], it leaves nothing behind.
 #[derive(Debug)]
 pub struct Output {
-    path: PathBuf,
-    store: Store,
-}
-
-/// Where the bytes are until they have a name.
-#[derive(Debug)]
-enum Store {
-    /// In a file without a name: gone with this process, however it ends.
-    Unnamed(File),
-    /// Under a temporary name, where the file system knows no files without one.
-    Named(NamedTempFile),
-}
-
-impl Store {
-    fn create(folder: &Path) -> io::Result<Self> {
-        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-        match rustix::fs::open(folder, flags, Mode::RUSR | Mode::WUSR) {
-            Ok(file) => Ok(Self::Unnamed(file.into())),
-            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
-                tempfile::Builder::new().prefix(".skerry-").suffix(".part").tempfile_in(folder).map(Self::Named)
-            }
-            Err(other) => Err(other.into()),
-        }
-    }
-
-    fn file(&self) -> &File {
-        match self {
-            Self::Unnamed(file) => file,
-            Self::Named(file) => file.as_file(),
-        }
-    }
-
-    /// A path that opens the same file while this lives.
-    fn path(&self) -> PathBuf {
-        match self {
-            Self::Unnamed(file) => format!("/proc/self/fd/{}", file.as_raw_fd()).into(),
-            Self::Named(file) => file.path().to_owned(),
-        }
-    }
-
-    /// Gives the file its name, in place of whatever has it.
-    fn rename(self, path: &Path) -> io::Result<()> {
-        let from = self.path();
-        match self {
-            Self::Unnamed(_file) => {
-                // A file gets its first name only where none is yet, so it gets another one first.
-                let between = folder_of(path).join(format!(".skerry-{}.part", std::process::id()));
-                rustix::fs::linkat(CWD, &from, CWD, &between, AtFlags::SYMLINK_FOLLOW)?;
-                std::fs::rename(&between, path).inspect_err(|_| drop(std::fs::remove_file(&between)))
-            }
-            Self::Named(file) => file.persist(path).map(drop).map_err(|error| error.error),
-        }
-    }
+    place: Place,
+    draft: Draft,
 }
 
 impl Output {
-    /// Begins the output that will be at `path`.
-    pub fn create(path: &Path) -> Result<Self, OutputError> {
-        let store = Store::create(existing_folder(path)?).map_err(|source| failure(path, source))?;
-        Ok(Self { path: path.to_owned(), store })
+    /// Begins the output that will be at `place`.
+    pub fn create(place: &Place) -> Result<Self, OutputError> {
+        let draft = Draft::create(folder_of(&place.real)).map_err(|source| place.failure(source))?;
+        Ok(Self { place: place.clone(), draft })
     }
 
     /// Sets the length; what was not written reads as zeros and takes no space.
     pub fn set_len(&self, bytes: u64) -> Result<(), OutputError> {
-        self.store.file().set_len(bytes).map_err(|source| self.failure(source))
+        self.draft.file().set_len(bytes).map_err(|source| self.failure(source))
     }
 
     /// Writes bytes at an offset; blocks of zeros stay holes. The place must not have been written before.
@@ -121,7 +125,7 @@ impl Output {
         for run in blocks.chunk_by(|one, next| is_hole(one) == is_hole(next)) {
             let end = at + run.iter().map(|block| block.len()).sum::<usize>();
             if !run.first().is_some_and(is_hole) {
-                let written = self.store.file().write_all_at(&bytes[at..end], offset + at as u64);
+                let written = self.draft.file().write_all_at(&bytes[at..end], offset + at as u64);
                 written.map_err(|source| self.failure(source))?;
             }
             at = end;
@@ -146,44 +150,24 @@ impl Output {
 
     /// Where it is until it is published, for reading it back.
     pub fn temporary_path(&self) -> PathBuf {
-        self.store.path()
+        self.draft.path()
     }
 
     /// Puts everything on the disk, then gives it its name.
     pub fn publish(self) -> Result<(), OutputError> {
-        let Self { path, store } = self;
-        let folder = folder_of(&path).to_owned();
-        let file = store.file();
-        let done = file.set_permissions(Permissions::from_mode(0o644)).and_then(|()| file.sync_all());
-        let done = done.and_then(|()| store.rename(&path)).and_then(|()| File::open(folder)?.sync_all());
-        done.map_err(|source| failure(&path, source))
+        let Self { place, draft } = self;
+        let done = draft.file().sync_all().and_then(|()| draft.publish(&place.real));
+        let done = done.and_then(|()| File::open(folder_of(&place.real))?.sync_all());
+        done.map_err(|source| place.failure(source))
     }
 
     /// The error of this output for an I/O error.
     pub fn failure(&self, source: io::Error) -> OutputError {
-        failure(&self.path, source)
+        self.place.failure(source)
     }
 }
 
-/// An empty file without a name, on the disk where `out` will be. It is gone when it is closed.
-pub fn unnamed_beside(out: &Path) -> Result<File, OutputError> {
-    tempfile::tempfile_in(existing_folder(out)?).map_err(|source| failure(out, source))
-}
-
-fn existing_folder(path: &Path) -> Result<&Path, OutputError> {
-    let folder = folder_of(path);
-    if folder.is_dir() { Ok(folder) } else { Err(OutputError::NoFolder { path: path.to_owned(), folder: folder.to_owned() }) }
-}
-
-fn folder_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        Some(_) | None => Path::new("."),
-    }
-}
-
-/// The error of the output at `path` for an I/O error.
-pub fn failure(path: &Path, source: io::Error) -> OutputError {
+fn failure(path: &Path, source: io::Error) -> OutputError {
     match source.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
             OutputError::Full { path: path.to_owned() }
@@ -198,10 +182,14 @@ mod tests {
 
     use super::*;
 
+    fn begun(path: &Path) -> Output {
+        Output::create(&Place::new(path).expect("a place")).expect("begun")
+    }
+
     #[test]
     fn nothing_is_left_of_an_output_that_was_not_published() {
         let folder = tempfile::tempdir().expect("temp folder");
-        let output = Output::create(&folder.path().join("image")).expect("begun");
+        let output = begun(&folder.path().join("image"));
         output.write_at(0, b"half").expect("written");
         drop(output);
         assert_eq!(std::fs::read_dir(folder.path()).expect("listed").count(), 0);
@@ -211,7 +199,7 @@ mod tests {
     fn zeros_take_no_space() {
         let folder = tempfile::tempdir().expect("temp folder");
         let path = folder.path().join("image");
-        let output = Output::create(&path).expect("begun");
+        let output = begun(&path);
         output.set_len(64 << 20).expect("sized");
         let mut bytes = vec![0; 1 << 20];
         bytes[500_000] = 1;
@@ -224,37 +212,43 @@ mod tests {
     }
 
     #[test]
-    fn an_old_output_stays_until_the_new_one_is_complete() {
+    fn an_old_output_stays_until_the_new_one_is_complete_also_behind_a_link() {
         let folder = tempfile::tempdir().expect("temp folder");
-        let path = folder.path().join("image");
+        let (path, link) = (folder.path().join("image"), folder.path().join("link"));
         std::fs::write(&path, "old").expect("written");
-        let output = Output::create(&path).expect("begun");
+        std::os::unix::fs::symlink("image", &link).expect("linked");
+        let output = begun(&link);
         output.write_at(0, b"new").expect("written");
         assert_eq!(std::fs::read(&path).expect("read"), b"old");
-        output.publish().expect("published");
-        assert_eq!(std::fs::read(&path).expect("read"), b"new");
-    }
-
-    #[test]
-    fn a_file_system_without_unnamed_files_will_do() {
-        let folder = tempfile::tempdir().expect("temp folder");
-        let path = folder.path().join("image");
-        std::fs::write(&path, "old").expect("written");
-        let store = Store::Named(NamedTempFile::new_in(folder.path()).expect("temp file"));
-        let output = Output { path: path.clone(), store };
-        output.write_at(0, b"new").expect("written");
         assert_eq!(std::fs::read(output.temporary_path()).expect("read back"), b"new");
         output.publish().expect("published");
         assert_eq!(std::fs::read(&path).expect("read"), b"new");
-        assert_eq!(std::fs::read_dir(folder.path()).expect("listed").count(), 1);
+        assert!(link.is_symlink());
+        assert_eq!(std::fs::read_dir(folder.path()).expect("listed").count(), 2);
     }
 
     #[test]
-    fn a_full_disk_and_a_missing_folder_say_so() {
-        let full = Output { path: "image".into(), store: Store::Named(NamedTempFile::new().expect("temp file")) };
-        let error = full.failure(io::Error::from(ErrorKind::StorageFull)).to_string();
+    fn what_is_no_file_is_never_replaced() {
+        let folder = tempfile::tempdir().expect("temp folder");
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink("nowhere", &link).expect("linked");
+        let text = folder.path().to_str().expect("text").to_owned();
+        for (path, expected) in [
+            ("/dev/zero", "it is a device"),
+            (text.as_str(), "it is a folder"),
+            (&format!("{text}/new/"), "it is the name of a folder"),
+            ("..", "it is a folder"),
+            ("/nowhere/at/all/image", "the folder /nowhere/at/all is not there"),
+            (link.to_str().expect("text"), "cannot write"),
+        ] {
+            let error = Place::new(Path::new(path)).expect_err(expected).to_string();
+            assert!(error.contains(expected) && error.contains(path), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_full_disk_says_so() {
+        let error = failure(Path::new("image"), io::Error::from(ErrorKind::StorageFull)).to_string();
         assert!(error.contains("no space left") && error.contains("image"), "{error}");
-        let error = Output::create(Path::new("/nowhere/at/all/image")).expect_err("no folder").to_string();
-        assert!(error.contains("/nowhere/at/all is not there"), "{error}");
     }
 }
