@@ -111,13 +111,13 @@ impl From<&str> for Content {
     }
 }
 
-/// One entry of a tree. Modes are the permission bits (`0o7777` at most).
+/// One entry of a tree. Modes are the permission bits (`0o7777` at most). `C` is what is known of a file's bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Node {
+pub enum Node<C = Content> {
     /// A regular file.
     File {
         /// Its bytes.
-        content: Content,
+        content: C,
         /// Permission bits.
         mode: u16,
     },
@@ -133,7 +133,7 @@ pub enum Node {
     },
 }
 
-impl Node {
+impl<C> Node<C> {
     fn kind(&self) -> &'static str {
         match self {
             Self::File { .. } => "a file",
@@ -183,9 +183,15 @@ pub enum TreeError {
 }
 
 /// A file tree: sorted by path; every parent of an entry is there as a folder.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tree {
-    nodes: BTreeMap<TreePath, Node>,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tree<C = Content> {
+    nodes: BTreeMap<TreePath, Node<C>>,
+}
+
+impl<C> Default for Tree<C> {
+    fn default() -> Self {
+        Self { nodes: BTreeMap::new() }
+    }
 }
 
 /// Mode of folders that appear because something lies in them.
@@ -195,12 +201,6 @@ impl Tree {
     /// An empty tree: the root folder alone.
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// Adds a node and the folders above it. The same node twice is fine; a different one is a conflict. A folder over a folder keeps
-    /// the first one's mode.
-    pub fn add(&mut self, path: &str, node: Node) -> Result<(), TreeError> {
-        self.insert(TreePath::new(path)?, node)
     }
 
     /// Adds a regular file.
@@ -236,14 +236,22 @@ impl Tree {
         }
         self.insert(path, Node::File { content: content.into(), mode })
     }
+}
+
+impl<C: PartialEq> Tree<C> {
+    /// Adds a node and the folders above it. The same node twice is fine; a different one is a conflict. A folder over a folder keeps
+    /// the first one's mode.
+    pub fn add(&mut self, path: &str, node: Node<C>) -> Result<(), TreeError> {
+        self.insert(TreePath::new(path)?, node)
+    }
 
     /// The node at a normalised path.
-    pub fn get(&self, path: &str) -> Option<&Node> {
+    pub fn get(&self, path: &str) -> Option<&Node<C>> {
         self.nodes.get(&TreePath::new(path).ok()?)
     }
 
     /// All entries by path, parents before children.
-    pub fn iter(&self) -> impl Iterator<Item = (&TreePath, &Node)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&TreePath, &Node<C>)> {
         self.nodes.iter()
     }
 
@@ -257,7 +265,7 @@ impl Tree {
         self.nodes.is_empty()
     }
 
-    fn insert(&mut self, path: TreePath, node: Node) -> Result<(), TreeError> {
+    fn insert(&mut self, path: TreePath, node: Node<C>) -> Result<(), TreeError> {
         if let Some(parent) = path.parent() {
             self.ensure_dir(parent)?;
         }

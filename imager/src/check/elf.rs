@@ -3,22 +3,29 @@
 use super::Problem;
 use super::view::View;
 use crate::board::Architecture;
-use crate::components::{arch, elf};
+use crate::components::arch;
+use crate::components::elf::{ElfError, ElfFacts};
 
-/// What is wrong with a file as a program; nothing when it is none.
-pub(super) fn problems(view: &View<'_>, board: Architecture, bytes: &[u8]) -> Vec<Problem> {
-    let facts = match elf::read(bytes) {
+/// What is wrong with a file as a program. What nobody may run need not be one.
+pub(super) fn problems(
+    view: &View<'_>,
+    board: Architecture,
+    elf: &Result<Option<ElfFacts>, ElfError>,
+    mode: u16,
+) -> Vec<Problem> {
+    let facts = match elf {
         Ok(Some(facts)) => facts,
+        Ok(None) if mode & 0o111 != 0 => return vec![Problem::NotAProgram],
         Ok(None) => return Vec::new(),
-        Err(error) => return vec![Problem::BrokenElf(error)],
+        Err(error) => return vec![Problem::BrokenElf(error.clone())],
     };
     if facts.machine != arch::elf_machine(board) {
         return vec![Problem::Architecture { found: arch::machine_name(facts.machine), expected: board }];
     }
-    let loader = facts.interpreter.filter(|path| view.resolve(path).is_none());
-    let libraries = facts.needed.into_iter().filter(|library| !has_library(view, board, library));
-    let loader = loader.map(|interpreter| Problem::NoLoader { interpreter });
-    loader.into_iter().chain(libraries.map(|library| Problem::NoLibrary { library })).collect()
+    let loader = facts.interpreter.iter().filter(|path| view.resolve(path).is_none());
+    let loader = loader.map(|interpreter| Problem::NoLoader { interpreter: interpreter.clone() });
+    let libraries = facts.needed.iter().filter(|library| !has_library(view, board, library));
+    loader.chain(libraries.map(|library| Problem::NoLibrary { library: library.clone() })).collect()
 }
 
 /// Where Debian's dynamic loader looks by itself.

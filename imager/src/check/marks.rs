@@ -6,23 +6,51 @@ use aho_corasick::AhoCorasick;
 
 use super::Problem;
 
-/// A word and whose it is. Words are long enough that no other program is likely to hold them.
-const MARKS: [(&str, &str); 15] = [
+/// A word and whose it is. Words are long or odd enough that no other program is likely to hold them; each was seen in the programs as Debian
+/// builds them. `SUBSEP` stands in every awk.
+const MARKS: [(&str, &str); 42] = [
     ("BusyBox v1.", "busybox"),
+    ("Toybox %s", "toybox"),
     ("toybox --long", "toybox"),
     ("GNU bash, version", "bash"),
     ("arithmetic expression: %s", "dash"),
     ("KSH_VERSION", "ksh"),
+    ("POSH_VERSION", "posh"),
     ("ZSH_PATCHLEVEL", "zsh"),
-    ("fish_user_paths", "fish"),
+    ("YASH_LOADPATH", "yash"),
+    ("/etc/csh.cshrc", "csh"),
+    ("__fish_print_help", "fish"),
+    ("fish_greeting", "fish"),
+    ("src.elv.sh/", "elvish"),
+    ("Stand-alone shell (version", "sash"),
+    ("/.rcrc", "rc"),
     ("PERL5LIB", "perl"),
     ("PYTHONHOME", "python"),
+    ("MICROPYPATH", "micropython"),
     ("RUBYOPT", "ruby"),
     ("LUA_INIT", "lua"),
     ("PHP_INI_SCAN_DIR", "php"),
-    ("TCLLIBPATH", "tcl"),
+    ("TCL_LIBRARY", "tcl"),
+    ("jim_interactive", "jim"),
     ("NODE_REPL_HISTORY", "node"),
-    ("AWKPATH", "awk"),
+    ("quickjs", "quickjs"),
+    ("duk_context", "duktape"),
+    ("Duktape", "duktape"),
+    ("GUILE_LOAD_PATH", "guile"),
+    ("TinyScheme 1.", "tinyscheme"),
+    ("SBCL_HOME", "sbcl"),
+    ("pforth.dic", "pforth"),
+    ("SUBSEP", "awk"),
+    ("GDBHISTFILE", "gdb"),
+    ("VIMRUNTIME", "vim"),
+    ("SOCAT_", "socat"),
+    ("NCAT_PROTO", "ncat"),
+    ("OpenBSD netcat", "netcat"),
+    ("nc -h for help", "netcat"),
+    ("permitrootlogin", "sshd"),
+    ("dropbear_prng", "dropbear"),
+    ("GFORTHPATH", "gforth"),
+    ("packed with the UPX executable packer", "a packed program"),
 ];
 
 static FINDER: LazyLock<AhoCorasick> =
@@ -45,7 +73,14 @@ mod tests {
 
     #[test]
     fn interpreters_of_this_machine_are_recognised() {
-        let programs = [("bash", "/bin/bash"), ("dash", "/bin/dash"), ("perl", "/usr/bin/perl"), ("busybox", "/bin/busybox")];
+        let programs = [
+            ("bash", "/bin/bash"),
+            ("dash", "/bin/dash"),
+            ("perl", "/usr/bin/perl"),
+            ("busybox", "/bin/busybox"),
+            ("awk", "/usr/bin/mawk"),
+            ("awk", "/usr/bin/gawk"),
+        ];
         for (interpreter, path) in programs.into_iter().filter(|(_, path)| Path::new(path).exists()) {
             let found = find(&std::fs::read(path).expect("read"));
             assert!(

@@ -3,6 +3,7 @@
 //! Run over the trees at every build, and over a finished image read back. It finds; it mends nothing.
 
 mod elf;
+mod facts;
 mod marks;
 mod names;
 mod view;
@@ -11,8 +12,8 @@ use std::fmt;
 
 use crate::board::Architecture;
 use crate::components::elf::ElfError;
-use crate::parallel;
-use crate::tree::{Node, Tree, TreeError, TreePath};
+use crate::tree::{Node, Tree, TreePath};
+pub use facts::Facts;
 use view::View;
 
 /// The two trees of an image.
@@ -65,6 +66,9 @@ pub enum Problem {
         /// Its mode.
         mode: u16,
     },
+    /// It may be run, but is no program: a text, or a web page saved under a program's name.
+    #[error("it is executable, but not an ELF program")]
+    NotAProgram,
     /// For another processor.
     #[error("it is for {found}, the board is {expected}")]
     Architecture {
@@ -91,6 +95,12 @@ pub enum Problem {
     /// A link to nothing.
     #[error("it is a link to {target}, which is not in the image")]
     Dangling {
+        /// As stored.
+        target: String,
+    },
+    /// A link out of what is read-only.
+    #[error("it is a link to {target}, where the device can write")]
+    Writable {
         /// As stored.
         target: String,
     },
@@ -123,23 +133,17 @@ impl fmt::Display for Finding {
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
     /// What is in RAM.
-    pub initramfs: &'a Tree,
+    pub initramfs: &'a Tree<Facts>,
     /// What is mounted at /usr.
-    pub runtime: &'a Tree,
+    pub runtime: &'a Tree<Facts>,
     /// The board's architecture.
     pub architecture: Architecture,
 }
 
 /// Why an image is refused.
 #[derive(Debug, thiserror::Error)]
-pub enum CheckError {
-    /// Something is in it that must not be.
-    #[error("cannot accept the image: {}", list(.0))]
-    Refused(Vec<Finding>),
-    /// A file could not be read to be checked.
-    #[error(transparent)]
-    Read(#[from] TreeError),
-}
+#[error("cannot accept the image: {}", list(.0))]
+pub struct CheckError(Vec<Finding>);
 
 /// Findings named in one message; the others are counted.
 const NAMED: usize = 3;
@@ -154,42 +158,62 @@ fn list(findings: &[Finding]) -> String {
 
 /// Checks every file; an image with findings is refused.
 pub fn check(subject: &Subject<'_>) -> Result<(), CheckError> {
-    let findings = findings(subject)?;
-    if findings.is_empty() { Ok(()) } else { Err(CheckError::Refused(findings)) }
+    let findings = findings(subject);
+    if findings.is_empty() { Ok(()) } else { Err(CheckError(findings)) }
 }
 
 /// Everything that is wrong, in order of part and path.
-pub fn findings(subject: &Subject<'_>) -> Result<Vec<Finding>, TreeError> {
-    let view = View { initramfs: subject.initramfs, runtime: subject.runtime };
-    let in_part =
-        |part, tree: &'_ Tree| -> Vec<_> { tree.iter().map(|(path, node)| (part, path.clone(), node.clone())).collect() };
-    let entries = [in_part(Part::Initramfs, subject.initramfs), in_part(Part::Runtime, subject.runtime)].concat();
-    let found = parallel::map(&entries, |(part, path, node)| {
-        let problems = problems(&view, subject.architecture, *part, path, node)?;
-        Ok::<_, TreeError>(
-            problems.into_iter().map(|problem| Finding { part: *part, path: path.clone(), problem }).collect::<Vec<_>>(),
-        )
-    })?;
-    Ok(found.into_iter().flatten().collect())
+pub fn findings(subject: &Subject<'_>) -> Vec<Finding> {
+    let part = |part, tree| {
+        let checker = Checker { part, subject: *subject };
+        Tree::iter(tree).flat_map(move |(path, node): (&TreePath, &Node<Facts>)| {
+            checker.problems(path, node).into_iter().map(move |problem| Finding { part, path: path.clone(), problem })
+        })
+    };
+    part(Part::Initramfs, subject.initramfs).chain(part(Part::Runtime, subject.runtime)).collect()
 }
 
-fn problems(view: &View<'_>, board: Architecture, part: Part, path: &TreePath, node: &Node) -> Result<Vec<Problem>, TreeError> {
-    let mut problems = names::problems(part, path, node);
-    match node {
-        Node::File { content, mode } => {
-            problems.extend(mode_problems(*mode));
-            let bytes = content.read()?;
-            problems.extend(bytes.starts_with(b"#!").then_some(Problem::Script));
-            problems.extend(marks::find(&bytes));
-            problems.extend(elf::problems(view, board, &bytes));
+/// Checks the entries of one part.
+#[derive(Clone, Copy)]
+struct Checker<'a> {
+    part: Part,
+    subject: Subject<'a>,
+}
+
+impl Checker<'_> {
+    fn problems(&self, path: &TreePath, node: &Node<Facts>) -> Vec<Problem> {
+        let mut problems = names::problems(self.part, path, node);
+        match node {
+            Node::File { content, mode } => {
+                problems.extend(mode_problems(*mode));
+                problems.extend(content.script.then_some(Problem::Script));
+                problems.extend(content.mark.clone());
+                problems.extend(elf::problems(&self.view_of_programs(), self.subject.architecture, &content.elf, *mode));
+            }
+            Node::Dir { mode } => problems.extend(mode_problems(*mode)),
+            Node::Symlink { target } => problems.extend(self.link_problem(path, target)),
         }
-        Node::Dir { mode } => problems.extend(mode_problems(*mode)),
-        Node::Symlink { target } => {
-            let found = view.resolve(path.as_str()).is_some();
-            problems.extend((!found).then(|| Problem::Dangling { target: target.clone() }));
+        problems
+    }
+
+    /// Where a part's programs find their libraries: those in RAM start before anything is mounted at /usr.
+    fn view_of_programs(&self) -> View<'_> {
+        let runtime = match self.part {
+            Part::Initramfs => None,
+            Part::Runtime => Some(self.subject.runtime),
+        };
+        View { initramfs: self.subject.initramfs, runtime }
+    }
+
+    fn link_problem(&self, path: &TreePath, target: &str) -> Option<Problem> {
+        let view = View { initramfs: self.subject.initramfs, runtime: Some(self.subject.runtime) };
+        let target = target.to_owned();
+        match (view.resolve(path.as_str()), self.part) {
+            (None, _) => Some(Problem::Dangling { target }),
+            (Some(found), Part::Runtime) if !found.is_below("usr") => Some(Problem::Writable { target }),
+            (Some(_), Part::Runtime | Part::Initramfs) => None,
         }
     }
-    Ok(problems)
 }
 
 fn mode_problems(mode: u16) -> impl Iterator<Item = Problem> {

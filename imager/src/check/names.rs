@@ -1,10 +1,11 @@
 //! Names that must not appear, and places where some names must not.
 
+use super::Facts;
 use super::{Part, Problem};
 use crate::tree::{Node, TreePath};
 
 /// Shells and interpreters, less a version at the end (`python3.13` is `python`).
-const INTERPRETERS: [&str; 47] = [
+const INTERPRETERS: [&str; 63] = [
     "sh",
     "bash",
     "rbash",
@@ -52,24 +53,101 @@ const INTERPRETERS: [&str; 47] = [
     "vim",
     "emacs",
     "sed",
+    "posh",
+    "yash",
+    "rc",
+    "es",
+    "sash",
+    "xonsh",
+    "jimsh",
+    "micropython",
+    "qjs",
+    "duk",
+    "tinyscheme",
+    "sbcl",
+    "gforth",
+    "escript",
+    "m4",
+    "make",
 ];
 
 /// Libraries that are an interpreter.
 const INTERPRETER_LIBRARIES: [&str; 8] =
     ["libpython", "libperl", "libruby", "liblua", "libluajit", "libtcl", "libphp", "libguile"];
 
-/// Tools that run what a caller names: in a container, on another machine, as another user; and logins.
-const EXEC_TOOLS: [&str; 33] = [
-    "ctr", "crictl", "kubectl", "nerdctl", "docker", "podman", "buildah", "skopeo", "nsenter", "unshare", "chroot", "setpriv",
-    "runuser", "su", "sudo", "doas", "pkexec", "login", "sulogin", "getty", "agetty", "mingetty", "sshd", "ssh", "dropbear",
-    "telnetd", "rshd", "socat", "nc", "ncat", "netcat", "env", "xargs",
+/// Tools that run what a caller names: in a container, on another machine, as another user, at another time; and logins.
+const EXEC_TOOLS: [&str; 64] = [
+    "ctr",
+    "crictl",
+    "kubectl",
+    "nerdctl",
+    "docker",
+    "podman",
+    "buildah",
+    "skopeo",
+    "bwrap",
+    "machinectl",
+    "systemd-run",
+    "run0",
+    "nsenter",
+    "unshare",
+    "chroot",
+    "pivot_root",
+    "switch_root",
+    "run-init",
+    "setpriv",
+    "capsh",
+    "setarch",
+    "runuser",
+    "su",
+    "sg",
+    "newgrp",
+    "sudo",
+    "doas",
+    "pkexec",
+    "login",
+    "sulogin",
+    "getty",
+    "agetty",
+    "mingetty",
+    "sshd",
+    "ssh",
+    "dropbear",
+    "dbclient",
+    "telnetd",
+    "rshd",
+    "inetd",
+    "xinetd",
+    "socat",
+    "nc",
+    "ncat",
+    "netcat",
+    "env",
+    "xargs",
+    "find",
+    "nohup",
+    "setsid",
+    "timeout",
+    "nice",
+    "ionice",
+    "chrt",
+    "taskset",
+    "prlimit",
+    "flock",
+    "script",
+    "watch",
+    "stdbuf",
+    "strace",
+    "start-stop-daemon",
+    "crond",
+    "cron",
 ];
 
 /// Names that belong into the runtime image alone.
 const RUNTIME_ONLY: [&str; 6] = ["containerd", "runc", "k3s", "ctr", "cni", "skerry-images"];
 
 /// What is wrong with where an entry lies and what it is called.
-pub(super) fn problems(part: Part, path: &TreePath, node: &Node) -> Vec<Problem> {
+pub(super) fn problems(part: Part, path: &TreePath, node: &Node<Facts>) -> Vec<Problem> {
     let mut problems = Vec::new();
     let name = path.file_name();
     let callable = match node {
@@ -114,7 +192,7 @@ mod tests {
     use super::*;
 
     fn of(part: Part, path: &str, mode: u16) -> Vec<Problem> {
-        problems(part, &TreePath::new(path).expect(path), &Node::File { content: "x".into(), mode })
+        problems(part, &TreePath::new(path).expect(path), &Node::File { content: Facts::of(b"x"), mode })
     }
 
     #[test]

@@ -13,6 +13,7 @@ fn good() -> (Tree, Tree) {
         initramfs.add_symlink(name, format!("usr/{name}")).expect("added");
     }
     initramfs.add_dir("usr", 0o755).expect("added");
+    initramfs.add_dir("var", 0o755).expect("added");
     let mut runtime = Tree::new();
     runtime.add_file("usr/bin/tool", elf(MACHINE, Some("/lib64/ld.so.2"), &["libc.so.6"]), 0o755).expect("added");
     runtime.add_file("usr/lib/x86_64-linux-gnu/libc.so.6", elf(MACHINE, None, &[]), 0o755).expect("added");
@@ -22,8 +23,9 @@ fn good() -> (Tree, Tree) {
 }
 
 fn found(initramfs: &Tree, runtime: &Tree) -> Vec<String> {
-    let subject = Subject { initramfs, runtime, architecture: Architecture::X86_64 };
-    findings(&subject).expect("read").iter().map(ToString::to_string).collect()
+    let (initramfs, runtime) = (Facts::of_tree(initramfs).expect("read"), Facts::of_tree(runtime).expect("read"));
+    let subject = Subject { initramfs: &initramfs, runtime: &runtime, architecture: Architecture::X86_64 };
+    findings(&subject).iter().map(ToString::to_string).collect()
 }
 
 #[test]
@@ -52,7 +54,12 @@ fn each_wrong_thing_is_named_with_its_file() {
         ("usr/bin/lost", file(elf(MACHINE, None, &["libmissing.so.1"]), 0o755), "its library libmissing.so.1"),
         ("usr/bin/lost", file(elf(MACHINE, Some("/lib64/ld-other.so"), &[]), 0o755), "its loader /lib64/ld-other.so"),
         ("usr/bin/cut", file(elf(MACHINE, None, &["libc.so.6"])[..40].to_vec(), 0o755), "cannot read it as an ELF file"),
+        ("usr/bin/page", file(b"<html>".to_vec(), 0o755), "not an ELF program"),
+        ("usr/bin/empty", file(Vec::new(), 0o755), "not an ELF program"),
         ("usr/bin/gone", link("nowhere"), "link to nowhere"),
+        ("usr/bin/later", link("/var/lib/later"), "which is not in the image"),
+        ("usr/lib/plugins", link("../../var"), "where the device can write"),
+        ("usr/lib/round", link("round"), "which is not in the image"),
         ("etc/passwd", file(b"x".to_vec(), 0o644), "outside /usr"),
     ];
     for (path, node, expected) in cases {
@@ -66,11 +73,22 @@ fn each_wrong_thing_is_named_with_its_file() {
 }
 
 #[test]
+fn a_program_in_ram_cannot_use_what_is_mounted_later() {
+    let (mut initramfs, runtime) = good();
+    let dynamic = elf(MACHINE, Some("/lib64/ld.so.2"), &["libc.so.6"]);
+    initramfs.replace_file("init", dynamic, 0o755).expect("replaced");
+    let found = found(&initramfs, &runtime);
+    let expected = ["its loader /lib64/ld.so.2 is not in the image", "its library libc.so.6 is not in the image"];
+    assert_eq!(found, expected.map(|reason| format!("/init in the initramfs: {reason}")));
+}
+
+#[test]
 fn containerd_in_ram_is_refused_in_one_line() {
     let (mut initramfs, runtime) = good();
     for name in ["containerd", "containerd-shim-runc-v2", "k3s", "runc"] {
         initramfs.add_file(&format!("skerry/{name}"), elf(MACHINE, None, &[]), 0o755).expect("added");
     }
+    let (initramfs, runtime) = (Facts::of_tree(&initramfs).expect("read"), Facts::of_tree(&runtime).expect("read"));
     let subject = Subject { initramfs: &initramfs, runtime: &runtime, architecture: Architecture::X86_64 };
     let message = check(&subject).expect_err("refused").to_string();
     assert!(message.contains("/skerry/containerd in the initramfs: it belongs into the runtime image"), "{message}");

@@ -1,5 +1,6 @@
 //! The device's file system as its programs see it: the initramfs with the runtime image at /usr, links followed.
 
+use super::Facts;
 use crate::tree::{Node, Tree};
 
 /// As many links as the kernel follows.
@@ -8,26 +9,37 @@ const MOST_LINKS: usize = 40;
 /// Both trees at once.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct View<'a> {
-    pub(super) initramfs: &'a Tree,
-    pub(super) runtime: &'a Tree,
+    pub(super) initramfs: &'a Tree<Facts>,
+    /// None: before it is mounted.
+    pub(super) runtime: Option<&'a Tree<Facts>>,
+}
+
+/// Where a path leads: the path without links.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Found {
+    parts: Vec<String>,
+}
+
+impl Found {
+    /// Whether it is that folder at the root, or in it.
+    pub(super) fn is_below(&self, folder: &str) -> bool {
+        self.parts.first().is_some_and(|first| first == folder)
+    }
 }
 
 impl<'a> View<'a> {
-    /// The file or folder at a path, with every link followed; none: nothing is there, or links run in a circle.
-    pub(super) fn resolve(&self, path: &str) -> Option<&'a Node> {
+    /// The file or folder a path leads to, with every link followed; none: nothing is there, or links run in a circle.
+    pub(super) fn resolve(&self, path: &str) -> Option<Found> {
         let mut todo: Vec<String> = parts(path);
         let mut done: Vec<String> = Vec::new();
         let mut links = 0;
-        let mut node = None;
         while let Some(part) = todo.pop() {
             if part == ".." {
                 done.pop();
-                node = self.get(&done);
                 continue;
             }
             done.push(part);
-            node = self.get(&done);
-            if let Node::Symlink { target } = node? {
+            if let Node::Symlink { target } = self.get(&done)? {
                 links += 1;
                 if links > MOST_LINKS {
                     return None;
@@ -39,12 +51,12 @@ impl<'a> View<'a> {
                 todo.extend(parts(target));
             }
         }
-        node
+        Some(Found { parts: done })
     }
 
-    fn get(&self, parts: &[String]) -> Option<&'a Node> {
+    fn get(&self, parts: &[String]) -> Option<&'a Node<Facts>> {
         let path = parts.join("/");
-        self.runtime.get(&path).or_else(|| self.initramfs.get(&path))
+        self.runtime.and_then(|runtime| runtime.get(&path)).or_else(|| self.initramfs.get(&path))
     }
 }
 
@@ -67,9 +79,12 @@ mod tests {
         runtime.add_symlink("usr/lib64", "lib").expect("added");
         runtime.add_file("usr/lib/ld.so", "x", 0o755).expect("added");
         runtime.add_symlink("usr/bin/tool", "../lib/./ld.so").expect("added");
-        let view = View { initramfs: &initramfs, runtime: &runtime };
+        let (initramfs, runtime) = (Facts::of_tree(&initramfs).expect("read"), Facts::of_tree(&runtime).expect("read"));
+        let view = View { initramfs: &initramfs, runtime: Some(&runtime) };
         for path in ["/lib64/ld.so", "usr/bin/tool", "/usr/lib/../lib64/ld.so"] {
-            assert!(matches!(view.resolve(path), Some(Node::File { .. })), "{path}");
+            assert_eq!(view.resolve(path).map(|found| found.parts.join("/")).as_deref(), Some("usr/lib/ld.so"), "{path}");
+            assert!(view.resolve(path).expect("found").is_below("usr"));
+            assert_eq!(View { runtime: None, ..view }.resolve(path), None, "{path}");
         }
         for path in ["a", "/lib64/other", "/usr/lib/ld.so/below", "nothing"] {
             assert!(view.resolve(path).is_none(), "{path}");

@@ -57,9 +57,14 @@ impl Compressor {
         if let Some(known) = lock(&self.memory).get(&key) {
             return Ok(Arc::clone(known));
         }
-        let made: Arc<[u8]> = self.find_or_make(&key, bytes)?.into();
-        lock(&self.memory).insert(key, Arc::clone(&made));
-        Ok(made)
+        match self.find_or_make(&key, bytes)? {
+            Made::Slowly(made) => {
+                let made: Arc<[u8]> = made.into();
+                lock(&self.memory).insert(key, Arc::clone(&made));
+                Ok(made)
+            }
+            Made::Quickly(made) => Ok(made.into()),
+        }
     }
 
     /// Forgets what is in memory, and says once what went wrong with the cache.
@@ -76,9 +81,9 @@ impl Compressor {
         Digest::of_parts("skerry zstd frame 1", [&version[..], &self.level.to_le_bytes(), content.as_bytes()])
     }
 
-    fn find_or_make(&self, key: &Digest, bytes: &[u8]) -> Result<Vec<u8>, CompressError> {
+    fn find_or_make(&self, key: &Digest, bytes: &[u8]) -> Result<Made, CompressError> {
         match self.cache.get(key) {
-            Lookup::Hit(known) => return Ok(known),
+            Lookup::Hit(known) => return Ok(Made::Slowly(known)),
             Lookup::Miss => {}
             Lookup::Damaged(path) => {
                 self.warn(format!("the cache entry {} was damaged; it is made again", path.display()));
@@ -86,18 +91,26 @@ impl Compressor {
         }
         let probe = zstd_frame(bytes, PROBE_LEVEL)?;
         if self.level <= PROBE_LEVEL || probe.len() * 100 > bytes.len() * HOPELESS_PERCENT {
-            return Ok(probe); // made again sooner than read from a cache
+            return Ok(Made::Quickly(probe));
         }
         let made = zstd_frame(bytes, self.level)?;
         if let Err(error) = self.cache.put(key, &made) {
             self.warn(format!("cannot keep compressed bytes in the cache ({error}); the next build will be as slow"));
         }
-        Ok(made)
+        Ok(Made::Slowly(made))
     }
 
     fn warn(&self, message: String) {
         lock(&self.warnings).insert(message);
     }
+}
+
+/// A result, by what it cost.
+enum Made {
+    /// Worth remembering.
+    Slowly(Vec<u8>),
+    /// Made again sooner than remembered: images that are compressed already would fill the memory.
+    Quickly(Vec<u8>),
 }
 
 fn zstd_frame(bytes: &[u8], level: i32) -> Result<Vec<u8>, CompressError> {

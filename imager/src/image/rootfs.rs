@@ -62,8 +62,8 @@ pub fn without_usr(tree: &Tree) -> Result<Tree, TreeError> {
 }
 
 /// The runtime tree as the device sees it, from an image read back.
-pub fn with_usr(image: &Tree) -> Result<Tree, TreeError> {
-    let mut tree = Tree::new();
+pub fn with_usr<C: Clone + PartialEq>(image: &Tree<C>) -> Result<Tree<C>, TreeError> {
+    let mut tree = Tree::default();
     tree.add("usr", Node::Dir { mode: PROGRAM })?;
     for (path, node) in image.iter() {
         tree.add(&format!("usr/{}", path.as_str()), node.clone())?;

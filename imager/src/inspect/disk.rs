@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use gptman::GPTHeader;
@@ -14,6 +15,12 @@ use crate::image::window::Window;
 /// Why a file is not taken for an image.
 #[derive(Debug, thiserror::Error)]
 pub enum DiskError {
+    /// Nothing that could be an image, and reading it might never end.
+    #[error("cannot inspect {}: it is neither a file nor a disk", path.display())]
+    NotAFile {
+        /// The folder, pipe or device.
+        path: PathBuf,
+    },
     /// It cannot be opened.
     #[error("cannot open {}", path.display())]
     Open {
@@ -88,6 +95,10 @@ impl Disk {
     /// Opens an image; both copies of its partition table must be whole.
     pub fn open(path: &Path) -> Result<Self, DiskError> {
         let open = |source| DiskError::Open { path: path.to_owned(), source };
+        let kind = std::fs::metadata(path).map_err(open)?.file_type();
+        if !kind.is_file() && !kind.is_block_device() {
+            return Err(DiskError::NotAFile { path: path.to_owned() });
+        }
         let mut file = File::open(path).map_err(open)?;
         let found = file.seek(SeekFrom::End(0)).map_err(open)?;
         let header = Self::header(&mut file, path, "first", 1)?;

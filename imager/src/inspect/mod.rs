@@ -10,7 +10,7 @@ use machine_config::disk::Partition;
 use machine_config::seed;
 use serde::Serialize;
 
-use crate::check::{self, CheckError, Subject};
+use crate::check::{self, CheckError, Facts, Subject};
 use crate::image::digest::Digest;
 use crate::image::disk::UKI_PATH;
 use crate::image::esp::{self, EspError};
@@ -236,8 +236,8 @@ fn read_components(image: &Image<'_>) -> Result<serde_json::Value, InspectError>
 }
 
 fn check_every_file(root: &Tree, image: &Image<'_>, release: &Release) -> Result<usize, InspectError> {
-    let runtime = rootfs::with_usr(&image.tree()?)?;
-    check::check(&Subject { initramfs: root, runtime: &runtime, architecture: release.architecture })?;
+    let (root, runtime) = (Facts::of_tree(root)?, rootfs::with_usr(&image.tree(Facts::of)?)?);
+    check::check(&Subject { initramfs: &root, runtime: &runtime, architecture: release.architecture })?;
     Ok(root.len() + runtime.len())
 }
 

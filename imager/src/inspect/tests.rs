@@ -60,6 +60,8 @@ fn a_file_that_is_no_image_says_so() {
         let error = inspect(&path, Depth::Overview).expect_err("refused").to_string();
         assert!(error.ends_with("it is not a disk image (no partition table found)"), "{error}");
     }
+    let error = inspect(folder.path(), Depth::Overview).expect_err("refused").to_string();
+    assert!(error.ends_with("it is neither a file nor a disk"), "{error}");
     let error = inspect(&folder.path().join("none"), Depth::Overview).expect_err("refused").to_string();
     assert!(error.starts_with("cannot open "), "{error}");
 }
