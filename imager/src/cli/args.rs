@@ -184,8 +184,10 @@ impl Common {
         Ok(self.kernel_dir()?.join("components.lock"))
     }
 
-    pub(super) fn mirrors(&self) -> MirrorChoice {
-        MirrorChoice { main: self.mirror.clone(), security: self.security_mirror.clone() }
+    pub(super) fn mirrors(&self) -> Result<MirrorChoice> {
+        let choice = MirrorChoice { main: self.mirror.clone(), security: self.security_mirror.clone() };
+        choice.check()?;
+        Ok(choice)
     }
 
     pub(super) fn derived_cache(&self) -> Result<DerivedCache> {
@@ -198,7 +200,7 @@ impl Common {
 
     pub(super) fn assemble_options(&self, wishes: Wishes) -> Result<AssembleOptions> {
         let (manifest, lock) = (self.manifest()?, self.lock()?);
-        Ok(AssembleOptions { manifest, lock, cache: self.cache.clone(), mirrors: self.mirrors(), wishes })
+        Ok(AssembleOptions { manifest, lock, cache: self.cache.clone(), mirrors: self.mirrors()?, wishes })
     }
 }
 

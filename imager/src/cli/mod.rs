@@ -111,7 +111,7 @@ fn run_lock(common: &args::Common, args: &LockArgs, ui: &Ui) -> Result<()> {
         manifest: common.manifest()?,
         lock: common.lock()?,
         cache: common.cache.clone(),
-        mirrors: common.mirrors(),
+        mirrors: common.mirrors()?,
         allow_expired: args.allow_expired,
     };
     let report = lock::run(&options, ui)?;
@@ -130,7 +130,7 @@ fn run_fetch(common: &args::Common, args: &FetchArgs, ui: &Ui) -> Result<()> {
         manifest: common.manifest()?,
         lock: common.lock()?,
         cache: common.cache.clone(),
-        mirrors: common.mirrors(),
+        mirrors: common.mirrors()?,
         wishes: args.wishes.wishes()?,
     };
     let mut report = Vec::new();

@@ -106,6 +106,18 @@ pub enum AssembleError {
         /// The file given.
         path: PathBuf,
     },
+    /// A program given by path is for another processor.
+    #[error("cannot use {} as component `{component}`: it is built for {found}, the board is {arch}", path.display())]
+    OtherMachine {
+        /// The component.
+        component: String,
+        /// The file given.
+        path: PathBuf,
+        /// What it is for.
+        found: String,
+        /// What the board is.
+        arch: Architecture,
+    },
     /// A component lacks a file every image needs.
     #[error("cannot use component `{component}`: it gives no `{file}`")]
     Lacking {

@@ -19,7 +19,7 @@ pub struct Missing {
 
 /// A program for another architecture.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("cannot use {file} on {arch}: it is built for {found}")]
+#[error("cannot use {file} on {arch}: it is built for {found}; give a build for {arch}")]
 pub struct WrongArchitecture {
     /// The file.
     pub file: String,
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn a_program_for_another_machine_is_refused() {
         let error = missing(ARCH, &items(&[("usr/bin/tool", program(183, &[]))])).expect_err("Arm");
-        assert_eq!(error.to_string(), "cannot use usr/bin/tool on x86_64: it is built for aarch64");
+        assert_eq!(error.to_string(), "cannot use usr/bin/tool on x86_64: it is built for aarch64; give a build for x86_64");
     }
 
     #[test]

@@ -8,6 +8,9 @@ use object::read::StringTable;
 use object::read::elf::{Dyn as _, FileHeader, ProgramHeader as _};
 use serde::{Deserialize, Serialize};
 
+/// How every ELF file begins.
+pub const MAGIC: &[u8; 4] = b"\x7fELF";
+
 /// The facts of one ELF file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ElfFacts {

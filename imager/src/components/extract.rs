@@ -4,13 +4,14 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Write as _};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use serde::{Deserialize, Serialize};
 
 use super::cache::{Cache, CacheError, Found};
+use super::copy::{CopyError, copy};
 use super::deb::{self, DebError, Kind};
 use super::digest::{Digest, of_file};
 use super::elf::{self, ElfFacts};
@@ -52,6 +53,20 @@ pub enum ExtractError {
         /// Why.
         source: io::Error,
     },
+    /// It is neither a file nor a folder, and reading it might never end.
+    #[error("cannot read {}: it is not a regular file", path.display())]
+    NotAFile {
+        /// The device, pipe or socket.
+        path: PathBuf,
+    },
+    /// Two files of a folder want one path: `bin/x` and `usr/bin/x` are the same in an image.
+    #[error("cannot use {}: it holds two different files for `{within}`, where /bin, /sbin and /lib are those of /usr", folder.display())]
+    Twice {
+        /// The folder.
+        folder: PathBuf,
+        /// The path in the image.
+        within: String,
+    },
     /// The package cannot be read.
     #[error("cannot take files from {what}")]
     Deb {
@@ -61,11 +76,9 @@ pub enum ExtractError {
         source: DebError,
     },
     /// A program in it is broken.
-    #[error("cannot use {file} of {what}")]
+    #[error("cannot use {file}")]
     Elf {
-        /// The package.
-        what: String,
-        /// The file.
+        /// The file; of a package, also which one.
         file: String,
         /// Why.
         source: elf::ElfError,
@@ -155,12 +168,7 @@ impl<'a> Extractor<'a> {
 
     /// One file of the build machine as an item.
     pub fn take_file(&self, path: &Path, executable: bool) -> Result<Item, ExtractError> {
-        let read = |source| ExtractError::Read { path: path.into(), source };
-        let mut file = File::open(path).map_err(read)?;
-        if !file.metadata().map_err(read)?.is_file() {
-            return Err(read(io::Error::other("it is not a regular file")));
-        }
-        self.store(&path.display().to_string(), "it", executable, &mut file)
+        self.store(&path.display().to_string(), executable, &mut open_regular(path)?)
     }
 
     /// A file that is in the cache already, as an item.
@@ -168,8 +176,7 @@ impl<'a> Extractor<'a> {
         let path = self.cache.path(sha256);
         let elf = self.derive("ELF facts 1", sha256, || {
             let bytes = std::fs::read(&path).map_err(|source| ExtractError::Read { path: path.clone(), source })?;
-            let what = path.display().to_string();
-            elf::read(&bytes).map_err(|source| ExtractError::Elf { what, file: "it".into(), source })
+            elf::read(&bytes).map_err(|source| ExtractError::Elf { file: path.display().to_string(), source })
         })?;
         Ok(Item::File { sha256, executable, elf })
     }
@@ -183,13 +190,20 @@ impl<'a> Extractor<'a> {
             let kind = entry.file_type().map_err(read)?;
             if kind.is_dir() {
                 self.walk(&path, format!("{within}/"), items)?;
-            } else if kind.is_symlink() {
-                let target = std::fs::read_link(&path).map_err(read)?.to_string_lossy().into_owned();
-                items.insert(deb::merged_usr(&within), Item::Link { target });
+                continue;
+            }
+            let item = if kind.is_symlink() {
+                let target = std::fs::read_link(&path).map_err(read)?.into_os_string().into_string();
+                Item::Link { target: target.map_err(|_| read(io::Error::other("the target of a link in it is not UTF-8")))? }
             } else {
                 let mode = std::os::unix::fs::PermissionsExt::mode(&entry.metadata().map_err(read)?.permissions());
-                items.insert(deb::merged_usr(&within), self.take_file(&path, mode & 0o111 != 0)?);
+                self.take_file(&path, mode & 0o111 != 0)?
+            };
+            let within = deb::merged_usr(&within);
+            if items.get(&within).is_some_and(|other| *other != item) {
+                return Err(ExtractError::Twice { folder: folder.into(), within });
             }
+            items.insert(within, item);
         }
         Ok(())
     }
@@ -258,7 +272,7 @@ impl<'a> Extractor<'a> {
 
     fn item(&self, what: &str, path: &str, kind: Kind, bytes: &mut dyn Read, taken: &Items) -> Result<Item, Failure> {
         match kind {
-            Kind::File { executable } => Ok(self.store(what, path, executable, bytes)?),
+            Kind::File { executable } => Ok(self.store(&format!("{path} of {what}"), executable, bytes)?),
             Kind::Symlink { target } => Ok(Item::Link { target }),
             Kind::HardLink { target } => taken.get(&target).cloned().ok_or_else(|| {
                 let reason = format!("`{path}` is another name of `{target}`, which is not taken");
@@ -268,36 +282,31 @@ impl<'a> Extractor<'a> {
     }
 
     /// Puts a file's bytes into the cache and reads its ELF facts.
-    fn store(&self, what: &str, file: &str, executable: bool, bytes: &mut dyn Read) -> Result<Item, ExtractError> {
-        let broken = |source| ExtractError::Deb { what: what.into(), source: DebError::Broken(source) };
+    fn store(&self, file: &str, executable: bool, bytes: &mut dyn Read) -> Result<Item, ExtractError> {
+        let broken = |source| ExtractError::Read { path: file.into(), source };
         let mut content = Vec::new();
-        let mut head = [0; 4];
-        let length = read_up_to(bytes, &mut head).map_err(broken)?;
+        Read::take(&mut *bytes, elf::MAGIC.len() as u64).read_to_end(&mut content).map_err(broken)?;
         let mut entry = self.cache.entry()?;
-        let write = |source| CacheError::Io { path: self.cache.root().into(), source };
-        if head[..length] == *b"\x7fELF" {
-            content.extend_from_slice(&head[..length]);
+        if content == elf::MAGIC {
             bytes.read_to_end(&mut content).map_err(broken)?;
-            entry.write_all(&content).map_err(write)?;
-        } else {
-            entry.write_all(&head[..length]).map_err(write)?;
-            io::copy(bytes, &mut entry).map_err(broken)?;
         }
-        let elf = elf::read(&content).map_err(|source| ExtractError::Elf { what: what.into(), file: file.into(), source })?;
-        let (sha256, _) = entry.keep(self.cache)?;
-        Ok(Item::File { sha256, executable, elf })
+        let elf = elf::read(&content).map_err(|source| ExtractError::Elf { file: file.into(), source })?;
+        copy(&mut content.as_slice().chain(bytes), &mut entry, u64::MAX, |_| ()).map_err(|error| match error {
+            CopyError::Read(source) => broken(source),
+            CopyError::Write(source) => self.cache.failure(source).into(),
+            CopyError::Long => broken(io::Error::from(io::ErrorKind::FileTooLarge)),
+        })?;
+        Ok(Item::File { sha256: entry.keep(self.cache)?, executable, elf })
     }
 }
 
-fn read_up_to(from: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match from.read(&mut buffer[filled..])? {
-            0 => break,
-            length => filled += length,
-        }
+/// Opens a file of the build machine, and nothing that could block or never end.
+fn open_regular(path: &Path) -> Result<File, ExtractError> {
+    let read = |source| ExtractError::Read { path: path.into(), source };
+    match std::fs::metadata(path).map_err(read)?.is_file() {
+        true => File::open(path).map_err(read),
+        false => Err(ExtractError::NotAFile { path: path.into() }),
     }
-    Ok(filled)
 }
 
 /// What may go wrong while a package is being read, before it has a name.
@@ -320,6 +329,7 @@ impl From<ExtractError> for Failure {
 
 /// The digest of a package given by path rather than locked.
 pub fn digest_of(path: &Path) -> Result<Digest, ExtractError> {
+    open_regular(path)?;
     of_file(path).map_err(|source| ExtractError::Read { path: path.into(), source })
 }
 
@@ -394,6 +404,33 @@ mod tests {
         let dangling = bench(&ENTRIES);
         let error = take(&dangling, &["usr/bin/alias"], &Cell::new(0)).expect_err("its file is not taken");
         assert!(matches!(error, ExtractError::Deb { .. }), "{error}");
+    }
+
+    #[test]
+    fn what_would_never_end_is_not_opened() {
+        let bench = bench(&[]);
+        let pipe = bench.package.with_file_name("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("made");
+        for path in [&pipe, Path::new("/dev/zero")] {
+            let error = Extractor::new(&bench.cache, &Silent).take_file(path, true).expect_err("refused");
+            assert!(matches!(error, ExtractError::NotAFile { .. }), "{error}");
+            assert!(matches!(digest_of(path), Err(ExtractError::NotAFile { .. })));
+        }
+    }
+
+    #[test]
+    fn one_path_under_two_names_is_refused_unless_both_are_the_same() {
+        let bench = bench(&[]);
+        let folder = tempfile::tempdir().expect("folder");
+        for place in ["bin", "usr/bin"] {
+            std::fs::create_dir_all(folder.path().join(place)).expect("made");
+            std::fs::write(folder.path().join(place).join("x"), b"x").expect("written");
+        }
+        let take = || Extractor::new(&bench.cache, &Silent).take_folder(folder.path());
+        assert_eq!(take().expect("the same twice").len(), 1);
+        std::fs::write(folder.path().join("bin/x"), b"another").expect("written");
+        let error = take().expect_err("two files").to_string();
+        assert!(error.contains("`usr/bin/x`"), "{error}");
     }
 
     #[test]

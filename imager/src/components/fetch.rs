@@ -9,7 +9,7 @@ use super::cache::{Cache, CacheError, Found};
 use super::digest::Digest;
 use super::http::{Client, HttpError};
 use super::lockfile::LockedDeb;
-use super::manifest::Pin;
+use super::manifest::{Component, Pin};
 use super::mirror::{MirrorChoice, MirrorError, Mirrors};
 pub use super::options::ComponentOptions as FetchOptions;
 use super::options::OptionsError;
@@ -42,7 +42,7 @@ pub enum FetchError {
     #[error(transparent)]
     Http(#[from] HttpError),
     /// The server has other bytes under that name.
-    #[error("cannot use what {url} answered: its SHA-256 is {found}, expected {expected}")]
+    #[error("cannot use what {url} answered: its SHA-256 is {found}, expected {expected}; something else answered in its place")]
     Wrong {
         /// Where it came from.
         url: String,
@@ -127,23 +127,34 @@ impl<'a> Fetcher<'a> {
 
 /// A component that cannot be had, and the ways out.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot have component `{name}`; give it with `--component {name}=PATH`{leave_out}")]
+#[error("cannot have component `{name}`; {ways_out}")]
 pub struct Unavailable {
     name: String,
-    leave_out: String,
+    ways_out: String,
     source: Box<FetchError>,
 }
 
 impl Unavailable {
-    /// The error for a component; `optional` ones can be left out.
-    pub fn new(name: &str, optional: bool, source: FetchError) -> Self {
-        let leave_out = if optional { format!(" or leave it out with `--without {name}`") } else { String::new() };
-        Self { name: name.into(), leave_out, source: Box::new(source) }
-    }
-
     /// The component.
     pub fn component(&self) -> &str {
         &self.name
+    }
+}
+
+/// Makes a component's error of why it cannot be fetched. What another component could not help is passed on as it is.
+pub(super) fn refusal<E>(name: &str, component: &Component) -> impl FnOnce(FetchError) -> E + use<E>
+where
+    E: From<Unavailable> + From<FetchError>,
+{
+    let name = name.to_owned();
+    let archive = if component.file.is_none() { "name another archive with `--mirror`, or " } else { "" };
+    let leave_out = if component.optional { format!(" or leave it out with `--without {name}`") } else { String::new() };
+    let ways_out = format!("{archive}give it with `--component {name}=PATH`{leave_out}");
+    move |error| match error {
+        error @ (FetchError::Cache(_) | FetchError::Mirror(_)) => error.into(),
+        source @ (FetchError::Gone { .. } | FetchError::Http(_) | FetchError::Wrong { .. }) => {
+            Unavailable { name, ways_out, source: Box::new(source) }.into()
+        }
     }
 }
 
@@ -183,16 +194,16 @@ pub fn run(board: &Board, options: &FetchOptions, progress: &dyn Progress) -> Re
     let fetcher = Fetcher::new(&opened.cache, options.mirrors.clone(), progress);
     let mut fetched = Vec::new();
     for chosen in choose(&opened.manifest, &opened.lock, board, &options.wishes)? {
-        let unavailable = |source| Unavailable::new(&chosen.name, chosen.component.optional, source);
         match &chosen.source {
             Source::Given(_) => {}
             Source::Packages(packages) => {
                 for (_, locked) in packages {
-                    fetched.push(fetched_deb(&locked.deb, fetcher.deb(&locked.deb).map_err(unavailable)?));
+                    let path = fetcher.deb(&locked.deb).map_err(refusal::<FetchRunError>(&chosen.name, chosen.component))?;
+                    fetched.push(fetched_deb(&locked.deb, path));
                 }
             }
             Source::Pinned(file, pin) => {
-                let path = fetcher.pin(&chosen.name, pin).map_err(unavailable)?;
+                let path = fetcher.pin(&chosen.name, pin).map_err(refusal::<FetchRunError>(&chosen.name, chosen.component))?;
                 fetched.push(Fetched { name: chosen.name.clone(), version: file.version.clone(), sha256: pin.sha256, path });
             }
         }
@@ -209,10 +220,11 @@ fn fetched_deb(deb: &LockedDeb, path: PathBuf) -> Fetched {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::sync::Mutex;
 
     use super::super::http::testing::serve;
-    use super::super::manifest::Archive;
+    use super::super::manifest::{Archive, Manifest};
     use super::*;
 
     #[derive(Default)]
@@ -292,8 +304,9 @@ mod tests {
         let warnings = Warnings::default();
         let pin = Pin { url: "http://127.0.0.1:9/k3s".into(), sha256: Digest::of(b"k3s"), size: None };
         let error = Fetcher::new(&cache, MirrorChoice::default(), &warnings).pin("k3s", &pin).expect_err("offline");
-        let error = anyhow::Error::new(Unavailable::new("k3s", true, error));
-        let text = format!("{error:#}");
+        let manifest = Manifest::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernel/components.toml")).expect("loaded");
+        let error: FetchRunError = refusal("k3s", &manifest.component["k3s"])(error);
+        let text = format!("{:#}", anyhow::Error::new(error));
         for part in ["`--component k3s=PATH`", "`--without k3s`", "http://127.0.0.1:9/k3s"] {
             assert!(text.contains(part), "{text}");
         }

@@ -2,12 +2,13 @@
 //!
 //! It judges no content: what came is checked against a hash by whoever asked.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ureq::tls::{PemItem, RootCerts, TlsConfig, TlsProvider, parse_pem};
 
+use super::copy::{CopyError, copy};
 use crate::progress::{Event, Progress};
 
 /// How long connecting, and the wait for an answer's first byte, may take each.
@@ -46,12 +47,22 @@ pub enum HttpError {
         reason: String,
     },
     /// The answer broke off or would not end.
-    #[error("cannot fetch {url}: the answer broke off")]
+    #[error("cannot fetch {url}: the answer broke off; run the command again, what came whole is kept")]
     Broken {
         /// What was asked for.
         url: String,
         /// Why.
         source: io::Error,
+    },
+    /// The answer is something else.
+    #[error(
+        "cannot use what {url} answered: it is longer than the {limit} bytes expected, so something else answered in its place"
+    )]
+    Long {
+        /// What was asked for.
+        url: String,
+        /// The most it may be.
+        limit: u64,
     },
     /// What came cannot be written down: the disk is full, say.
     #[error("cannot keep what {url} answers")]
@@ -116,6 +127,7 @@ impl Client {
             match error {
                 CopyError::Read(source) => HttpError::Broken { url, source },
                 CopyError::Write(source) => HttpError::Keep { url, source },
+                CopyError::Long => HttpError::Long { url, limit },
             }
         })?;
         progress.event(Event::End { step });
@@ -125,30 +137,6 @@ impl Client {
 
 fn unreachable_error(url: &str, error: &ureq::Error) -> HttpError {
     HttpError::Unreachable { url: url.into(), reason: error.to_string().lines().collect::<Vec<_>>().join(" ") }
-}
-
-/// Which side of a copy failed.
-enum CopyError {
-    Read(io::Error),
-    Write(io::Error),
-}
-
-fn copy(from: &mut dyn Read, to: &mut dyn Write, limit: u64, mut done: impl FnMut(u64)) -> Result<(), CopyError> {
-    let mut buffer = vec![0; 64 << 10];
-    let mut total = 0;
-    loop {
-        let length = from.read(&mut buffer).map_err(CopyError::Read)?;
-        if length == 0 {
-            return Ok(());
-        }
-        total += length as u64;
-        if total > limit {
-            let reason = format!("it is longer than the {limit} bytes expected");
-            return Err(CopyError::Read(io::Error::new(io::ErrorKind::FileTooLarge, reason)));
-        }
-        to.write_all(&buffer[..length]).map_err(CopyError::Write)?;
-        done(total);
-    }
 }
 
 /// The host's authorities, so that a site's own proxy is trusted as its host trusts it. None found: HTTPS fails with a certificate error.
@@ -215,7 +203,7 @@ mod tests {
         let (base, log) = testing::serve(vec![("/a".into(), b"hello".to_vec())]);
         assert_eq!(fetch(&format!("{base}/a"), 5).expect("body"), b"hello");
         assert!(matches!(fetch(&format!("{base}/b"), 5), Err(HttpError::NotFound { .. })));
-        assert!(matches!(fetch(&format!("{base}/a"), 4), Err(HttpError::Broken { .. })));
+        assert!(matches!(fetch(&format!("{base}/a"), 4), Err(HttpError::Long { limit: 4, .. })));
         assert_eq!(*log.lock().expect("log"), ["/a", "/b", "/a"]);
     }
 

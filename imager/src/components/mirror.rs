@@ -28,6 +28,13 @@ pub struct MirrorChoice {
     pub security: Option<String>,
 }
 
+impl MirrorChoice {
+    /// Looks at the form of what is stated, also when nothing will have to be fetched.
+    pub fn check(&self) -> Result<(), MirrorError> {
+        self.main.iter().chain(&self.security).try_for_each(|address| checked(address).map(drop))
+    }
+}
+
 /// Why no archive is known.
 #[derive(Debug, thiserror::Error)]
 pub enum MirrorError {
@@ -41,7 +48,7 @@ pub enum MirrorError {
         archive: Archive,
     },
     /// Stated, but not an HTTP address.
-    #[error("cannot use `{address}` as an archive's address: it must begin with http:// or https://")]
+    #[error("cannot use `{address}` as an archive's address: it must be http:// or https:// and a host's name")]
     Address {
         /// As stated.
         address: String,
@@ -115,12 +122,18 @@ fn is_http(address: &str) -> bool {
     address.starts_with("http://") || address.starts_with("https://")
 }
 
+/// Whether an address a person states can be one.
+fn is_address(address: &str) -> bool {
+    let host = address.split_once("://").map_or("", |(_, rest)| rest.trim_matches('/'));
+    is_http(address) && !host.is_empty() && !address.contains(char::is_whitespace)
+}
+
 fn trimmed(address: &str) -> String {
     address.trim_end_matches('/').to_owned()
 }
 
 fn checked(address: &str) -> Result<String, MirrorError> {
-    if is_http(address) { Ok(trimmed(address)) } else { Err(MirrorError::Address { address: address.into() }) }
+    if is_address(address) { Ok(trimmed(address)) } else { Err(MirrorError::Address { address: address.into() }) }
 }
 
 /// Mirrors that carry both archives keep them side by side.
@@ -260,6 +273,10 @@ Signed-By:
         let (_, security) = urls(Some("https://mine.test/d"), None, &host).expect("both");
         assert_eq!(security, "http://two.test/secure/x");
         assert!(urls(Some("https://mine.test/d"), None, &[]).expect_err("unknown").to_string().contains("--security-mirror"));
-        assert!(urls(Some("ftp://mine.test/d"), None, &host).is_err());
+        for bad in ["ftp://mine.test/d", "mine.test", "http://", "https:///", "http://mine test/", "file:///mine"] {
+            assert!(matches!(urls(Some(bad), None, &host), Err(MirrorError::Address { .. })), "{bad}");
+            let choice = MirrorChoice { main: None, security: Some(bad.into()) };
+            assert!(choice.check().expect_err("refused").to_string().contains(bad), "{bad}");
+        }
     }
 }

@@ -9,6 +9,7 @@ pub mod assemble;
 pub mod cache;
 pub mod closure;
 pub mod control;
+mod copy;
 pub mod deb;
 pub mod digest;
 pub mod elf;

@@ -63,6 +63,22 @@ pub enum SelectError {
         /// The name.
         name: String,
     },
+    /// Given, but in no image.
+    #[error("cannot use a `{name}` of your own: only tests use that component, no image holds it")]
+    OnlyForTests {
+        /// The name.
+        name: String,
+    },
+    /// A kernel is given that the board does not use.
+    #[error("cannot use a `{name}` of your own: board {board} has the kernel `{kernel}`")]
+    OtherKernel {
+        /// The name.
+        name: String,
+        /// The board.
+        board: String,
+        /// Its kernel.
+        kernel: String,
+    },
     /// The board names a kernel that is none.
     #[error(
         "cannot use `{kernel}` as the kernel of board {board}: components.toml has no kernel of that name for {architecture}"
@@ -104,7 +120,7 @@ pub fn choose<'a>(
     board: &Board,
     wishes: &Wishes,
 ) -> Result<Vec<Chosen<'a>>, SelectError> {
-    check_wishes(manifest, wishes)?;
+    check_wishes(manifest, board, wishes)?;
     check_kernel(manifest, board)?;
     let mut chosen = Vec::new();
     for (name, component) in manifest.component.iter().filter(|(name, component)| wanted(name, component, board, wishes)) {
@@ -126,12 +142,15 @@ impl Chosen<'_> {
     }
 }
 
-fn check_wishes(manifest: &Manifest, wishes: &Wishes) -> Result<(), SelectError> {
+fn check_wishes(manifest: &Manifest, board: &Board, wishes: &Wishes) -> Result<(), SelectError> {
     for name in wishes.given.keys().chain(&wishes.without) {
         if !manifest.component.contains_key(name) {
             let known = manifest.component.keys().cloned().collect::<Vec<_>>().join(", ");
             return Err(SelectError::Unknown { name: name.clone(), known });
         }
+    }
+    for name in wishes.given.keys() {
+        check_given(name, manifest.component[name].role, board)?;
     }
     for name in &wishes.without {
         if wishes.given.contains_key(name) {
@@ -142,6 +161,18 @@ fn check_wishes(manifest: &Manifest, wishes: &Wishes) -> Result<(), SelectError>
         }
     }
     Ok(())
+}
+
+/// What is given must have a place in the image: nothing a person says is ignored.
+fn check_given(name: &str, role: Role, board: &Board) -> Result<(), SelectError> {
+    let name = name.to_owned();
+    match role {
+        Role::Test => Err(SelectError::OnlyForTests { name }),
+        Role::Kernel if name != board.kernel => {
+            Err(SelectError::OtherKernel { name, board: board.name.clone(), kernel: board.kernel.clone() })
+        }
+        Role::Kernel | Role::Loader | Role::Firmware | Role::Runtime => Ok(()),
+    }
 }
 
 fn check_kernel(manifest: &Manifest, board: &Board) -> Result<(), SelectError> {
@@ -155,7 +186,7 @@ fn check_kernel(manifest: &Manifest, board: &Board) -> Result<(), SelectError> {
 }
 
 fn wanted(name: &str, component: &Component, board: &Board, wishes: &Wishes) -> bool {
-    if wishes.given.contains_key(name) && component.role != Role::Test {
+    if wishes.given.contains_key(name) {
         return true;
     }
     let role = match component.role {
@@ -307,6 +338,7 @@ mod tests {
         assert!(matches!(error(&["k8s"], &[]), SelectError::Unknown { name, known } if name == "k8s" && known.contains("k3s")));
         assert!(matches!(error(&[], &["containerd"]), SelectError::Needed { .. }));
         assert!(matches!(error(&["k3s"], &["k3s"]), SelectError::Both { .. }));
+        assert!(matches!(error(&["ovmf"], &[]), SelectError::OnlyForTests { .. }));
     }
 
     #[test]

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use super::{AssembleError, Record};
 use crate::board::Architecture;
+use crate::components::arch::{elf_machine, machine_name};
 use crate::components::closure::{Missing, places};
 use crate::components::digest::Digest;
 use crate::components::extract::{ExtractError, Extractor, Item, Items, digest_of};
-use crate::components::fetch::{Fetcher, Unavailable};
+use crate::components::fetch::{Fetcher, refusal};
 use crate::components::libraries::{complete, find_in, library_globs};
 use crate::components::lockfile::{LockedDeb, LockedPackage};
 use crate::components::manifest::{Component, Package, Pin, PinnedFile, Role};
@@ -110,9 +111,7 @@ impl<'a> Gatherer<'a> {
             }
             (Some(file), _) => {
                 let item = self.extractor.take_file(path, file.executable).map_err(failed())?;
-                if matches!(item, Item::File { executable: true, elf: None, .. }) {
-                    return Err(AssembleError::NotAProgram { component: chosen.name.clone(), path: path.to_owned() });
-                }
+                self.check_program(&chosen.name, path, &item)?;
                 [(destination(&file.to, &path.to_string_lossy()), item)].into()
             }
             (None, [package]) if !path.is_dir() => {
@@ -121,13 +120,25 @@ impl<'a> Gatherer<'a> {
             }
             (None, _) => self.extractor.take_folder(path).map_err(failed())?,
         };
-        let record = Record::of_file(&chosen.name, "given", digest_of_items(&items), "given");
+        let record = Record::of_file(&chosen.name, "given", digest_of_given(&items), "given");
         Ok((items, vec![record]))
     }
 
+    /// A program given by path must be one, and the board's.
+    fn check_program(&self, component: &str, path: &Path, item: &Item) -> Result<(), AssembleError> {
+        let (component, path) = (component.to_owned(), path.to_owned());
+        match item {
+            Item::File { executable: true, elf: None, .. } => Err(AssembleError::NotAProgram { component, path }),
+            Item::File { elf: Some(facts), .. } if facts.machine != elf_machine(self.arch) => {
+                let found = machine_name(facts.machine);
+                Err(AssembleError::OtherMachine { component, path, found, arch: self.arch })
+            }
+            Item::File { .. } | Item::Link { .. } => Ok(()),
+        }
+    }
+
     fn pinned(&self, chosen: &Chosen<'_>, file: &PinnedFile, pin: &Pin) -> Result<(Items, Vec<Record>), AssembleError> {
-        let unavailable = |source| Unavailable::new(&chosen.name, chosen.component.optional, source);
-        self.fetcher.pin(&chosen.name, pin).map_err(unavailable)?;
+        self.fetcher.pin(&chosen.name, pin).map_err(refusal::<AssembleError>(&chosen.name, chosen.component))?;
         let item = self.extractor.cached_file(pin.sha256, file.executable).map_err(extract_error(&chosen.name))?;
         let record = Record::of_file(&chosen.name, &file.version, pin.sha256, &pin.url);
         Ok(([(destination(&file.to, &pin.url), item)].into(), vec![record]))
@@ -154,8 +165,7 @@ impl<'a> Gatherer<'a> {
         package: &Package,
         locked: &LockedPackage,
     ) -> Result<Items, AssembleError> {
-        let unavailable = |source| Unavailable::new(name, component.optional, source);
-        self.deb(name, component, package, locked.deb.sha256, || Ok(self.fetcher.deb(&locked.deb).map_err(unavailable)?))
+        self.deb(name, component, package, locked.deb.sha256, || self.fetcher.deb(&locked.deb).map_err(refusal(name, component)))
     }
 
     /// The placed files of one package.
@@ -234,6 +244,14 @@ fn extract_error(component: &str) -> impl FnOnce(ExtractError) -> AssembleError 
 fn place_error(component: &str) -> impl FnOnce(PlaceError) -> AssembleError + use<> {
     let component = component.to_owned();
     |source| AssembleError::Place { component, source }
+}
+
+/// The digest of what was given: a single file's own, so that it can be compared with a published one.
+fn digest_of_given(items: &Items) -> Digest {
+    match items.values().collect::<Vec<_>>().as_slice() {
+        [Item::File { sha256, .. }] => *sha256,
+        _ => digest_of_items(items),
+    }
 }
 
 /// One digest for a list of files.

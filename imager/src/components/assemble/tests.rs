@@ -185,7 +185,7 @@ fn a_given_program_must_fit_and_find_its_libraries() {
     let folder = tempfile::tempdir().expect("folder");
     let path = folder.path().join("extra");
     for (file, parts) in [
-        (elf(183, None, &[]), ["usr/share/extra/extra", "aarch64"]),
+        (elf(183, None, &[]), ["component `extra`", "aarch64"]),
         (elf(62, None, &["libnew.so.9"]), ["libnew.so.9", "statically linked"]),
         (b"\x7fELF\x02broken".to_vec(), ["component `extra`", "as an ELF file"]),
     ] {

@@ -123,7 +123,7 @@ fn a_program_for_another_machine_is_refused() {
     tool.files[0].1 = super::super::elf::testing::elf(AARCH64, None, &[]);
     let archive = Archive::new(&packages, &security_packages(), |_, _| {});
     let error = lock(&archive).expect_err("Arm").to_string();
-    assert_eq!(error, "cannot use usr/bin/tool on x86_64: it is built for aarch64");
+    assert_eq!(error, "cannot use usr/bin/tool on x86_64: it is built for aarch64; give a build for x86_64");
 }
 
 #[test]
