@@ -15,7 +15,7 @@ pub fn source(relative: &str) -> PathBuf {
 
 /// Cargo's target folder.
 pub fn target() -> PathBuf {
-    env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
+    workspace().join(env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }
 
 /// Makes and returns a folder below the target folder.
@@ -25,9 +25,11 @@ pub fn in_target(relative: &str) -> io::Result<PathBuf> {
     Ok(folder)
 }
 
-/// Where the images lie that `build-images` made for the tests: `SKERRY_TEST_IMAGES`, else `vm-images` in the target folder.
+/// Where the images lie that `build-images` made for the tests: `SKERRY_TEST_IMAGES` (a relative one is relative to the workspace),
+/// else `vm-images` in the target folder.
 pub fn test_images() -> PathBuf {
-    env::var_os("SKERRY_TEST_IMAGES").map_or_else(|| target().join("vm-images"), PathBuf::from)
+    let named = env::var_os("SKERRY_TEST_IMAGES").map(|folder| workspace().join(folder));
+    named.unwrap_or_else(|| target().join("vm-images"))
 }
 
 /// A program of the same build as the running one: Cargo puts them into one folder, and tests one folder deeper.

@@ -1,8 +1,8 @@
 //! `make run`: boots an image in the emulator with its console on this terminal. Ctrl-A X ends it.
 
+use std::env;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::{env, fs};
 
 use anyhow::{Context, Result, bail};
 use skerry_tests::harness::disk::DISK_BYTES;
@@ -10,6 +10,7 @@ use skerry_tests::harness::logs::Logs;
 use skerry_tests::harness::machine::run_on_terminal;
 use skerry_tests::harness::{Disk, Guest, qmp};
 use skerry_tests::lab::Lab;
+use skerry_tests::uki::Uki;
 
 fn main() -> ExitCode {
     match run() {
@@ -26,7 +27,7 @@ fn run() -> Result<()> {
     let (Some(image), None) = (arguments.next().map(PathBuf::from), arguments.next()) else {
         bail!("give one argument: the disk image to boot, as `make image` writes it");
     };
-    fs::metadata(&image).with_context(|| format!("cannot read image {}", image.display()))?;
+    Uki::read(&image)?; // what holds none is no image of ours, and would end in the firmware's own menu
     let lab = Lab::for_image(&image)?;
     let guest = Guest { memory_mib: 2048, ..Guest::new("run") };
     let logs = Logs::fresh(&guest.name).context("cannot make the log folder")?;
