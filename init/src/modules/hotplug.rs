@@ -9,10 +9,11 @@ use std::thread;
 use tokio::sync::{oneshot, watch};
 
 use super::uevent::{Uevent, UeventSocket};
-use super::{IndexError, Loader, ModuleError};
+use super::{Loader, ModuleError};
+use crate::image_file::ImageFileError;
 
 enum Job {
-    Folder(PathBuf, oneshot::Sender<Result<Vec<String>, IndexError>>),
+    Folder(PathBuf, oneshot::Sender<Result<Vec<String>, ImageFileError>>),
     Names(Vec<String>, oneshot::Sender<Vec<ModuleError>>),
     Alias(String),
     Coldplug,
@@ -37,7 +38,7 @@ impl Hotplug {
     }
 
     /// Takes the modules of another folder into account; returns those its index wants loaded for the runtime.
-    pub async fn add_folder(&self, folder: &Path) -> Result<Vec<String>, IndexError> {
+    pub async fn add_folder(&self, folder: &Path) -> Result<Vec<String>, ImageFileError> {
         let (answer, outcome) = oneshot::channel();
         self.send(Job::Folder(folder.to_owned(), answer));
         outcome.await.expect("the thread lives as long as the process")
@@ -80,7 +81,7 @@ fn work(inbox: &mpsc::Receiver<Job>) {
 }
 
 /// The early modules are loaded here, so that the thread's first job already brings the disk.
-fn add_folder(loaders: &mut Vec<Loader>, folder: &Path) -> Result<Vec<String>, IndexError> {
+fn add_folder(loaders: &mut Vec<Loader>, folder: &Path) -> Result<Vec<String>, ImageFileError> {
     let mut loader = Loader::open(folder)?;
     loader.note_loaded();
     let early = loader.index().early.clone();

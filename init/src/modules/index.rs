@@ -1,11 +1,12 @@
 //! `modules.json` as imager writes it, and the pure question of what to load for a name or an alias, in which order.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
 
 use super::fnmatch;
+use crate::image_file::{self, ImageFileError};
 
 /// One module.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -41,27 +42,6 @@ pub struct Index {
     pub runtime: Vec<String>,
 }
 
-/// Why an index cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum IndexError {
-    /// It cannot be read.
-    #[error("cannot read {}: rebuild the image", path.display())]
-    Read {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// It is not what imager writes.
-    #[error("cannot understand {}: rebuild the image", path.display())]
-    Parse {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        source: serde_json::Error,
-    },
-}
-
 /// One module to load.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Load {
@@ -82,10 +62,8 @@ pub struct LoadPlan {
 
 impl Index {
     /// Reads `modules.json` in `folder`.
-    pub fn load(folder: &Path) -> Result<Self, IndexError> {
-        let path = folder.join("modules.json");
-        let bytes = std::fs::read(&path).map_err(|source| IndexError::Read { path: path.clone(), source })?;
-        serde_json::from_slice(&bytes).map_err(|source| IndexError::Parse { path, source })
+    pub fn load(folder: &Path) -> Result<Self, ImageFileError> {
+        image_file::load(&folder.join("modules.json"))
     }
 
     /// Whether there is a module of this name.

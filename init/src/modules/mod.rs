@@ -14,8 +14,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use hotplug::Hotplug;
-pub use index::{Index, IndexError, Load, LoadPlan, Module};
+pub use index::{Index, Load, LoadPlan, Module};
 pub use uevent::{Uevent, UeventSocket};
+
+use crate::image_file::ImageFileError;
 
 /// Modules of the RAM disk.
 pub const BOOT_FOLDER: &str = "/skerry/modules";
@@ -57,7 +59,7 @@ pub struct Loader {
 
 impl Loader {
     /// Reads the folder's index.
-    pub fn open(folder: &Path) -> Result<Self, IndexError> {
+    pub fn open(folder: &Path) -> Result<Self, ImageFileError> {
         Ok(Self { folder: folder.to_owned(), index: Index::load(folder)?, loaded: BTreeSet::new() })
     }
 

@@ -14,7 +14,7 @@ pub use handles::{
     PowerRequest, config_channel, power_channel,
 };
 pub use phases::{BootTimes, Phase, PhaseRecord, PhaseState, Times, boottime_usec};
-pub use release::{Release, ReleaseError};
+pub use release::Release;
 pub use status::{Clock, Mode, NodeStatus, StatusBoard};
 
 /// The three things nearly every part of init writes to.
