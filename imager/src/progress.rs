@@ -54,6 +54,34 @@ pub fn step<T, E>(progress: &dyn Progress, step: &str, work: impl FnOnce() -> Re
 }
 
 #[cfg(test)]
+pub(crate) mod testing {
+    //! A listener for tests.
+
+    use std::sync::Mutex;
+
+    use super::{Event, Progress};
+
+    /// Keeps warnings.
+    #[derive(Default)]
+    pub(crate) struct Warnings(Mutex<Vec<String>>);
+
+    impl Warnings {
+        /// Those of this far.
+        pub(crate) fn all(&self) -> Vec<String> {
+            self.0.lock().expect("not poisoned").clone()
+        }
+    }
+
+    impl Progress for Warnings {
+        fn event(&self, event: Event<'_>) {
+            if let Event::Warn { message } = event {
+                self.0.lock().expect("not poisoned").push(message.to_owned());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use std::sync::Mutex;
 

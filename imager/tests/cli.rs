@@ -30,7 +30,7 @@ fn error(arguments: &[&str]) -> String {
 fn bad_input_is_named_in_one_line() {
     let folder = tempfile::tempdir().expect("temp folder");
     let out = folder.path().join("image");
-    let out = out.to_str().expect("text");
+    let (out, parent) = (out.to_str().expect("text"), folder.path().to_str().expect("text"));
     let build = |more: &[&'static str]| error(&[&["build", "--board", "qemu-x86_64", "--out", out][..], more].concat());
     let cases = [
         (error(&["build", "--board", "toaster", "--out", out]), vec!["`toaster`", "qemu-x86_64"]),
@@ -39,6 +39,12 @@ fn bad_input_is_named_in_one_line() {
         (build(&["--component", "k8s=/dev/null"]), vec!["`k8s`", "k3s"]),
         (build(&["--without", "containerd"]), vec!["containerd"]),
         (build(&["--component", "k3s=/dev/null", "--without", "k3s"]), vec!["k3s"]),
+        (build(&["--component", "ovmf=/dev/null"]), vec!["`ovmf`", "tests"]),
+        (build(&["--component", "k3s=/dev/zero"]), vec!["`k3s`", "/dev/zero", "not a regular file"]),
+        (build(&["--mirror", "mirror.test/debian"]), vec!["`mirror.test/debian`", "http://"]),
+        (error(&["build", "--board", "qemu-x86_64", "--out", "/nowhere/image"]), vec!["/nowhere", "make it first"]),
+        (error(&["build", "--board", "qemu-x86_64", "--out", parent]), vec![parent, "it is a folder", "--out"]),
+        (error(&["inspect", "/dev/zero"]), vec!["/dev/zero", "neither a file nor a disk"]),
         (error(&["inspect", "Cargo.toml"]), vec!["Cargo.toml", "not a disk image"]),
         (error(&["inspect", "/nowhere/image"]), vec!["cannot open /nowhere/image"]),
         (error(&["files", "containerd", "--board", "qemu-x86_64"]), vec!["`containerd`"]),

@@ -18,15 +18,16 @@ use super::extract::ExtractError;
 use super::fetch::{FetchError, Unavailable};
 use super::kmod::{self, KmodError};
 use super::lockfile::LockedDeb;
+use super::manifest::Manifest;
 use super::modules::ModuleError;
 pub use super::options::ComponentOptions as AssembleOptions;
 use super::options::OptionsError;
 use super::place::PlaceError;
-use super::select::{SelectError, choose};
+use super::select::{Chosen, SelectError, Source, choose};
 use crate::board::{Architecture, Board};
-use crate::progress::Progress;
+use crate::progress::{Event, Progress};
 use crate::tree::{Content, Tree, TreeError};
-use gather::{Gatherer, Parts, digest_of_items};
+use gather::{GIVEN, Gatherer, Parts, digest_of_items};
 pub use trees::{FIRMWARE_FOLDER, MODULES_FOLDER, RUNTIME_MODULES_FOLDER};
 
 /// Everything an image takes from components.
@@ -118,6 +119,16 @@ pub enum AssembleError {
         /// What the board is.
         arch: Architecture,
     },
+    /// A folder or package given by path lacks what the component is there for.
+    #[error("cannot use {} as component `{component}`: it has no {file}", path.display())]
+    Incomplete {
+        /// The component.
+        component: String,
+        /// The folder or package.
+        path: PathBuf,
+        /// The file it lacks, by its path in the image.
+        file: String,
+    },
     /// A component lacks a file every image needs.
     #[error("cannot use component `{component}`: it gives no `{file}`")]
     Lacking {
@@ -193,13 +204,35 @@ pub fn run(board: &Board, options: &AssembleOptions, progress: &dyn Progress) ->
     let opened = options.open()?;
     let gatherer = Gatherer::new(&opened, options.mirrors.clone(), board.architecture, progress);
     let mut parts = Parts::default();
-    for chosen in choose(&opened.manifest, &opened.lock, board, &options.wishes)? {
-        gatherer.add(&chosen, &mut parts)?;
+    let mut chosen = choose(&opened.manifest, &opened.lock, board, &options.wishes)?;
+    // What lies here is looked at before anything is fetched: a wrong file shows at once.
+    chosen.sort_by_key(|chosen| !matches!(chosen.source, Source::Given(_)));
+    chosen.iter().try_for_each(|chosen| gatherer.add(chosen, &mut parts))?;
+    for (name, along) in left_behind(&opened.manifest, &chosen, &parts.records, options) {
+        let message = format!("{name} comes by path, so {along} stays out; give that too with `--component {along}=PATH`");
+        progress.event(Event::Warn { message: &message });
     }
     gatherer.add_libraries(&mut parts)?;
     let kernel = digest_of_items(&parts.kernel);
     let index = gatherer.extractor().derive("kernel modules 1", kernel, || kmod::index(&opened.cache, &parts.kernel))?;
     trees::lay_out(board, &opened.cache, &index, parts)
+}
+
+/// Components that belong to a pinned version which came by path: nobody said that they may be missing.
+fn left_behind<'a>(
+    manifest: &'a Manifest,
+    chosen: &[Chosen<'_>],
+    records: &[Record],
+    options: &AssembleOptions,
+) -> Vec<(&'a str, &'a str)> {
+    let original = |name: &str| records.iter().any(|r| r.component == name && r.source == GIVEN && r.version != GIVEN);
+    let pairs =
+        manifest.component.iter().filter_map(|(along, component)| Some((component.along_with.as_deref()?, along.as_str())));
+    pairs
+        .filter(|(name, along)| {
+            original(name) && !options.wishes.without.contains(*along) && chosen.iter().all(|chosen| chosen.name != *along)
+        })
+        .collect()
 }
 
 /// Files of a component that only tests use, by name, for a harness that is no image.

@@ -226,17 +226,7 @@ mod tests {
     use super::super::http::testing::serve;
     use super::super::manifest::{Archive, Manifest};
     use super::*;
-
-    #[derive(Default)]
-    struct Warnings(Mutex<Vec<String>>);
-
-    impl Progress for Warnings {
-        fn event(&self, event: Event<'_>) {
-            if let Event::Warn { message } = event {
-                self.0.lock().expect("not poisoned").push(message.to_owned());
-            }
-        }
-    }
+    use crate::progress::testing::Warnings;
 
     struct Bench {
         _folder: tempfile::TempDir,
@@ -279,7 +269,7 @@ mod tests {
         std::fs::write(&path, b"damaged").expect("damaged");
         assert_eq!(fetch(&bench, &deb, &warnings).expect("fetched again"), path);
         assert_eq!(std::fs::read(&path).expect("file"), b"package");
-        assert!(warnings.0.lock().expect("warnings")[0].contains(&path.display().to_string()));
+        assert!(warnings.all()[0].contains(&path.display().to_string()));
     }
 
     #[test]

@@ -43,6 +43,20 @@ pub fn globs(arch: Architecture, component: &Component, package: &Package) -> Ve
     all.map(|glob| expand(arch, glob)).collect()
 }
 
+/// The paths in the image that a component gives for certain: those its packages name without a wildcard. What is given in its place must have them.
+pub fn certain(arch: Architecture, component: &Component) -> Vec<String> {
+    let named = component.package.iter().flat_map(|package| {
+        let moved = package.place.iter().filter(|(glob, to)| !to.ends_with('/') || !is_glob(glob));
+        package.take.iter().filter(|glob| !is_glob(glob)).cloned().chain(moved.map(|(glob, to)| destination(to, glob)))
+    });
+    named.chain(component.join.keys().cloned()).map(|path| expand(arch, &path)).collect()
+}
+
+/// Whether a path of components.toml may stand for several. `{arch}` and the like stand for one.
+fn is_glob(path: &str) -> bool {
+    expand(Architecture::X86_64, path).contains(['*', '?', '[', '{'])
+}
+
 /// The files of one package, at their places in the image. Files that are only joined are left out.
 pub fn place_package(arch: Architecture, package: &Package, given: &Items) -> Result<Items, PlaceError> {
     let mut placed = Items::new();
@@ -112,7 +126,10 @@ fn compile(glob: &str) -> Result<Glob, PlaceError> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::super::digest::Digest;
+    use super::super::manifest::Manifest;
     use super::*;
 
     fn file(content: &str) -> Item {
@@ -141,6 +158,24 @@ mod tests {
         assert_eq!(placed(&package(&["usr/bin/*"], &[])).expect("placed"), ["usr/bin/a", "usr/bin/b"]);
         let moved = package(&[], &[("usr/bin/a", "usr/sbin/"), ("usr/share/c", "usr/lib/{triplet}/d")]);
         assert_eq!(placed(&moved).expect("placed"), ["usr/lib/x86_64-linux-gnu/d", "usr/sbin/a"]);
+    }
+
+    #[test]
+    fn what_is_named_without_a_wildcard_is_certain() {
+        let mut component = Manifest::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernel/components.toml"))
+            .expect("loaded")
+            .component["ca-certificates"]
+            .clone();
+        component.package = vec![package(
+            &["usr/bin/a", "usr/lib/{triplet}/b", "usr/lib/*.so", "usr/bin/{c,d}"],
+            &[("boot/vmlinuz-*", "vmlinuz"), ("usr/sbin/e", "usr/bin/"), ("usr/sbin/{f,g}", "usr/bin/")],
+        )];
+        let expected = ["usr/bin/a", "usr/lib/x86_64-linux-gnu/b", "vmlinuz", "usr/bin/e", "usr/share/ca-certificates.pem"];
+        let mut found = certain(Architecture::X86_64, &component);
+        found.sort();
+        let mut expected = expected.map(str::to_owned).to_vec();
+        expected.sort();
+        assert_eq!(found, expected);
     }
 
     #[test]

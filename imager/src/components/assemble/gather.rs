@@ -19,6 +19,9 @@ use crate::components::select::{Chosen, Source};
 use crate::components::{mirror::MirrorChoice, select};
 use crate::progress::Progress;
 
+/// The source, and where nobody knows it the version, of what came by path.
+pub(super) const GIVEN: &str = "given";
+
 /// What has been collected, by role.
 #[derive(Default)]
 pub(super) struct Parts {
@@ -120,8 +123,19 @@ impl<'a> Gatherer<'a> {
             }
             (None, _) => self.extractor.take_folder(path).map_err(failed())?,
         };
-        let record = Record::of_file(&chosen.name, "given", digest_of_given(&items), "given");
+        if let Some(file) = place::certain(self.arch, chosen.component).into_iter().find(|file| !items.contains_key(file)) {
+            return Err(AssembleError::Incomplete { component: chosen.name.clone(), path: path.to_owned(), file });
+        }
+        let sha256 = digest_of_given(&items);
+        let record = Record::of_file(&chosen.name, self.version_of(chosen, sha256), sha256, GIVEN);
         Ok((items, vec![record]))
+    }
+
+    /// A given file that is the pinned one has its version.
+    fn version_of<'c>(&self, chosen: &Chosen<'c>, sha256: Digest) -> &'c str {
+        let file = chosen.component.file.as_ref();
+        let pinned = file.filter(|file| file.pin.get(&self.arch).is_some_and(|pin| pin.sha256 == sha256));
+        pinned.map_or(GIVEN, |file| &file.version)
     }
 
     /// A program given by path must be one, and the board's.

@@ -9,6 +9,7 @@ use crate::components::elf::testing::elf;
 use crate::components::modules::Table;
 use crate::components::{MirrorChoice, Wishes};
 use crate::progress::Silent;
+use crate::progress::testing::Warnings;
 use crate::tree::Node;
 
 const BOARD: &str = r#"
@@ -147,13 +148,45 @@ fn components_given_by_path_replace_their_own() {
     std::fs::write(&extra, b"mine").expect("written");
     std::fs::create_dir_all(&tool).expect("made");
     std::fs::write(tool.join("tool"), b"static").expect("written");
+    std::fs::create_dir(folder.path().join("tool/usr/share")).expect("made");
+    std::fs::write(folder.path().join("tool/usr/share/all.pem"), b"mine").expect("written");
     let mut options = options(&archive);
     options.wishes.given = [("extra".to_owned(), extra), ("tool".to_owned(), folder.path().join("tool"))].into();
     let made = run(&board(), &options, &Silent).expect("assembled");
     let own: Vec<_> = paths(&made.runtime).into_iter().filter(|path| !path.contains("skerry")).collect();
-    assert_eq!(own, ["usr/bin/alias", "usr/bin/tool", "usr/share/extra/mine.tar.zst"]);
+    assert_eq!(own, ["usr/bin/alias", "usr/bin/tool", "usr/share/all.pem", "usr/share/extra/mine.tar.zst"]);
     let given = made.records.iter().filter(|record| record.source == "given");
     assert_eq!(given.map(|record| record.name.as_str()).collect::<Vec<_>>(), ["extra", "tool"]);
+}
+
+#[test]
+fn a_folder_without_what_the_component_is_for_is_refused() {
+    let archive = locked();
+    let folder = tempfile::tempdir().expect("folder");
+    let error = error(&archive, |options| options.wishes.given = [("tool".to_owned(), folder.path().to_owned())].into());
+    assert!(error.contains("component `tool`: it has no usr/"), "{error}");
+}
+
+#[test]
+fn the_pinned_file_given_by_path_keeps_its_version_and_misses_its_companion() {
+    let archive = locked();
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("extra.tar");
+    let text = std::fs::read_to_string(archive.manifest()).expect("read");
+    let with = "\n[component.more]\nrole = \"runtime\"\narchitectures = []\noptional = true\nalong-with = \"extra\"\n\
+                file = { version = \"1\", to = \"usr/share/more/\", pin = {} }\n";
+    std::fs::write(archive.manifest(), text + with).expect("written");
+    for (content, version, warned) in [("extra", "v1", 1), ("other", "given", 0)] {
+        std::fs::write(&path, content).expect("written");
+        let mut options = options(&archive);
+        options.wishes.given = [("extra".to_owned(), path.clone())].into();
+        let warnings = Warnings::default();
+        let made = run(&board(), &options, &warnings).expect("assembled");
+        let record = made.records.iter().find(|record| record.name == "extra").expect("there");
+        assert_eq!((record.version.as_str(), record.sha256), (version, Digest::of(content.as_bytes())));
+        let warnings = warnings.all();
+        assert_eq!(warnings.iter().filter(|line| line.contains("--component more=PATH")).count(), warned, "{warnings:?}");
+    }
 }
 
 #[test]
