@@ -1,7 +1,6 @@
 //! What a person at the screen or serial line sees: log lines, and a plain status block whenever something changes.
 //!
-//! A stuck or slow console never stops init: each has a thread and a bounded queue, and what does not fit is dropped and
-//! counted. No escape codes: any terminal and any capture shows the same.
+//! A stuck or slow console never stops init: each has a thread and a bounded queue, and what does not fit is dropped. No escape codes: any terminal and any capture shows the same.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -9,8 +8,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
+use std::time::Duration;
 
 use crate::node::{Mode, NodeStatus, PhaseState, Release};
+
+/// Changes come in bursts; one block for a burst keeps a slow serial line readable.
+const BURST: Duration = Duration::from_millis(300);
 
 /// Texts a console may lag behind.
 const QUEUE: usize = 128;
@@ -142,8 +145,7 @@ pub async fn show_status(console: Console, node: crate::node::Node, release: Rel
         if changes.changed().await.is_err() {
             return;
         }
-        // Changes come in bursts; one block for a burst keeps a slow serial line readable.
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        tokio::time::sleep(BURST).await;
     }
 }
 

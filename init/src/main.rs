@@ -1,5 +1,6 @@
 //! `skerry-init`: PID 1 of a Skerry device. Everything it does stands in the library; this file makes the process.
 
+use std::panic::catch_unwind;
 use std::process::ExitCode;
 
 use init::{boot, power};
@@ -13,9 +14,15 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     boot::prepare_process();
-    let why = match tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(4).build() {
+    // The kernel panics when PID 1 ends, so not even a defect may unwind out of here.
+    let why = catch_unwind(live).unwrap_or_else(|_| "init has a defect; see the kernel log".to_owned());
+    power::restart_after(&why)
+}
+
+/// Runs the device until it cannot go on; says why.
+fn live() -> String {
+    match tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(4).build() {
         Ok(runtime) => runtime.block_on(boot::run()).to_string(),
         Err(error) => format!("cannot start the runtime: {error}"),
-    };
-    power::restart_after(&why)
+    }
 }
