@@ -133,10 +133,9 @@ impl<'a> Device<'a> {
     }
 }
 
-/// The device id in a line of the status block: `  device  0123456789ab (…)`.
+/// The device id in a line of the status block: `      id  0123456789ab…`.
 fn id_in(line: &str) -> Option<DeviceId> {
-    let (_, id) = line.trim().strip_prefix("device ")?.split_once('(')?;
-    id.trim_end_matches(')').parse().ok()
+    line.trim().strip_prefix("id ")?.trim().parse().ok()
 }
 
 #[cfg(test)]
@@ -146,8 +145,8 @@ mod tests {
     #[test]
     fn the_device_id_is_read_from_the_status_block() {
         let id = "ab".repeat(32);
-        assert_eq!(id_in(&format!("  device  abababababab ({id})")).unwrap().as_str(), id);
+        assert_eq!(id_in(&format!("      id  {id}")).unwrap().as_str(), id);
+        assert!(id_in("  device  abababababab").is_none());
         assert!(id_in("  device  no identity yet").is_none());
-        assert!(id_in("device-mapper: (something)").is_none());
     }
 }
