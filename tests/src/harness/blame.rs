@@ -17,19 +17,30 @@ pub fn blame(console: &[String], exit: Option<ExitStatus>) -> Blame {
     if let Some(signal) = exit.and_then(|status| status.signal()) {
         return Blame::Emulator(format!("the emulator was ended by signal {signal}"));
     }
-    let panic = console.iter().find(|line| line.contains("Kernel panic"));
+    let panic = console.iter().find(|line| is_panic(line));
     match panic {
         // PID 1 ended or could not be run, or the image lacks something: our fault, always.
         Some(line) if OURS.iter().any(|words| line.contains(words)) => Blame::Guest,
+        Some(line) if console.iter().any(|line| line.contains(LATE_PATCH)) => {
+            Blame::Emulator(format!("the emulated CPU ran into code the kernel was patching: {}", line.trim()))
+        }
         Some(line) if !init_ran(console) => Blame::Emulator(format!("the kernel panicked before PID 1 ran: {}", line.trim())),
         Some(_) | None => Blame::Guest,
     }
 }
 
+/// Whether the kernel says with this line that it cannot go on.
+pub fn is_panic(line: &str) -> bool {
+    line.contains("Kernel panic")
+}
+
 const OURS: [&str; 4] = ["kill init", "No working init", "Requested init", "Unable to mount root"];
 
+/// The kernel patches its own code behind a breakpoint; an emulator that notices the patch too late runs into it. No real CPU does.
+const LATE_PATCH: &str = "Oops: int3:";
+
 fn init_ran(console: &[String]) -> bool {
-    console.iter().any(|line| line.contains("Run /init as init process") || line.contains("skerry"))
+    console.iter().any(|line| line.contains("Run /init as init process") || line.contains("skerry init"))
 }
 
 #[cfg(test)]
@@ -46,6 +57,7 @@ mod tests {
         let ended = Some(ExitStatus::from_raw(0));
         let table = [
             ("early kernel panic", "Kernel panic - not syncing: Fatal exception in interrupt", None, true),
+            ("late code patch", "skerry init version=1\nOops: int3: 0000 [#1]\nKernel panic - not syncing: Fatal", None, true),
             ("emulator crashed", "anything", killed, true),
             ("pid 1 ended", "Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100", None, false),
             ("no pid 1", "Kernel panic - not syncing: No working init found.", None, false),

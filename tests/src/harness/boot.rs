@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::accelerator::Accelerator;
-use super::blame::{Blame, blame};
+use super::blame::{Blame, blame, is_panic};
 use super::console::ConsoleError;
 use super::disk::Disk;
 use super::emulator::Guest;
@@ -31,6 +31,14 @@ pub enum BootError {
     /// The machine started but did not show the sign of life.
     #[error(transparent)]
     Console(#[from] ConsoleError),
+    /// Its kernel panicked.
+    #[error("{line}; the last lines:\n{last}")]
+    Panic {
+        /// The kernel's own words.
+        line: String,
+        /// The end of the console.
+        last: String,
+    },
 }
 
 /// A machine that showed its sign of life, and the line that was it. No other machine runs beside it in this process.
@@ -79,9 +87,12 @@ pub fn boot(
     for left in (0..=RETRIES).rev() {
         *run += 1;
         let mut machine = Machine::start(guest, *run, rig.accelerator, rig.firmware, disk, rig.logs)?;
-        let error = match machine.console().wait_for(patience, &sign) {
-            Ok(line) => return Ok(Booted { machine, line, _turn: turn }),
-            Err(error) => error,
+        // A kernel that panics restarts by itself; waiting for that would hide it.
+        let outcome = machine.console().wait_for(patience, |line| sign(line) || is_panic(line));
+        let error = match outcome {
+            Ok(line) if !is_panic(&line) => return Ok(Booted { machine, line, _turn: turn }),
+            Ok(line) => BootError::Panic { line, last: machine.console().tail() },
+            Err(error) => error.into(),
         };
         let exit = machine.exit_status();
         match blame(&machine.console().lines(), exit) {
@@ -89,7 +100,7 @@ pub fn boot(
                 let count = EMULATOR_FAILURES.fetch_add(1, Ordering::Relaxed) + 1;
                 eprintln!("{}: {reason}; starting again (emulator failures so far: {count})", guest.name);
             }
-            Blame::Emulator(_) | Blame::Guest => return Err(error.into()),
+            Blame::Emulator(_) | Blame::Guest => return Err(error),
         }
     }
     unreachable!("the last try returns")
