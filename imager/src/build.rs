@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::board::Board;
 use crate::cache::DerivedCache;
 use crate::check::{self, CheckError, Facts, Subject};
+use crate::components::digest::of_file;
 use crate::image::compress::{CompressError, Compressor};
 use crate::image::digest::{Digest, Hasher};
 use crate::image::disk::{self, DiskError, DiskParts, Runtime};
@@ -41,6 +42,34 @@ pub struct Programs {
     pub apid: PathBuf,
     /// The image importer.
     pub images_importer: PathBuf,
+}
+
+impl Programs {
+    /// Each with its name and the option that names it.
+    fn all(&self) -> [(&'static str, &Path, &'static str); 3] {
+        [
+            ("skerry-init", &self.init, "init"),
+            ("apid", &self.apid, "apid"),
+            ("skerry-images", &self.images_importer, "images-importer"),
+        ]
+    }
+
+    /// Looks whether they are there, before anything is fetched for their sake.
+    pub fn check(&self) -> Result<(), BuildError> {
+        self.all().into_iter().try_for_each(|(name, path, option)| match path.is_file() {
+            true => Ok(()),
+            false => Err(BuildError::Program { name, path: path.to_owned(), option }),
+        })
+    }
+
+    /// Their names and digests, for the list of what an image holds.
+    pub fn digests(&self) -> Result<Vec<(&'static str, Digest)>, BuildError> {
+        let digest = |(name, path, _): (_, &Path, _)| {
+            let read = |source| BuildError::Tree(TreeError::Read { path: path.to_owned(), source });
+            Ok((name, of_file(path).map_err(read)?))
+        };
+        self.all().into_iter().map(digest).collect()
+    }
 }
 
 /// Everything an image is made of.
@@ -207,6 +236,8 @@ struct Trees {
 impl Trees {
     fn new(ingredients: &Ingredients<'_>) -> Result<Self, BuildError> {
         let programs = &ingredients.programs;
+        programs.check()?;
+        let program = |path: &Path| Content::Path { path: path.to_owned() };
         let release = Release {
             version: ingredients.version.to_owned(),
             board: ingredients.board.name.clone(),
@@ -214,12 +245,12 @@ impl Trees {
             build_time_floor: ingredients.build_time_floor,
         };
         let root = rootfs::root(RootParts {
-            init: program("skerry-init", &programs.init, "init")?,
-            apid: program("apid", &programs.apid, "apid")?,
+            init: program(&programs.init),
+            apid: program(&programs.apid),
             release: release.to_json(),
             hardware: ingredients.hardware.clone(),
         })?;
-        let importer = program("skerry-images", &programs.images_importer, "images-importer")?;
+        let importer = program(&programs.images_importer);
         let runtime = rootfs::runtime(ingredients.runtime.clone(), importer, &ingredients.component_list)?;
         Ok(Self { root, runtime })
     }
@@ -228,14 +259,6 @@ impl Trees {
         let (initramfs, runtime) = (Facts::of_tree(&self.root)?, Facts::of_tree(&self.runtime)?);
         check::check(&Subject { initramfs: &initramfs, runtime: &runtime, architecture: board.architecture })?;
         Ok(())
-    }
-}
-
-fn program(name: &'static str, path: &Path, option: &'static str) -> Result<Content, BuildError> {
-    if path.is_file() {
-        Ok(Content::Path { path: path.to_owned() })
-    } else {
-        Err(BuildError::Program { name, path: path.to_owned(), option })
     }
 }
 

@@ -7,6 +7,9 @@ fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
+/// Files for the node's programs, which a test of imager alone does not build.
+const PROGRAMS: [&str; 6] = ["--init", "Cargo.toml", "--apid", "Cargo.toml", "--images-importer", "Cargo.toml"];
+
 fn imager(arguments: &[&str], cache: &Path) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_imager"));
     command.current_dir(workspace()).args(arguments).env("SKERRY_CACHE", cache);
@@ -31,7 +34,8 @@ fn bad_input_is_named_in_one_line() {
     let folder = tempfile::tempdir().expect("temp folder");
     let out = folder.path().join("image");
     let (out, parent) = (out.to_str().expect("text"), folder.path().to_str().expect("text"));
-    let build = |more: &[&'static str]| error(&[&["build", "--board", "qemu-x86_64", "--out", out][..], more].concat());
+    let build =
+        |more: &[&'static str]| error(&[&["build", "--board", "qemu-x86_64", "--out", out][..], &PROGRAMS, more].concat());
     let cases = [
         (error(&["build", "--board", "toaster", "--out", out]), vec!["`toaster`", "qemu-x86_64"]),
         (build(&["--fleet", "/nowhere"]), vec!["/nowhere/fleet.pub", "skerryctl fleet init"]),
@@ -60,7 +64,8 @@ fn bad_input_is_named_in_one_line() {
 fn a_component_that_cannot_be_had_names_address_reason_and_both_ways_out() {
     let folder = tempfile::tempdir().expect("temp folder");
     let out = folder.path().join("image");
-    let error = error(&["build", "--board", "qemu-x86_64", "--without", "k3s", "--out", out.to_str().expect("text")]);
+    let arguments = ["build", "--board", "qemu-x86_64", "--without", "k3s", "--out", out.to_str().expect("text")];
+    let error = error(&[&arguments[..], &PROGRAMS].concat());
     assert!(error.contains("http://127.0.0.1:9/debian/pool/") && error.contains("--component"), "{error}");
     assert!(!out.exists());
 }

@@ -11,7 +11,7 @@ use super::ui::Ui;
 use super::{floor, workspace};
 use crate::board::{Architecture, Board};
 use crate::build::{self, Ingredients, Programs, Report};
-use crate::components::assemble::{self, Components};
+use crate::components::assemble::{self, Components, Record};
 use crate::components::lockfile::Lock;
 use crate::image::output::Place;
 use crate::progress::step;
@@ -22,6 +22,7 @@ pub(super) fn run(common: &Common, args: &BuildArgs, ui: &Ui) -> Result<()> {
     let out = Place::new(&args.out)?;
     let seed = args.fleet.as_deref().map(|fleet| read_seed(fleet, args.config.as_deref())).transpose()?;
     let programs = programs(args, board.architecture)?;
+    programs.check()?;
     let options = common.assemble_options(args.wishes.wishes()?)?;
     let floor = floor::find(std::env::var("SOURCE_DATE_EPOCH").ok().as_deref(), &Lock::load(&options.lock)?.release)?;
     let components = step(ui, "gather the components", || assemble::run(&board, &options, ui))?;
@@ -34,10 +35,12 @@ pub(super) fn run(common: &Common, args: &BuildArgs, ui: &Ui) -> Result<()> {
 fn ingredients(
     board: &Board,
     floor: u64,
-    components: Components,
+    mut components: Components,
     programs: Programs,
     seed: Option<Vec<u8>>,
 ) -> Result<Ingredients<'_>> {
+    let own = |(name, sha256)| Record::own(name, env!("CARGO_PKG_VERSION"), sha256);
+    components.records.extend(programs.digests()?.into_iter().map(own));
     let component_list = serde_json::to_string_pretty(&components.records).context("cannot write the list of components")? + "\n";
     Ok(Ingredients {
         board,

@@ -1,9 +1,9 @@
 //! The build-time floor: a moment before which no device with this image can be. From the inputs, so that the same inputs give the same image.
 
 use anyhow::{Context as _, Result, anyhow};
-use jiff::fmt::rfc2822;
 
 use crate::components::lockfile::LockedRelease;
+use crate::components::release;
 
 /// `SOURCE_DATE_EPOCH` when it is set, else the date of the newest signed Release file in the lock. Seconds since 1970.
 pub(super) fn find(source_date_epoch: Option<&str>, releases: &[LockedRelease]) -> Result<u64> {
@@ -18,8 +18,7 @@ pub(super) fn find(source_date_epoch: Option<&str>, releases: &[LockedRelease]) 
 }
 
 fn seconds(date: &str) -> Result<u64> {
-    // Release files say `UTC`, which RFC 2822 spells `+0000`.
-    let parsed = rfc2822::DateTimeParser::new().parse_timestamp(date.replace("UTC", "+0000").replace("GMT", "+0000"));
+    let parsed = release::parse_date(date);
     let timestamp = parsed.with_context(|| format!("cannot read the date `{date}` in components.lock; run `imager lock`"))?;
     u64::try_from(timestamp.as_second())
         .with_context(|| format!("cannot use the date `{date}` in components.lock: it lies before 1970"))

@@ -61,7 +61,7 @@ pub struct Record {
     pub version: String,
     /// SHA-256 of the package, file, or list of files given.
     pub sha256: Digest,
-    /// Where it comes from: an archive and a path in it, an address, or `given`.
+    /// Where it comes from: an archive and a path in it, an address, `given`, or `built here`.
     pub source: String,
 }
 
@@ -184,6 +184,11 @@ pub enum AssembleError {
 }
 
 impl Record {
+    /// A program of this project.
+    pub fn own(name: &str, version: &str, sha256: Digest) -> Self {
+        Self { component: "skerry".into(), name: name.into(), version: version.into(), sha256, source: "built here".into() }
+    }
+
     fn of_file(name: &str, version: &str, sha256: Digest, source: &str) -> Self {
         Self { component: name.into(), name: name.into(), version: version.into(), sha256, source: source.into() }
     }

@@ -7,6 +7,9 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// The tool. By its path, so that nobody's search path decides whom to believe.
+const GPGV: &str = "/usr/bin/gpgv";
+
 /// Where Debian's keyring packages put archive keys.
 const KEYRING_FOLDER: &str = "/usr/share/keyrings";
 
@@ -17,7 +20,7 @@ const KEYRINGS: [&str; 2] = ["debian-archive-keyring.gpg", "debian-archive-keyri
 #[derive(Debug, thiserror::Error)]
 pub enum SignatureError {
     /// The tool is not there.
-    #[error("cannot run gpgv: install it with `apt-get install gpgv`")]
+    #[error("cannot run {GPGV}: install it with `apt-get install gpgv`")]
     Tool {
         /// Why.
         source: std::io::Error,
@@ -53,7 +56,7 @@ pub fn verify(what: &str, signed: &[u8]) -> Result<String, SignatureError> {
     let folder = tempfile::tempdir().map_err(scratch)?;
     let (input, output) = (folder.path().join("InRelease"), folder.path().join("Release"));
     std::fs::write(&input, signed).map_err(scratch)?;
-    let run = Command::new("gpgv")
+    let run = Command::new(GPGV)
         .args(arguments(&keyrings, &input, &output))
         .env("LC_ALL", "C")
         .output()

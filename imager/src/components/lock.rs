@@ -17,11 +17,12 @@ use super::extract::{ExtractError, Extractor, Items};
 use super::fetch::{FetchError, Fetcher};
 use super::index::{Entry, Index};
 use super::libraries::{complete, find_in, library_globs};
-use super::lockfile::{Lock, LockedDeb, LockedLibrary, LockedPackage, LockfileError};
+use super::lockfile::{Lock, LockedDeb, LockedLibrary, LockedPackage, LockedRelease, LockfileError};
 use super::manifest::{Component, Manifest, ManifestError, Package, Role};
 use super::mirror::MirrorChoice;
 use super::options::open_cache;
 use super::place::{self, PlaceError};
+use super::release::parse_date;
 use super::{gpgv, version};
 use crate::board::Architecture;
 use crate::progress::{Event, Progress};
@@ -82,6 +83,19 @@ pub enum LockError {
         /// Why.
         source: PlaceError,
     },
+    /// The archive shows an older state than was locked before: somebody may be holding updates back.
+    #[error(
+        "cannot lock {suite}: the archive shows its state of {found}, components.lock was made from that of {locked}; use a mirror that is \
+         up to date, or say `--allow-expired` if this old state is what you want"
+    )]
+    Older {
+        /// The suite.
+        suite: String,
+        /// The date locked.
+        locked: String,
+        /// The date found.
+        found: String,
+    },
     /// No suite has the package.
     #[error("cannot find package `{package}` of component `{component}` for {architecture} in {suites}")]
     NoPackage {
@@ -125,6 +139,11 @@ fn run_at(options: &LockOptions, progress: &dyn Progress, verify: Verifier<'_>, 
     let fetcher = Fetcher::new(&cache, options.mirrors.clone(), progress);
     let freshness = if options.allow_expired { Freshness::Waived } else { Freshness::Required(now) };
     let archive = ArchiveState::read(&manifest, &fetcher, verify, freshness, progress)?;
+    // Without an old lock, or with one that cannot be read, there is nothing to compare with.
+    let old = Lock::load(&options.lock).ok();
+    if !options.allow_expired {
+        old.iter().try_for_each(|old| check_forward(old, archive.releases()))?;
+    }
     let resolver = Resolver { archive: &archive, fetcher: &fetcher, extractor: Extractor::new(&cache, progress), progress };
 
     let mut packages = Vec::new();
@@ -135,9 +154,20 @@ fn run_at(options: &LockOptions, progress: &dyn Progress, verify: Verifier<'_>, 
         libraries.extend(theirs);
     }
     let lock = Lock::new(archive.releases().to_vec(), packages, libraries);
-    let changes = Lock::load(&options.lock).map(|old| changes(&old, &lock)).unwrap_or_default();
+    let changes = old.map(|old| changes(&old, &lock)).unwrap_or_default();
     lock.save(&options.lock)?;
     Ok(LockReport { packages: lock.package.len() + lock.library.len(), changes })
+}
+
+/// Refuses to go back in time: an old Release file is signed as well as a new one, and many have no limit of their own.
+fn check_forward(old: &Lock, found: &[LockedRelease]) -> Result<(), LockError> {
+    for new in found {
+        let same = old.release.iter().find(|locked| locked.suite == new.suite && locked.archive == new.archive);
+        let Some(locked) = same.filter(|locked| parse_date(&locked.date) > parse_date(&new.date)) else { continue };
+        let (locked, found) = (locked.date.clone(), new.date.clone());
+        return Err(LockError::Older { suite: new.suite.clone(), locked, found });
+    }
+    Ok(())
 }
 
 struct Resolver<'a> {

@@ -146,8 +146,8 @@ fn index_files(paragraph: &Paragraph<'_>) -> Option<BTreeMap<String, IndexFile>>
 }
 
 /// `Sat, 12 Sep 2026 07:55:41 UTC`: RFC 2822 but for the name of the zone.
-fn parse_date(text: &str) -> Option<Timestamp> {
-    let text = text.strip_suffix("UTC")?;
+pub fn parse_date(text: &str) -> Option<Timestamp> {
+    let text = text.strip_suffix("UTC").or_else(|| text.strip_suffix("GMT"))?;
     jiff::fmt::rfc2822::parse(&format!("{text}GMT")).ok().map(|zoned| zoned.timestamp())
 }
 

@@ -55,6 +55,17 @@ fn a_lock_has_the_newest_packages_and_the_libraries_they_load() {
 }
 
 #[test]
+fn an_archive_that_went_back_in_time_is_refused_unless_wanted() {
+    let archive = honest();
+    lock(&archive).expect("locked");
+    let text = std::fs::read_to_string(archive.lock()).expect("read");
+    std::fs::write(archive.lock(), text.replace("Wed, 18 Nov", "Thu, 19 Nov")).expect("written");
+    let error = lock(&archive).expect_err("older").to_string();
+    assert!(error.contains("Wed, 18 Nov") && error.contains("Thu, 19 Nov") && error.contains("--allow-expired"), "{error}");
+    lock_at(&archive, "2026-11-20T00:00:00Z", true).expect("wanted");
+}
+
+#[test]
 fn the_same_archive_gives_the_same_lock() {
     let archive = honest();
     lock(&archive).expect("locked");
