@@ -1,6 +1,7 @@
 //! What a person at the screen or serial line sees: log lines, and a plain status block whenever something changes.
 //!
-//! A stuck or slow console never stops init: each has a thread and a bounded queue, and what does not fit is dropped. No escape codes: any terminal and any capture shows the same.
+//! A stuck or slow console never stops init: each has a thread and a bounded queue, and what does not fit is dropped. No escape codes:
+//! any terminal and any capture shows the same.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;

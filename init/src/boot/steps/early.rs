@@ -14,12 +14,17 @@ use crate::node::Release;
 use crate::services::{Supervisor, Surroundings};
 use crate::{logging, power};
 
+/// Whether the kernel drops records of user space that come in bursts, as a boot's do.
+const KMSG_LIMIT: &str = "/proc/sys/kernel/printk_devkmsg";
+
 /// Where the kernel looks for firmware files.
 const FIRMWARE_PATH: &str = "/sys/module/firmware_class/parameters/path";
 
 pub(in crate::boot) async fn early(machine: Rc<Machine>) -> anyhow::Result<()> {
     let mounted = mount_kernel_file_systems();
     machine.serve_config();
+    // A kernel whose command line decided this keeps to it.
+    let _ = fs::write(KMSG_LIMIT, "on");
     let release = Release::load(Path::new(Release::PATH));
     show(&machine, release.as_ref().ok());
     mounted.context("cannot mount the kernel's file systems")?;
