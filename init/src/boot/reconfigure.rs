@@ -1,12 +1,14 @@
 //! Carrying an accepted configuration into the running system: what can change live changes, the rest restarts or reboots.
 
+use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 
+use futures_util::FutureExt;
 use machine_config::schema::MachineConfig;
 use machine_config::{Effect, compare};
 
 use super::machine::Machine;
-use crate::node::{EventKind, PowerKind};
+use crate::node::{EventKind, InForce, PowerKind};
 use crate::services::definitions;
 
 /// Waits for configurations, for ever. The first one lets the boot go on; each later one is compared with the one before.
@@ -15,11 +17,19 @@ pub(super) async fn run(machine: Rc<Machine>) {
     let mut old: Option<MachineConfig> = None;
     while changes.changed().await.is_ok() {
         let Some(new) = machine.config.current() else { continue };
-        apply_live(&machine, &new.config).await;
-        if let Some(old) = &old {
-            carry_over(&machine, old, &new.config, new.generation);
+        let carried = AssertUnwindSafe(take_over(&machine, old.as_ref(), &new)).catch_unwind().await;
+        if carried.is_err() {
+            let message = "init has a defect and did not carry all of it out; reboot the device".to_owned();
+            machine.node.status.update(|status| status.set_error("config", Some(message)));
         }
         old = Some(new.config.clone());
+    }
+}
+
+async fn take_over(machine: &Machine, old: Option<&MachineConfig>, new: &InForce) {
+    apply_live(machine, &new.config).await;
+    if let Some(old) = old {
+        carry_over(machine, old, &new.config, new.generation);
     }
 }
 

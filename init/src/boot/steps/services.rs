@@ -38,8 +38,7 @@ pub(in crate::boot) async fn services(machine: Rc<Machine>) -> anyhow::Result<()
     definitions::bring_up(&config, runtime, Path::new("/"), &supervisor, &machine.node)?;
     let specs =
         move |config: &MachineConfig| definitions::plan(config, runtime).specs.into_iter().map(|spec| spec.name).collect();
-    wait_for_all(&machine, &supervisor, Phase::Services, specs).await;
-    Ok(())
+    wait_for_all(&machine, &supervisor, Phase::Services, specs).await
 }
 
 /// Modules nothing asks for by itself: there is no modprobe in the image, so containers and k3s find them loaded.
@@ -97,7 +96,7 @@ async fn wait_for_all(
     supervisor: &Supervisor,
     phase: Phase,
     wanted: impl Fn(&MachineConfig) -> BTreeSet<String>,
-) {
+) -> anyhow::Result<()> {
     let (mut board, mut config) = (supervisor.subscribe(), machine.config.subscribe());
     let deadline = tokio::time::sleep(PATIENCE);
     tokio::pin!(deadline);
@@ -106,7 +105,7 @@ async fn wait_for_all(
         let names = config.borrow_and_update().as_ref().map(|current| wanted(&current.config)).unwrap_or_default();
         let missing = missing(&names, &board.borrow_and_update());
         if missing.is_empty() {
-            return;
+            return Ok(());
         }
         let what = missing.join(", ");
         if late {
@@ -115,8 +114,8 @@ async fn wait_for_all(
             machine.node.waiting(phase, &what);
         }
         tokio::select! {
-            changed = board.changed() => if changed.is_err() { return },
-            changed = config.changed() => if changed.is_err() { return },
+            changed = board.changed() => changed.context("the supervisor ended; reboot the device")?,
+            changed = config.changed() => changed.context("the configuration's task ended; reboot the device")?,
             () = &mut deadline, if !late => late = true,
         }
     }
@@ -131,7 +130,7 @@ fn missing(wanted: &BTreeSet<String>, snapshot: &Snapshot) -> Vec<String> {
 pub(in crate::boot) async fn healthy(machine: Rc<Machine>) -> anyhow::Result<()> {
     let supervisor = Machine::product(&machine.supervisor);
     let runtime = Machine::product(&machine.runtime);
-    wait_for_all(&machine, &supervisor, Phase::Healthy, move |config| services_that_count(config, runtime)).await;
+    wait_for_all(&machine, &supervisor, Phase::Healthy, move |config| services_that_count(config, runtime)).await?;
     machine.node.status.update(|status| status.healthy = true);
     tokio::spawn(follow_health(machine.node.clone(), machine.config.clone(), supervisor, runtime));
     Ok(())
@@ -145,6 +144,8 @@ async fn follow_health(node: Node, config: ConfigHandle, supervisor: Supervisor,
         let healthy = missing(&wanted, &board.borrow_and_update()).is_empty();
         node.status.update(|status| status.healthy = healthy);
     }
+    // Nobody looks after the services any more.
+    node.status.update(|status| status.healthy = false);
 }
 
 /// `machine.health.services`, or all that are configured: also one this image does not have, which is why it is not healthy.
