@@ -16,6 +16,7 @@ use std::process::Command;
 
 use crate::services::ChildSetup;
 
+use rustix::process::Signal;
 use tokio::io::unix::AsyncFd;
 
 /// `BLKPG`, linux/blkpg.h.
@@ -147,6 +148,12 @@ pub(crate) fn ignore_child_exits() {
     unsafe {
         libc::signal(libc::SIGCHLD, libc::SIG_IGN);
     }
+}
+
+/// Signals every process but this one and the kernel's own; atomic, so that none slips away by forking.
+pub(crate) fn signal_everybody(signal: Signal) -> io::Result<()> {
+    // SAFETY: kill takes two integers; -1 names no process in particular.
+    checked(unsafe { libc::kill(-1, signal.as_raw()) })
 }
 
 /// One heap for all threads: each further one would keep memory of its own. Before any thread starts.

@@ -15,6 +15,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use machine::Machine;
 use table::{Row, startable};
+use tokio::sync::mpsc;
 
 use crate::node::{Node, PowerRequest, power_channel};
 use crate::power;
@@ -23,6 +24,7 @@ use crate::power;
 pub async fn run() -> std::io::Error {
     let (power, mut requests) = power_channel();
     let machine = Rc::new(Machine::new(Node::default(), power));
+    tokio::spawn(tell_defects(report_panics(), machine.node.clone()));
     let request = tokio::select! {
         request = requests.wait_for(Option::is_some) => request.ok().and_then(|request| request.clone()),
         () = drive(Rc::clone(&machine)) => None,
@@ -30,7 +32,8 @@ pub async fn run() -> std::io::Error {
     };
     let request = request
         .unwrap_or_else(|| PowerRequest { kind: crate::node::PowerKind::Reboot, by: "init, whose main loop ended".to_owned() });
-    power::go_down(&request, &machine.node, machine.supervisor.get(), machine.store.get()).await
+    let parts = power::Parts { supervisor: machine.supervisor.get(), store: machine.store.get(), hotplug: machine.hotplug.get() };
+    power::go_down(&request, &machine.node, parts).await
 }
 
 /// Begins each phase when its gates open, for ever.
@@ -58,16 +61,52 @@ async fn run_phase(row: &'static Row, machine: Rc<Machine>) {
     }
 }
 
-/// Sets the process up, before the runtime and any thread: a small heap, and panics that are seen.
+/// Sets the process up, before the runtime and any thread: a small heap.
 pub fn prepare_process() {
     crate::sys::share_one_heap();
-    report_panics();
 }
 
-/// Sends panics to the kernel log and the console, wherever they happen.
-fn report_panics() {
-    std::panic::set_hook(Box::new(|panic| {
-        tracing::error!(%panic, "init has a defect");
-        eprintln!("skerry-init: {panic}");
+/// Defects that wait to be shown; more are rare, and the first says most.
+const DEFECTS: usize = 8;
+
+/// Sends panics to the kernel log and the console, wherever they happen, and their places to whoever receives.
+fn report_panics() -> mpsc::Receiver<String> {
+    let (defects, seen) = mpsc::channel(DEFECTS);
+    std::panic::set_hook(Box::new(move |panic| {
+        if tracing::dispatcher::has_been_set() {
+            tracing::error!(%panic, "init has a defect");
+        } else {
+            // A console that somebody stopped blocks whoever writes to it, so only while there is no log.
+            eprintln!("skerry-init: {panic}");
+        }
+        // The panic may come from under the status board's lock, so the board is written elsewhere.
+        let place = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+        let _ = defects.try_send(place);
     }));
+    seen
+}
+
+/// Shows each defect on the console and over the API: the task it stopped comes back only with a reboot.
+async fn tell_defects(mut defects: mpsc::Receiver<String>, node: Node) {
+    while let Some(place) = defects.recv().await {
+        let message = format!("it has a defect at {place}, and a part of it may have stopped; reboot the device and report it");
+        node.status.update(|status| status.set_error("init", Some(message)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_panics_shows_on_the_status() {
+        let node = Node::default();
+        let before = std::panic::take_hook();
+        let telling = tokio::spawn(tell_defects(report_panics(), node.clone()));
+        tokio::spawn(async { panic!("a defect") }).await.expect_err("it panics");
+        node.status.subscribe().wait_for(|status| status.errors.contains_key("init")).await.expect("the board lives");
+        assert!(node.status.get().errors["init"].contains("boot/mod.rs"), "{:?}", node.status.get().errors);
+        std::panic::set_hook(before);
+        telling.await.expect("it ends with the hook");
+    }
 }

@@ -3,14 +3,19 @@
 //! Loading a module waits for its hardware, which may be slow; nothing else waits with it.
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
 use super::uevent::{Uevent, UeventSocket};
 use super::{Loader, ModuleError};
 use crate::image_file::ImageFileError;
+
+/// After lost events, until the next look at everything.
+const PAUSE: Duration = Duration::from_millis(500);
 
 enum Job {
     Folder(PathBuf, oneshot::Sender<Result<Vec<String>, ImageFileError>>),
@@ -24,6 +29,7 @@ enum Job {
 pub struct Hotplug {
     jobs: mpsc::Sender<Job>,
     changes: watch::Receiver<u64>,
+    stopping: Arc<AtomicBool>,
 }
 
 impl Hotplug {
@@ -31,10 +37,12 @@ impl Hotplug {
     pub fn start() -> std::io::Result<Self> {
         let (jobs, inbox) = mpsc::channel();
         let (count, changes) = watch::channel(0);
+        let stopping = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&stopping);
         let socket = UeventSocket::open()?;
-        thread::Builder::new().name("modules".into()).stack_size(256 << 10).spawn(move || work(&inbox))?;
+        thread::Builder::new().name("modules".into()).stack_size(256 << 10).spawn(move || work(&inbox, &flag))?;
         tokio::spawn(listen(socket, jobs.clone(), count));
-        Ok(Self { jobs, changes })
+        Ok(Self { jobs, changes, stopping })
     }
 
     /// Takes the modules of another folder into account; returns those its index wants loaded for the runtime.
@@ -61,18 +69,26 @@ impl Hotplug {
         self.changes.clone()
     }
 
+    /// Loads nothing more and returns once the module at hand is done, so that no file system is held by it. Bounded by `patience`.
+    pub async fn stop(&self, patience: Duration) {
+        self.stopping.store(true, Ordering::Relaxed);
+        if tokio::time::timeout(patience, self.load([])).await.is_err() {
+            tracing::warn!("a module is still being loaded");
+        }
+    }
+
     fn send(&self, job: Job) {
         // The thread ends only with the process.
         let _ = self.jobs.send(job);
     }
 }
 
-fn work(inbox: &mpsc::Receiver<Job>) {
+fn work(inbox: &mpsc::Receiver<Job>, stopping: &Arc<AtomicBool>) {
     let mut loaders: Vec<Loader> = Vec::new();
     while let Ok(job) = inbox.recv() {
         match job {
             // Whoever asked may have gone; the work is done all the same.
-            Job::Folder(folder, answer) => drop(answer.send(add_folder(&mut loaders, &folder))),
+            Job::Folder(folder, answer) => drop(answer.send(add_folder(&mut loaders, &folder, stopping))),
             Job::Names(names, answer) => drop(answer.send(load_names(&mut loaders, &names))),
             Job::Alias(alias) => loaders.iter_mut().for_each(|loader| report(&loader.load_for_alias(&alias))),
             Job::Coldplug => loaders.iter_mut().for_each(|loader| report(&loader.coldplug(Path::new("/sys")))),
@@ -81,8 +97,8 @@ fn work(inbox: &mpsc::Receiver<Job>) {
 }
 
 /// The early modules are loaded here, so that the thread's first job already brings the disk.
-fn add_folder(loaders: &mut Vec<Loader>, folder: &Path) -> Result<Vec<String>, ImageFileError> {
-    let mut loader = Loader::open(folder)?;
+fn add_folder(loaders: &mut Vec<Loader>, folder: &Path, stopping: &Arc<AtomicBool>) -> Result<Vec<String>, ImageFileError> {
+    let mut loader = Loader::open(folder, Arc::clone(stopping))?;
     loader.note_loaded();
     let early = loader.index().early.clone();
     report(&loader.load(early.iter().map(String::as_str)));
@@ -129,6 +145,8 @@ async fn listen(socket: UeventSocket, jobs: mpsc::Sender<Job>, count: watch::Sen
                 tracing::warn!(%error, "device events were lost, looking at all devices again");
                 let _ = jobs.send(Job::Coldplug);
                 count.send_modify(|count| *count += 1);
+                // An error that stays must not fill memory with work.
+                tokio::time::sleep(PAUSE).await;
             }
         }
     }
@@ -154,7 +172,7 @@ mod tests {
             std::fs::create_dir(&folder).expect("a writable folder");
             let json = format!(r#"{{"kernel": "6", "modules": {{"{name}": {{"file": "{name}.ko"}}}}}}"#);
             std::fs::write(folder.join("modules.json"), json).expect("a writable folder");
-            Loader::open(&folder).expect("an index")
+            Loader::open(&folder, Arc::default()).expect("an index")
         };
         let mut loaders = [open("one"), open("two")];
         let errors: Vec<_> = load_names(&mut loaders, &["two".into(), "three".into()]).iter().map(ToString::to_string).collect();

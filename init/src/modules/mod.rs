@@ -12,6 +12,8 @@ use std::ffi::c_int;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use hotplug::Hotplug;
 pub use index::{Index, Load, LoadPlan, Module};
@@ -55,12 +57,13 @@ pub struct Loader {
     folder: PathBuf,
     index: Index,
     loaded: BTreeSet<String>,
+    stopping: Arc<AtomicBool>,
 }
 
 impl Loader {
-    /// Reads the folder's index.
-    pub fn open(folder: &Path) -> Result<Self, ImageFileError> {
-        Ok(Self { folder: folder.to_owned(), index: Index::load(folder)?, loaded: BTreeSet::new() })
+    /// Reads the folder's index. Once `stopping` is set nothing more is loaded.
+    pub fn open(folder: &Path, stopping: Arc<AtomicBool>) -> Result<Self, ImageFileError> {
+        Ok(Self { folder: folder.to_owned(), index: Index::load(folder)?, loaded: BTreeSet::new(), stopping })
     }
 
     /// The folder's index.
@@ -84,6 +87,9 @@ impl Loader {
         let plan = self.index.plan(wanted, &self.loaded);
         let mut errors: Vec<_> = plan.missing.into_iter().map(|name| ModuleError::Missing { name }).collect();
         for load in plan.loads {
+            if self.stopping.load(Ordering::Relaxed) {
+                break;
+            }
             match insert(&self.folder.join(&load.file)) {
                 Ok(()) => {}
                 Err(source) => {
@@ -151,17 +157,27 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let json = r#"{"kernel": "6", "modules": {"a": {"file": "a.ko.xz", "aliases": ["x*"]}}}"#;
         fs::write(folder.path().join("modules.json"), json).expect("a writable folder");
-        let mut loader = Loader::open(folder.path()).expect("an index");
+        let mut loader = Loader::open(folder.path(), Arc::default()).expect("an index");
         let errors = loader.load_for_alias("xyz");
         assert!(errors[0].to_string().starts_with("cannot load module a from "), "{errors:?}");
         assert!(loader.load_for_alias("xyz").is_empty());
     }
 
     #[test]
+    fn nothing_is_loaded_once_the_machine_goes_down() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let json = r#"{"kernel": "6", "modules": {"a": {"file": "a.ko.xz"}}}"#;
+        fs::write(folder.path().join("modules.json"), json).expect("a writable folder");
+        let stopping = Arc::new(AtomicBool::new(true));
+        let mut loader = Loader::open(folder.path(), stopping).expect("an index");
+        assert!(loader.load(["a"]).is_empty(), "an attempt would have failed");
+    }
+
+    #[test]
     fn a_broken_index_names_its_file() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::write(folder.path().join("modules.json"), "{").expect("a writable folder");
-        let error = Loader::open(folder.path()).expect_err("not JSON");
+        let error = Loader::open(folder.path(), Arc::default()).expect_err("not JSON");
         assert!(error.to_string().contains("modules.json"));
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use rustix::net::netlink::{KOBJECT_UEVENT, SocketAddrNetlink};
-use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recvfrom, socket_with};
 use tokio::io::unix::AsyncFd;
 
 /// Longest event the kernel sends.
@@ -57,10 +57,12 @@ impl UeventSocket {
         let mut buffer = vec![0; EVENT_BYTES];
         loop {
             let mut ready = self.0.readable().await?;
-            let received = ready.try_io(|socket| Ok(recv(socket.get_ref(), &mut buffer[..], RecvFlags::empty())?.0));
+            let received = ready.try_io(|socket| Ok(recvfrom(socket.get_ref(), &mut buffer[..], RecvFlags::empty())?));
             match received {
-                Ok(Ok(length)) => {
-                    if let Some(event) = parse(&buffer[..length]) {
+                Ok(Ok((length, _, sender))) => {
+                    // Processes with network privileges may send here too; only the kernel is believed.
+                    let kernel = sender.and_then(|it| SocketAddrNetlink::try_from(it).ok()).is_some_and(|it| it.pid() == 0);
+                    if let Some(event) = parse(&buffer[..length]).filter(|_| kernel) {
                         return Ok(event);
                     }
                 }

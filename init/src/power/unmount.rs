@@ -1,5 +1,8 @@
 //! Unmounting everything that lies on a disk: last mounted first, and read-only where something still holds on.
 
+use std::time::Duration;
+
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount_remount, unmount};
 
 /// One line of `/proc/self/mountinfo`.
@@ -17,17 +20,33 @@ const KEPT: &[&str] = &["/", "/proc", "/sys", "/dev", "/run", "/sys/fs/cgroup"];
 pub(super) fn unmount_all() {
     let Ok(text) = std::fs::read_to_string("/proc/self/mountinfo") else { return };
     for point in plan(&text) {
-        match unmount(point.path.as_str(), UnmountFlags::NOFOLLOW) {
-            Ok(()) => {}
-            Err(error) if point.on_disk => {
-                tracing::warn!(path = point.path, %error, "cannot unmount, making it read-only");
-                if let Err(error) = mount_remount(point.path.as_str(), MountFlags::RDONLY, c"") {
-                    tracing::error!(path = point.path, %error, "cannot make it read-only");
-                }
-            }
-            // It lives in memory and goes with it.
-            Err(_) => {}
+        if point.on_disk {
+            release(&point.path);
+        } else {
+            // In memory, or behind a network or a process that may be gone: cut loose, so that no disk waits behind it.
+            let _ = unmount(point.path.as_str(), UnmountFlags::NOFOLLOW | UnmountFlags::DETACH | UnmountFlags::FORCE);
         }
+    }
+}
+
+/// Tries of a busy file system, and the pause between them: what has just ended lets go of its files a moment later, and the kernel
+/// tells nobody.
+const TRIES: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(100);
+
+fn release(path: &str) {
+    let mut tries = 1;
+    let error = loop {
+        match unmount(path, UnmountFlags::NOFOLLOW) {
+            Ok(()) => return,
+            Err(Errno::BUSY) if tries < TRIES => tries += 1,
+            Err(error) => break error,
+        }
+        std::thread::sleep(PAUSE);
+    };
+    tracing::warn!(path, %error, "cannot unmount, making it read-only");
+    if let Err(error) = mount_remount(path, MountFlags::RDONLY, c"") {
+        tracing::error!(path, %error, "cannot make it read-only");
     }
 }
 
