@@ -60,17 +60,9 @@ pub struct Place {
 impl Place {
     /// Looks whether a file can be put at `path`, before any work is done. A link is followed; a device or folder is refused.
     pub fn new(path: &Path) -> Result<Self, OutputError> {
-        let named = path.to_owned();
-        match std::fs::canonicalize(path) {
-            Ok(real) if real.is_file() => Ok(Self { named, real }),
-            Ok(real) => Err(OutputError::NotAFile { path: named, found: kind_of(&real) }),
-            Err(_) if path.file_name().is_none() || path.as_os_str().as_encoded_bytes().ends_with(b"/") => {
-                Err(OutputError::NotAFile { path: named, found: "the name of a folder" })
-            }
-            Err(_) if !folder_of(path).is_dir() => Err(OutputError::NoFolder { path: named, folder: folder_of(path).to_owned() }),
-            Err(source) if source.kind() != ErrorKind::NotFound || path.is_symlink() => Err(failure(path, source)),
-            Err(_) => Ok(Self { real: named.clone(), named }),
-        }
+        let place = Self { named: path.to_owned(), real: real_path(path)? };
+        Draft::create(folder_of(&place.real)).map(drop).map_err(|source| place.failure(source))?;
+        Ok(place)
     }
 
     /// As the caller named it.
@@ -86,6 +78,21 @@ impl Place {
     /// The error of the output for an I/O error.
     pub fn failure(&self, source: io::Error) -> OutputError {
         failure(&self.named, source)
+    }
+}
+
+/// The file itself, behind links, which may not be there yet.
+fn real_path(path: &Path) -> Result<PathBuf, OutputError> {
+    let named = path.to_owned();
+    match std::fs::canonicalize(path) {
+        Ok(real) if real.is_file() => Ok(real),
+        Ok(real) => Err(OutputError::NotAFile { path: named, found: kind_of(&real) }),
+        Err(_) if path.file_name().is_none() || path.as_os_str().as_encoded_bytes().ends_with(b"/") => {
+            Err(OutputError::NotAFile { path: named, found: "the name of a folder" })
+        }
+        Err(_) if !folder_of(path).is_dir() => Err(OutputError::NoFolder { path: named, folder: folder_of(path).to_owned() }),
+        Err(source) if source.kind() != ErrorKind::NotFound || path.is_symlink() => Err(failure(path, source)),
+        Err(_) => Ok(named),
     }
 }
 
@@ -238,6 +245,7 @@ mod tests {
             (text.as_str(), "it is a folder"),
             (&format!("{text}/new/"), "it is the name of a folder"),
             ("..", "it is a folder"),
+            ("/proc/image", "cannot write"),
             ("/nowhere/at/all/image", "the folder /nowhere/at/all is not there"),
             (link.to_str().expect("text"), "cannot write"),
         ] {

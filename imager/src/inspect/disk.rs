@@ -12,6 +12,10 @@ use uuid::Uuid;
 
 use crate::image::window::Window;
 
+/// Disks have 128 entries; a table that claims many more is not read.
+const MOST_ENTRIES: u32 = 1024;
+const ENTRY_BYTES: u32 = 128;
+
 /// Why a file is not taken for an image.
 #[derive(Debug, thiserror::Error)]
 pub enum DiskError {
@@ -107,6 +111,9 @@ impl Disk {
             return Err(DiskError::Truncated { path: path.to_owned(), expected, found });
         }
         let damaged = |copy, reason: String| DiskError::DamagedTable { path: path.to_owned(), copy, reason };
+        if header.number_of_partition_entries > MOST_ENTRIES || header.size_of_partition_entry != ENTRY_BYTES {
+            return Err(damaged("first", "it is not of the usual size".into()));
+        }
         let table = header.read_partitions(&mut file, SECTOR_BYTES).map_err(|error| damaged("first", error.to_string()))?;
         let backup = Self::header(&mut file, path, "backup", header.backup_lba)?;
         if backup.partition_entry_array_crc32 != header.partition_entry_array_crc32 {

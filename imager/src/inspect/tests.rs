@@ -67,6 +67,24 @@ fn a_file_that_is_no_image_says_so() {
 }
 
 #[test]
+fn a_table_that_claims_to_be_huge_is_not_read() {
+    let sample = sample(None);
+    let mut header = std::fs::read(&sample.path).expect("read")[512..512 + 92].to_vec();
+    header[80..84].copy_from_slice(&u32::MAX.to_le_bytes());
+    header[16..20].fill(0);
+    let crc = crc32(&header);
+    header[16..20].copy_from_slice(&crc.to_le_bytes());
+    sample.damage(512, &header);
+    assert!(sample.error().contains("the first partition table is damaged (it is not of the usual size)"), "{}", sample.error());
+}
+
+/// CRC-32 as GPT has it.
+fn crc32(bytes: &[u8]) -> u32 {
+    let step = |crc: u32, _| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
+    !bytes.iter().fold(u32::MAX, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), step))
+}
+
+#[test]
 fn a_cut_image_names_both_lengths() {
     let sample = sample(None);
     let length = std::fs::metadata(&sample.path).expect("there").len();
