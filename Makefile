@@ -16,8 +16,11 @@ SKERRY_CACHE ?= $(CACHE_HOME)/skerry
 export SKERRY_CACHE
 
 # Static: the RAM disk holds no C library. Only with an explicit --target, or build scripts would be static too.
+# No path of the building machine enters the binaries: the same source gives the same bytes in any folder.
 NODE_TARGET := x86_64-unknown-linux-gnu
-NODE_BUILD := CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-C target-feature=+crt-static" \
+NODE_RUSTFLAGS := -C target-feature=+crt-static \
+	--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo --remap-path-prefix=$(CURDIR)=/skerry
+NODE_BUILD := CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS="$(NODE_RUSTFLAGS)" \
 	cargo build --locked --profile image --target $(NODE_TARGET)
 
 # The version `make check` builds once into the cache when the host has no cargo-deny.
