@@ -18,7 +18,7 @@ use crate::modules::Hotplug;
 use crate::node::{EventKind, Mode, Node, PowerHandle, PowerKind, PowerRequest};
 use crate::services::Supervisor;
 use crate::state::Store;
-use crate::{clock, sys, verity};
+use crate::{sys, verity};
 
 /// For all services together; each has its own shorter one.
 const SERVICES: Duration = Duration::from_secs(90);
@@ -86,7 +86,7 @@ pub async fn go_down(request: &PowerRequest, node: &Node, parts: Parts<'_>) -> s
 }
 
 fn record_clock(store: Option<&Store>) {
-    if let Some(Err(error)) = store.map(|store| store.raise_clock_floor(clock::now())) {
+    if let Some(Err(error)) = store.map(Store::record_clock) {
         tracing::warn!(error = &error as &dyn std::error::Error, "cannot record the clock");
     }
 }

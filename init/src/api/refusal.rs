@@ -19,7 +19,7 @@ pub(super) fn of_apply(error: &ApplyError) -> Status {
     let code = match error {
         ApplyError::Refused(refused) => of_judgement(refused),
         ApplyError::NotReady(_) => Code::Unavailable,
-        ApplyError::Store(_) => Code::Internal,
+        ApplyError::Store(_) | ApplyError::Defect => Code::Internal,
     };
     refusal(code, error.code(), error.to_string())
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use machine_config::{Accepted, DeviceFacts, MachineConfig, Refusal, Trust, Verified, compare, judge, not_yet_in_effect};
 
-use crate::clock;
 use crate::node::{Applied, ApplyError, InForce};
 use crate::state::{Store, StoreError};
 
@@ -112,8 +111,10 @@ impl Acceptor {
         let record = Accepted::of(config);
         if self.is_new(config) {
             self.store.accept(config.bytes(), &record)?;
-            // A configuration was signed before it was accepted, so the clock is at least this good.
-            self.store.raise_clock_floor(clock::now())?;
+            // What is recorded holds, with or without the comfort of a higher floor.
+            if let Err(error) = self.store.record_clock() {
+                tracing::warn!(error = &error as &dyn std::error::Error, "cannot record the clock");
+            }
         }
         self.last = Some(record);
         self.in_force = Some(Arc::new(InForce {
@@ -147,12 +148,25 @@ pub(super) mod tests {
 
     /// An acceptor over a fresh STATE.
     pub(crate) fn acceptor(folder: &std::path::Path) -> Acceptor {
+        with_facts(folder, |facts| facts.clone())
+    }
+
+    /// One whose first question to the hardware meets a defect.
+    pub(crate) fn failing_once(folder: &std::path::Path) -> Acceptor {
+        let asked = std::sync::atomic::AtomicBool::new(false);
+        with_facts(folder, move |facts| {
+            assert!(asked.swap(true, std::sync::atomic::Ordering::Relaxed), "a defect");
+            facts.clone()
+        })
+    }
+
+    fn with_facts(folder: &std::path::Path, ask: impl Fn(&DeviceFacts) -> DeviceFacts + Send + 'static) -> Acceptor {
         let public = PublicKey::try_from(key().verifying_key()).expect("a strong key");
         let trust = FleetTrust { name: "acme".parse().expect("a name"), keys: vec![public] }.trust();
         let device_id = "ab".repeat(32).parse().expect("64 digits");
         let facts = DeviceFacts { device_id, serials: vec![], macs: vec![] };
         let store = Store::open(folder).expect("writable");
-        Acceptor::new(store, trust, Box::new(move || facts.clone())).expect("readable")
+        Acceptor::new(store, trust, Box::new(move || ask(&facts))).expect("readable")
     }
 
     fn generation(resumed: &Resumed) -> Option<u64> {

@@ -2,6 +2,7 @@
 //!
 //! Until STATE is open it has no acceptor and says so; an offer never hangs.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -26,8 +27,9 @@ pub async fn run(
 ) {
     let Some(mut acceptor) = refuse_until_ready(&mut inbox, acceptor, &node).await else { return };
     publish(&acceptor, &in_force, &node);
-    while let Some(request) = inbox.recv().await {
-        let outcome = acceptor.offer(&request.bytes, request.dry_run);
+    while let Some(mut request) = inbox.recv().await {
+        let outcome;
+        (acceptor, outcome) = offer_apart(acceptor, std::mem::take(&mut request.bytes), request.dry_run).await;
         report(&node, &request, &outcome);
         if !request.dry_run && outcome.is_ok() {
             publish(&acceptor, &in_force, &node);
@@ -35,6 +37,15 @@ pub async fn run(
         // The caller may have gone; the outcome holds all the same.
         let _ = request.answer.send(outcome);
     }
+}
+
+/// Judges and records off the main loop: the disk may be slow to die. A defect costs the offer, not the ear for the next one.
+async fn offer_apart(mut acceptor: Acceptor, bytes: Vec<u8>, dry_run: bool) -> (Acceptor, Result<Applied, ApplyError>) {
+    let work = move || {
+        let outcome = catch_unwind(AssertUnwindSafe(|| acceptor.offer(&bytes, dry_run)));
+        (acceptor, outcome.unwrap_or(Err(ApplyError::Defect)))
+    };
+    tokio::task::spawn_blocking(work).await.expect("panics end inside, and the runtime outlives its tasks")
 }
 
 async fn refuse_until_ready(
@@ -95,7 +106,7 @@ fn publish(acceptor: &Acceptor, in_force: &watch::Sender<Option<Arc<InForce>>>, 
 
 #[cfg(test)]
 mod tests {
-    use super::super::acceptor::tests::{acceptor, signed};
+    use super::super::acceptor::tests::{acceptor, failing_once, signed};
     use super::*;
     use crate::node::config_channel;
 
@@ -126,5 +137,16 @@ mod tests {
         assert_eq!(node.status.get().mode, Mode::Configured);
         assert_eq!(node.status.get().config_generation, 1);
         assert!(node.events.tail(0).iter().any(|event| event.message.contains("generation 1 accepted")));
+    }
+
+    #[tokio::test]
+    async fn a_defect_in_judging_costs_one_offer() {
+        let (handle, inbox, in_force) = config_channel();
+        let (slot, ready) = acceptor_slot();
+        tokio::spawn(run(inbox, ready, in_force, Node::default()));
+        let state = tempfile::tempdir().expect("a temporary folder");
+        slot.send(failing_once(state.path())).expect("the task waits");
+        assert_eq!(handle.apply(signed(1, ""), false, "admin").await.expect_err("it panics").code(), "defect");
+        handle.apply(signed(1, ""), false, "admin").await.expect("the next one is judged");
     }
 }

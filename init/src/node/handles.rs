@@ -49,6 +49,9 @@ pub enum ApplyError {
     /// It is good but cannot be recorded durably, so it does not act.
     #[error("cannot record the configuration on STATE: {0}")]
     Store(String),
+    /// init failed while judging it.
+    #[error("cannot judge this configuration: init has a defect; see the kernel log and report it")]
+    Defect,
 }
 
 impl ApplyError {
@@ -58,6 +61,7 @@ impl ApplyError {
             Self::Refused(refusal) => refusal.code(),
             Self::NotReady(_) => "not-ready",
             Self::Store(_) => "store",
+            Self::Defect => "defect",
         }
     }
 }

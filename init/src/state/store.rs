@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::durable::{self, DurableError, replace};
 use super::identity::{Identity, IdentityError};
+use crate::clock::{self, Proof};
 
 const IDENTITY: &str = "identity.key";
 const TRUST: &str = "trust.json";
@@ -69,6 +70,7 @@ struct ClockFile {
 #[derive(Debug, Clone)]
 pub struct Store {
     root: PathBuf,
+    proof: Proof,
 }
 
 impl Store {
@@ -77,7 +79,7 @@ impl Store {
         let config = root.join(CONFIG_FOLDER);
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&config).and_then(|()| durable::sync_folder(root));
         made.map_err(|source| DurableError { step: "create", path: config, source })?;
-        Ok(Self { root: root.to_owned() })
+        Ok(Self { root: root.to_owned(), proof: Proof::default() })
     }
 
     /// The identity; made when there is none.
@@ -107,6 +109,15 @@ impl Store {
         Ok(bytes.map(|bytes| AcceptedConfig { bytes, record }))
     }
 
+    /// Whether a configuration was ever accepted, however little is left of it.
+    pub fn has_accepted(&self) -> Result<bool, StoreError> {
+        let there = |name| {
+            let path = self.config().join(name);
+            path.try_exists().map_err(|source| StoreError::Read { path, source })
+        };
+        Ok(there(ACCEPTED_RECORD)? || there(ACCEPTED_BYTES)?)
+    }
+
     /// What was last accepted; also when its bytes are gone.
     pub fn accepted_record(&self) -> Result<Option<Accepted>, StoreError> {
         self.read_json(&self.config().join(ACCEPTED_RECORD))
@@ -124,8 +135,18 @@ impl Store {
         Ok(self.read_json::<ClockFile>(&self.root.join(CLOCK))?.map_or(0, |file| file.floor))
     }
 
+    /// Says from where on the clock is proven; until then only the time since the kernel started is.
+    pub fn trust_clock_from(&mut self, proof: Proof) {
+        self.proof = proof;
+    }
+
+    /// Raises the floor to the time that is proven now.
+    pub fn record_clock(&self) -> Result<(), StoreError> {
+        self.raise_clock_floor(self.proof.reached(clock::now(), clock::uptime()))
+    }
+
     /// Raises the floor; a lower one is ignored.
-    pub fn raise_clock_floor(&self, floor: u64) -> Result<(), StoreError> {
+    fn raise_clock_floor(&self, floor: u64) -> Result<(), StoreError> {
         if floor <= self.clock_floor()? {
             return Ok(());
         }

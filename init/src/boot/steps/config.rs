@@ -1,12 +1,14 @@
 //! Phase `config`: a configuration in force. Without one it waits for ever, and says for what.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use machine_config::DeviceFacts;
 
 use super::super::machine::{FromSeed, Machine};
+use super::blocking;
 use crate::config::{Acceptor, Facts, Resumed};
 use crate::inventory;
 use crate::node::Node;
@@ -21,12 +23,12 @@ pub(in crate::boot) async fn config(machine: Rc<Machine>) -> anyhow::Result<()> 
     match trust {
         Ok(trust) => {
             let store = Machine::product(&machine.store);
-            let mut acceptor = Acceptor::new(store, trust.clone(), facts(&machine))?;
-            let resumed = resume(&machine, &mut acceptor, seed.as_deref()).await?;
+            let acceptor = Acceptor::new(store, trust.clone(), facts(&machine))?;
+            let (acceptor, resumed) = resume(&machine, acceptor, seed.as_deref().map(Arc::from)).await?;
             machine.hand_over(acceptor);
             explain(&machine.node, &resumed);
         }
-        Err(why) => wait_visibly(&machine.node, why),
+        Err(why) => wait_visibly(&machine.node, &format!("a fleet to obey: {why}")),
     }
     in_force.wait_for(Option::is_some).await.context("the configuration's task ended")?;
     machine.node.status.update(|status| status.set_error("config", None));
@@ -43,20 +45,27 @@ fn facts(machine: &Machine) -> Facts {
 }
 
 /// Judges what is there; when it is for another device, judges again as links appear, for a while.
-async fn resume(machine: &Machine, acceptor: &mut Acceptor, seed: Option<&[u8]>) -> anyhow::Result<Resumed> {
+async fn resume(machine: &Machine, mut acceptor: Acceptor, seed: Option<Arc<[u8]>>) -> anyhow::Result<(Acceptor, Resumed)> {
     let mut links = Machine::product(&machine.hotplug).changes();
     let deadline = tokio::time::sleep(LINKS);
     tokio::pin!(deadline);
     loop {
         links.mark_unchanged();
-        let resumed = acceptor.resume(seed)?;
+        let offered = seed.clone();
+        let judge = move || {
+            let resumed = acceptor.resume(offered.as_deref());
+            (acceptor, resumed)
+        };
+        let judged = blocking(judge).await?;
+        acceptor = judged.0;
+        let resumed = judged.1?;
         let for_another = matches!(&resumed, Resumed::Refused { refusal, .. } if refusal.code() == "target");
         if !for_another {
-            return Ok(resumed);
+            return Ok((acceptor, resumed));
         }
         tokio::select! {
-            _ = links.changed() => {}
-            () = &mut deadline => return Ok(resumed),
+            changed = links.changed() => changed.context("the listener for devices ended")?,
+            () = &mut deadline => return Ok((acceptor, resumed)),
         }
     }
 }

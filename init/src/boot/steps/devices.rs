@@ -48,8 +48,7 @@ async fn find(machine: &Machine, hotplug: &Hotplug, seal: &RuntimeSeal) -> anyho
             machine.node.failed(Phase::Devices, &missing.to_string());
         }
         tokio::select! {
-            // The sender lives in the listener's task, which never ends.
-            _ = changes.changed() => {}
+            changed = changes.changed() => changed.context("the listener for devices ended; reboot the device")?,
             () = &mut deadline, if !late => late = true,
         }
     }

@@ -22,15 +22,17 @@ const FIRMWARE_PATH: &str = "/sys/module/firmware_class/parameters/path";
 
 pub(in crate::boot) async fn early(machine: Rc<Machine>) -> anyhow::Result<()> {
     let mounted = mount_kernel_file_systems();
+    collect_entropy();
+    // Drivers need the longest, so they come first; the devices phase waits for what they bring.
+    let hotplug = Hotplug::start(Path::new(BOOT_FOLDER));
     machine.serve_config();
     // A kernel whose command line decided this keeps to it.
     let _ = fs::write(KMSG_LIMIT, "on");
     let release = Release::load(Path::new(Release::PATH));
     show(&machine, release.as_ref().ok());
     mounted.context("cannot mount the kernel's file systems")?;
-    // Drivers need the longest, so they come first; the devices phase waits for what they bring.
-    let hotplug = Hotplug::start().context("cannot listen for devices")?;
-    tokio::spawn(load_drivers(machine.hotplug.get_or_init(|| hotplug).clone()));
+    let hotplug = hotplug.context("cannot listen for devices")?;
+    machine.hotplug.get_or_init(|| hotplug);
     machine.node.status.update(|status| status.api_port = api::DEFAULT_PORT);
     let release = release.unwrap_or_else(|error| {
         tracing::error!(error = &error as &dyn std::error::Error, "the image does not say what it is");
@@ -52,11 +54,11 @@ fn show(machine: &Machine, release: Option<&Release>) {
     tokio::spawn(show_status(console, machine.node.clone(), release));
 }
 
-async fn load_drivers(hotplug: Hotplug) {
-    if let Err(error) = hotplug.add_folder(Path::new(BOOT_FOLDER)).await {
-        tracing::error!(error = &error as &dyn std::error::Error, "there are no drivers");
-    }
-    hotplug.coldplug();
+/// Asks for a random byte, which begins the kernel's collecting of entropy where neither the processor nor the firmware brought any.
+/// Otherwise it would begin, and the boot wait, when the first key is made.
+fn collect_entropy() {
+    let ask = || getrandom::fill(&mut [0]).unwrap_or_else(|error| tracing::warn!(%error, "no entropy"));
+    drop(tokio::task::spawn_blocking(ask));
 }
 
 /// Tasks that live as long as the device.

@@ -9,9 +9,10 @@ use rustix::mount::MountFlags;
 
 use super::super::machine::Machine;
 use super::{blocking, mount_device};
+use crate::devices::BootDisk;
 use crate::disk::{self, Volume};
 use crate::early::{link, make_folder};
-use crate::node::EventKind;
+use crate::node::{EventKind, Node};
 use crate::services::definitions::RuntimeFacts;
 use crate::{clock, sys, verity};
 
@@ -37,7 +38,8 @@ pub(in crate::boot) async fn volumes(machine: Rc<Machine>) -> anyhow::Result<()>
     let (runtime, data) = tokio::join!(open_runtime(&machine), open_data(&machine));
     runtime.context("cannot open the runtime image")?;
     data.context("cannot open DATA")?;
-    machine.runtime.get_or_init(|| RuntimeFacts::read(Path::new(RUNTIME)));
+    let facts = blocking(|| RuntimeFacts::read(Path::new(RUNTIME))).await?;
+    machine.runtime.get_or_init(|| facts);
     Ok(())
 }
 
@@ -57,10 +59,15 @@ async fn open_data(machine: &Machine) -> anyhow::Result<()> {
     let max_bytes =
         machine.in_force().and_then(|config| config.machine.volumes.data.max_size_mib).map(|mib| mib.saturating_mul(1 << 20));
     let epoch = i64::try_from(clock::now()).unwrap_or_default();
-    let volume = blocking(move || disk::data_volume(&disk, max_bytes, epoch)).await??;
-    let device = volume.path.clone();
-    blocking(move || mount_device(&device, DATA, "ext4", MountFlags::NOATIME | MountFlags::NODEV)).await??;
-    grow(machine, &volume);
+    let node = machine.node.clone();
+    blocking(move || make_data(&node, &disk, max_bytes, epoch)).await?
+}
+
+/// Everything that waits for the disk.
+fn make_data(node: &Node, disk: &BootDisk, max_bytes: Option<u64>, epoch: i64) -> anyhow::Result<()> {
+    let volume = disk::data_volume(disk, max_bytes, epoch)?;
+    mount_device(&volume.path, DATA, "ext4", MountFlags::NOATIME | MountFlags::NODEV | MountFlags::NOSUID)?;
+    grow(node, &volume);
     for (path, mode) in FOLDERS {
         make_folder(Path::new(path), *mode)?;
     }
@@ -69,7 +76,7 @@ async fn open_data(machine: &Machine) -> anyhow::Result<()> {
 }
 
 /// A file system that cannot grow still serves; the operator is told.
-fn grow(machine: &Machine, volume: &Volume) {
+fn grow(node: &Node, volume: &Volume) {
     let Some(from) = volume.grow_from else { return };
     let grown = File::open(DATA).and_then(|root| sys::resize_ext4(root, volume.bytes / 4096));
     let message = match grown {
@@ -77,5 +84,5 @@ fn grow(machine: &Machine, volume: &Volume) {
         Err(error) => format!("cannot grow from {} MiB to {} MiB: {error}", from >> 20, volume.bytes >> 20),
     };
     tracing::info!(message, "DATA");
-    machine.node.events.record(EventKind::Device, "DATA", &message);
+    node.events.record(EventKind::Device, "DATA", &message);
 }
