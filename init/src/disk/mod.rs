@@ -119,17 +119,17 @@ fn volume(
     epoch: i64,
     planner: impl Fn(&gpt::Found, &NewIds) -> Result<Plan, LayoutError>,
 ) -> Result<Volume, DiskError> {
-    let plan = lay_out(disk, &planner)?;
+    let plan = lay_out(disk, partition, &planner)?;
     let missing = || DiskError::Missing { partition, path: disk.path() };
     let (number, entry) = plan.table.find(partition).ok_or_else(missing)?;
     ensure_formatted(disk.partition_path(number), entry, partition, epoch)
 }
 
-fn lay_out(disk: &BootDisk, planner: Planner<'_>) -> Result<Plan, DiskError> {
+fn lay_out(disk: &BootDisk, partition: Partition, planner: Planner<'_>) -> Result<Plan, DiskError> {
     let path = disk.path();
     let device = open(&path)?;
     let found = gpt::read(&device, disk.sectors).map_err(|source| DiskError::Table { path: path.clone(), source })?;
-    let ids = NewIds { runtime_b: random_guid()?, state: random_guid()?, data: random_guid()? };
+    let ids = new_ids(found.table.find(partition).is_none())?;
     let plan = planner(&found, &ids).map_err(|source| DiskError::Layout { path: path.clone(), source })?;
     if !plan.groups.is_empty() {
         tracing::info!(disk = disk.name, "bringing the partition table up to date");
@@ -188,6 +188,12 @@ fn ensure_formatted(path: PathBuf, entry: &Entry, partition: Partition, epoch: i
 
 fn open(path: &Path) -> Result<File, DiskError> {
     OpenOptions::new().read(true).write(true).open(path).map_err(|source| DiskError::Open { path: path.to_owned(), source })
+}
+
+/// GUIDs, when some are needed: early in a boot random numbers may have to be waited for.
+fn new_ids(needed: bool) -> Result<NewIds, DiskError> {
+    let draw = || if needed { random_guid() } else { Ok(Uuid::nil()) };
+    Ok(NewIds { runtime_b: draw()?, state: draw()?, data: draw()? })
 }
 
 /// A version 4 GUID.

@@ -33,14 +33,15 @@ pub struct Hotplug {
 }
 
 impl Hotplug {
-    /// Starts the thread and the listener. From then on hardware that appears gets its driver.
-    pub fn start() -> std::io::Result<Self> {
+    /// Starts the thread and the listener: the hardware that is there gets its drivers from this folder, and so does what appears later.
+    pub fn start(folder: &Path) -> std::io::Result<Self> {
         let (jobs, inbox) = mpsc::channel();
         let (count, changes) = watch::channel(0);
         let stopping = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&stopping);
         let socket = UeventSocket::open()?;
-        thread::Builder::new().name("modules".into()).stack_size(256 << 10).spawn(move || work(&inbox, &flag))?;
+        let folder = folder.to_owned();
+        thread::Builder::new().name("modules".into()).stack_size(256 << 10).spawn(move || work(&folder, &inbox, &flag))?;
         tokio::spawn(listen(socket, jobs.clone(), count));
         Ok(Self { jobs, changes, stopping })
     }
@@ -83,20 +84,28 @@ impl Hotplug {
     }
 }
 
-fn work(inbox: &mpsc::Receiver<Job>, stopping: &Arc<AtomicBool>) {
+fn work(folder: &Path, inbox: &mpsc::Receiver<Job>, stopping: &Arc<AtomicBool>) {
     let mut loaders: Vec<Loader> = Vec::new();
+    if let Err(error) = add_folder(&mut loaders, folder, stopping) {
+        tracing::error!(error = &error as &dyn std::error::Error, "there are no drivers");
+    }
+    coldplug(&mut loaders);
     while let Ok(job) = inbox.recv() {
         match job {
             // Whoever asked may have gone; the work is done all the same.
             Job::Folder(folder, answer) => drop(answer.send(add_folder(&mut loaders, &folder, stopping))),
             Job::Names(names, answer) => drop(answer.send(load_names(&mut loaders, &names))),
             Job::Alias(alias) => loaders.iter_mut().for_each(|loader| report(&loader.load_for_alias(&alias))),
-            Job::Coldplug => loaders.iter_mut().for_each(|loader| report(&loader.coldplug(Path::new("/sys")))),
+            Job::Coldplug => coldplug(&mut loaders),
         }
     }
 }
 
-/// The early modules are loaded here, so that the thread's first job already brings the disk.
+fn coldplug(loaders: &mut [Loader]) {
+    loaders.iter_mut().for_each(|loader| report(&loader.coldplug(Path::new("/sys"))));
+}
+
+/// The early modules are loaded here, so that the thread's first deed already brings the disk.
 fn add_folder(loaders: &mut Vec<Loader>, folder: &Path, stopping: &Arc<AtomicBool>) -> Result<Vec<String>, ImageFileError> {
     let mut loader = Loader::open(folder, Arc::clone(stopping))?;
     loader.note_loaded();
