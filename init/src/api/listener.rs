@@ -3,10 +3,14 @@
 use std::io;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::stream::{Stream, unfold};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
 
+use super::admitted::Admitted;
 use crate::node::{EventKind, EventLog};
 
 /// Makes the socket, for root and apid's group; a stale one is replaced.
@@ -23,22 +27,37 @@ pub(super) fn bind(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Connections of admitted peers; others are closed before they can say anything, and recorded.
-pub(super) fn admitted(listener: UnixListener, events: EventLog) -> impl Stream<Item = io::Result<UnixStream>> {
-    unfold((listener, events), async |(listener, events)| {
-        let connection = next_admitted(&listener, &events).await;
-        Some((connection, (listener, events)))
+/// Connections at once. apid needs one; whoever has taken it over gets no more of PID 1's memory than these hold.
+const CONNECTIONS: usize = 8;
+
+/// After an accept that failed: out of descriptors or memory, which the next moment may have.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections of admitted peers, for ever; others are closed before they can say anything, and recorded.
+pub(super) fn admitted(listener: UnixListener, events: EventLog) -> impl Stream<Item = io::Result<Admitted>> {
+    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    unfold((listener, events, slots), async |(listener, events, slots)| {
+        let slot = Arc::clone(&slots).acquire_owned().await.ok()?;
+        let stream = next_admitted(&listener, &events).await;
+        Some((Ok(Admitted::new(stream, slot)), (listener, events, slots)))
     })
 }
 
-async fn next_admitted(listener: &UnixListener, events: &EventLog) -> io::Result<UnixStream> {
+async fn next_admitted(listener: &UnixListener, events: &EventLog) -> UnixStream {
     loop {
-        let (connection, _) = listener.accept().await?;
-        let uid = connection.peer_cred()?.uid();
-        if may_connect(uid) {
-            return Ok(connection);
+        let connection = match listener.accept().await {
+            Ok((connection, _)) => connection,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection on init's socket");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        match connection.peer_cred().map(|peer| peer.uid()) {
+            Ok(uid) if may_connect(uid) => return connection,
+            Ok(uid) => events.record(EventKind::Call, "api", &format!("refused a connection of user {uid} to init's socket")),
+            Err(error) => tracing::warn!(%error, "cannot tell who connects to init's socket"),
         }
-        events.record(EventKind::Call, "api", &format!("refused a connection of user {uid} to init's socket"));
     }
 }
 

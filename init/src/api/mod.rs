@@ -2,6 +2,7 @@
 //!
 //! Who may call what was decided by apid; here only root and apid's user are let in at all, by what the kernel says of the peer.
 
+mod admitted;
 mod caller;
 mod containers;
 mod daemon;
@@ -10,6 +11,7 @@ mod listener;
 mod node;
 mod refusal;
 mod streams;
+mod survey;
 mod wire;
 
 use std::path::Path;
@@ -23,6 +25,9 @@ use crate::services::Supervisor;
 
 /// Calls of one connection that may be open at once: streams included, far more than people open.
 const CONCURRENT_CALLS: u32 = 128;
+
+/// Bytes of one request: the largest configuration, and a larger one by so little that it is refused in words.
+const REQUEST_BYTES: usize = machine_config::MAX_CONFIG_BYTES + (64 << 10);
 
 /// Everything the API speaks for. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -76,8 +81,8 @@ pub async fn serve(context: Context, socket: &Path) -> Result<(), ServeError> {
     let incoming = listener::admitted(listener, context.node.events.clone());
     Server::builder()
         .max_concurrent_streams(CONCURRENT_CALLS)
-        .add_service(NodeServer::new(node::NodeService(context.clone())))
-        .add_service(DaemonServer::new(daemon::DaemonService(context)))
+        .add_service(NodeServer::new(node::NodeService::new(context.clone())).max_decoding_message_size(REQUEST_BYTES))
+        .add_service(DaemonServer::new(daemon::DaemonService(context)).max_decoding_message_size(REQUEST_BYTES))
         .serve_with_incoming(incoming)
         .await?;
     Ok(())

@@ -11,6 +11,7 @@ use tonic::{Code, Request, Response, Status};
 use super::caller::Caller;
 use super::refusal::{of_apply, of_restart, refusal};
 use super::streams::{self, Reply, until_down};
+use super::survey::Survey;
 use super::{Context, containers, kmsg, wire};
 use crate::node::{EventKind, PowerKind};
 
@@ -18,9 +19,13 @@ use crate::node::{EventKind, PowerKind};
 const ANSWER_GRACE: Duration = Duration::from_millis(200);
 
 /// The service.
-pub(super) struct NodeService(pub(super) Context);
+pub(super) struct NodeService(Context, Survey);
 
 impl NodeService {
+    pub(super) fn new(context: Context) -> Self {
+        Self(context, Survey::default())
+    }
+
     fn record(&self, method: &str, caller: &Caller, what: &str) {
         self.0.node.events.record(EventKind::Call, method, &format!("{what}, asked by {caller}"));
     }
@@ -55,7 +60,8 @@ impl Node for NodeService {
     }
 
     async fn hardware(&self, _: Request<HardwareRequest>) -> Result<Response<HardwareResponse>, Status> {
-        Ok(Response::new((self.0.inventory.hardware)(&self.boot_disk())))
+        let (disk, read) = (self.boot_disk(), self.0.inventory.hardware);
+        self.1.ask(move || read(&disk)).await.map(Response::new)
     }
 
     async fn watch_status(&self, _: Request<StatusRequest>) -> Result<Response<Self::WatchStatusStream>, Status> {
@@ -126,11 +132,12 @@ impl Node for NodeService {
     }
 
     async fn processes(&self, _: Request<ProcessesRequest>) -> Result<Response<ProcessesResponse>, Status> {
-        Ok(Response::new((self.0.inventory.processes)()))
+        self.1.ask(self.0.inventory.processes).await.map(Response::new)
     }
 
     async fn resources(&self, _: Request<ResourcesRequest>) -> Result<Response<ResourcesResponse>, Status> {
-        Ok(Response::new((self.0.inventory.resources)(&self.boot_disk())))
+        let (disk, read) = (self.boot_disk(), self.0.inventory.resources);
+        self.1.ask(move || read(&disk)).await.map(Response::new)
     }
 
     async fn containers(&self, _: Request<ContainersRequest>) -> Result<Response<ContainersResponse>, Status> {

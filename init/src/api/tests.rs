@@ -225,3 +225,26 @@ async fn hardware_names_the_boot_disk_and_containers_say_that_containerd_is_down
     let status = super::containers::list(std::path::Path::new("/nonexistent/containerd.sock")).await.expect_err("nobody listens");
     assert_eq!((status.code(), code_of(&status)), (Code::Unavailable, "containerd-unavailable"));
 }
+
+#[tokio::test]
+async fn a_request_larger_than_any_configuration_is_not_taken_into_memory() {
+    let bench = bench().await;
+    let mut node = NodeClient::new(bench.channel.clone());
+    let config = vec![0; 2 * machine_config::MAX_CONFIG_BYTES];
+    let refused = node.apply_config(ApplyConfigRequest { config, dry_run: true }).await.expect_err("too large");
+    assert_eq!(refused.code(), Code::OutOfRange);
+}
+
+#[tokio::test]
+async fn connections_beyond_the_bound_wait_and_the_others_are_served() {
+    let bench = bench().await;
+    let socket = bench._folder.path().join("init.sock");
+    let mut idle = Vec::new();
+    for _ in 0..20 {
+        idle.push(tokio::net::UnixStream::connect(&socket).await.expect("the kernel queues it"));
+    }
+    NodeClient::new(bench.channel.clone()).version(VersionRequest {}).await.expect("served");
+    drop(idle);
+    let late = connect(socket).await;
+    NodeClient::new(late).version(VersionRequest {}).await.expect("places are free again");
+}
