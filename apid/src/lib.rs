@@ -8,6 +8,7 @@ pub mod daemon;
 pub mod forward;
 pub mod local;
 pub mod peer;
+pub mod places;
 pub mod policy;
 pub mod server;
 pub mod settings;

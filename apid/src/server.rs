@@ -9,7 +9,7 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tonic::body::Body;
@@ -17,10 +17,17 @@ use tracing::{debug, info, warn};
 
 use crate::forward::Forwarder;
 use crate::peer::Peer;
+use crate::places::Places;
 use crate::tls::server_config;
 
 /// Connections served at once; the next one waits in the kernel's queue. Keeps memory bounded whoever calls.
 const MAX_CONNECTIONS: usize = 64;
+/// Connections of one neighbour among them.
+const MAX_OF_ONE: usize = 16;
+/// How long a caller without a certificate is served in maintenance: enough to send a configuration over a bad link.
+const MAINTENANCE_VISIT: Duration = Duration::from_secs(120);
+/// And on a configured device, where every call of it is refused: enough to be told so.
+const STRANGER_VISIT: Duration = Duration::from_secs(10);
 /// Time for the TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Calls in flight on one connection.
@@ -40,9 +47,9 @@ const MAX_HEADERS: u32 = 16 << 10;
 
 /// Accepts and serves until the settings' sender is gone.
 pub async fn serve(listener: TcpListener, forwarder: Forwarder) {
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let places = Places::new(MAX_CONNECTIONS, MAX_OF_ONE);
     loop {
-        let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
+        let one = places.wait().await;
         let (stream, address) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -52,10 +59,14 @@ pub async fn serve(listener: TcpListener, forwarder: Forwarder) {
                 continue;
             }
         };
+        let Some(place) = places.give(one, address.ip()) else {
+            debug!(%address, "too many connections from one neighbour");
+            continue;
+        };
         let forwarder = forwarder.clone();
         tokio::spawn(async move {
             connection(stream, address, forwarder).await;
-            drop(slot);
+            drop(place);
         });
     }
 }
@@ -89,6 +100,7 @@ async fn serve_http2(tls: TlsStream<TcpStream>, address: SocketAddr, forwarder: 
         .map_or(Peer::Anonymous, |leaf| Peer::from_certificate(leaf));
     debug!(%address, peer = peer.name(), role = peer.role_word(), "connected");
     let settings = forwarder.settings.clone();
+    let visit = visit(&peer, began_with.maintenance);
     let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
         forwarder.clone().call(peer.clone(), request.map(Body::new))
     });
@@ -104,10 +116,12 @@ async fn serve_http2(tls: TlsStream<TcpStream>, address: SocketAddr, forwarder: 
     let ended = tokio::select! {
         ended = connection.as_mut() => Some(ended),
         () = authority_changed(settings, began_with) => None,
+        () = over(visit) => None,
     };
     let ended = match ended {
         Some(ended) => ended,
         // Who was admitted under the old CA must prove itself under the new one; calls in flight may finish.
+        // So must go who never proved anything: places are few.
         None => {
             connection.as_mut().graceful_shutdown();
             tokio::time::timeout(DRAIN, connection.as_mut()).await.unwrap_or(Ok(()))
@@ -115,6 +129,22 @@ async fn serve_http2(tls: TlsStream<TcpStream>, address: SocketAddr, forwarder: 
     };
     if let Err(error) = ended {
         debug!(%address, %error, "connection ended");
+    }
+}
+
+/// How long a caller may stay; none: as long as it likes, since it is known.
+fn visit(peer: &Peer, maintenance: bool) -> Option<Duration> {
+    match peer {
+        Peer::Anonymous if maintenance => Some(MAINTENANCE_VISIT),
+        Peer::Anonymous => Some(STRANGER_VISIT),
+        Peer::Certified { .. } => None,
+    }
+}
+
+async fn over(visit: Option<Duration>) {
+    match visit {
+        Some(visit) => tokio::time::sleep(visit).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -159,3 +159,20 @@ async fn reader_sees_health_and_the_public_service_by_reflection() {
     assert!(names.contains(&"skerry.v1.Node"), "{names:?}");
     assert!(!names.iter().any(|name| name.contains("internal")), "{names:?}");
 }
+
+#[tokio::test]
+async fn strangers_leave_a_configured_device_and_one_machine_takes_not_every_place() {
+    let ca = Ca::new("fleet");
+    let device = Device::start(Some(&ca)).await;
+    let kim = ca.issue("kim", "reader", FAR);
+    let mut strangers = Vec::new();
+    for _ in 0..20 {
+        // The last ones are closed at once: this machine has its share of places.
+        strangers.extend(device.client(None).await);
+    }
+    assert!(strangers.len() < 20, "{}", strangers.len());
+    assert!(device.client(Some(&kim)).await.is_err(), "the strangers of this machine hold its places");
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    let mut client = device.client(Some(&kim)).await.expect("they had to leave");
+    assert!(reached_init(&client.status(StatusRequest {}).await.expect_err("init answers with an error")));
+}
