@@ -64,6 +64,9 @@ pub const DEFAULT_PORT: u16 = 7440;
 /// Where init serves the API and the internal service; apid's only way to init.
 pub const INIT_SOCKET: &str = "/run/skerry/init.sock";
 
+/// The DNS name in every device's leaf certificate. It proves nothing, the key does; TLS wants a name.
+pub const LEAF_NAME: &str = "skerry";
+
 /// User and group id of apid.
 pub const APID_UID: u32 = 7440;
 

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use api::LEAF_NAME;
 use hyper_util::rt::TokioIo;
 use machine_config::types::DeviceId;
 use rustls::client::Resumption;
@@ -17,7 +18,7 @@ use tower::service_fn;
 
 use super::identity::Claims;
 use super::stream::{AlertSlot, Watched};
-use super::trust::{self, LEAF_NAME, Trust, Verifier};
+use super::trust::{self, Trust, Verifier};
 use super::{ClientIdentity, ConnectError, NodeAddress, NodeClient};
 
 /// Asked of an idle connection this often, so that a vanished node ends `logs -f`.

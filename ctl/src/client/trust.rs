@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use api::LEAF_NAME;
 use ed25519_dalek::{Signature, VerifyingKey};
 use machine_config::types::DeviceId;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -15,9 +16,6 @@ use rustls::{CertificateError, DigitallySignedStruct, OtherError, PeerIncompatib
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use x509_parser::oid_registry::OID_SIG_ED25519;
 use x509_parser::prelude::{FromDer, X509Certificate};
-
-/// The DNS name in every leaf certificate.
-pub const LEAF_NAME: &str = "skerry";
 
 /// Which device is accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]

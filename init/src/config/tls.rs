@@ -2,6 +2,7 @@
 //!
 //! Certificates run from 1970 to 9999: trust is by key, and a device without a clock must be reachable.
 
+use api::LEAF_NAME;
 use ed25519_dalek::pkcs8::EncodePrivateKey;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -12,9 +13,6 @@ use zeroize::Zeroizing;
 
 use crate::node::{ApidSettings, InForce};
 use crate::state::Identity;
-
-/// The DNS name every device's leaf carries.
-const LEAF_NAME: &str = "skerry";
 
 /// Why no certificate can be made.
 #[derive(Debug, thiserror::Error)]
