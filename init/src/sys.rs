@@ -4,8 +4,10 @@
 
 #![allow(unsafe_code, reason = "this is the crate's one sys.rs; each block says why it is sound")]
 
+mod landlock;
 mod packet;
 
+pub(crate) use landlock::{only_program, restrict_self};
 pub(crate) use packet::{attach_filter, bind_packet_socket, send_to_link};
 
 use std::ffi::c_int;

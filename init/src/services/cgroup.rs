@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use super::spec::CgroupMode;
+use super::spec::{CgroupMode, Share};
 
 /// Controllers that services are measured and limited by.
 const CONTROLLERS: [&str; 4] = ["cpu", "memory", "pids", "io"];
@@ -72,7 +72,7 @@ impl Cgroups {
     }
 
     /// Makes the service's cgroup, if it is not there, and opens the file through which a process joins it.
-    pub fn join_file(&self, name: &str, mode: CgroupMode) -> Result<OwnedFd, CgroupError> {
+    pub fn join_file(&self, name: &str, mode: CgroupMode, share: Share) -> Result<OwnedFd, CgroupError> {
         let own = self.path(name);
         let joined = match mode {
             CgroupMode::Leaf => own.clone(),
@@ -81,6 +81,7 @@ impl Cgroups {
         fs::create_dir_all(&joined).map_err(|source| CgroupError::Create { path: joined.clone(), source })?;
         enable_controllers(&self.mount);
         enable_controllers(&self.root());
+        limit(&own, share);
         if mode == CgroupMode::Delegated {
             enable_controllers(&own);
         }
@@ -124,6 +125,18 @@ fn enable_controllers(folder: &Path) {
     }
 }
 
+/// Sets the limits. A kernel that cannot limit costs the limit, not the service.
+fn limit(folder: &Path, share: Share) {
+    let text = |limit: Option<u64>| limit.map_or_else(|| "max".to_owned(), |limit| limit.to_string());
+    for (file, limit) in [("memory.max", text(share.memory_bytes)), ("pids.max", text(share.tasks.map(u64::from)))] {
+        let path = folder.join(file);
+        let written = OpenOptions::new().write(true).open(&path).and_then(|mut file| file.write_all(limit.as_bytes()));
+        if let Err(error) = written {
+            tracing::debug!(path = %path.display(), %error, "cgroup limit not available");
+        }
+    }
+}
+
 fn remove_tree(folder: &Path) -> io::Result<()> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -158,10 +171,24 @@ mod tests {
     fn a_missing_tree_is_named_and_a_missing_service_is_no_error() {
         let folder = tempfile::tempdir().expect("a temp folder");
         let cgroups = Cgroups::new(folder.path());
-        let error = cgroups.join_file("k3s", CgroupMode::Delegated).expect_err("not a cgroup file system");
+        let error = cgroups.join_file("k3s", CgroupMode::Delegated, Share::default()).expect_err("not a cgroup file system");
         assert!(error.to_string().contains("skerry/k3s/main/cgroup.procs"), "{error}");
         cgroups.kill("nothing").expect("nothing to kill");
         cgroups.remove("nothing").expect("nothing to remove");
         assert_eq!(cgroups.usage("nothing"), Usage::default());
+    }
+
+    #[test]
+    fn a_service_gets_its_share_and_no_more() {
+        let folder = tempfile::tempdir().expect("a temp folder");
+        let own = folder.path().join("skerry/apid");
+        fs::create_dir_all(&own).expect("the folder is ours");
+        for file in ["cgroup.procs", "memory.max", "pids.max"] {
+            fs::write(own.join(file), "").expect("the folder is ours");
+        }
+        let share = Share { memory_bytes: Some(1 << 20), tasks: None };
+        Cgroups::new(folder.path()).join_file("apid", CgroupMode::Leaf, share).expect("it looks like a cgroup");
+        let limit = |file: &str| fs::read_to_string(own.join(file)).expect("there");
+        assert_eq!((limit("memory.max"), limit("pids.max")), ("1048576".to_owned(), "max".to_owned()));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use rustix::fs::{Mode, OFlags};
@@ -13,7 +14,7 @@ use rustix::thread::{
 use rustix::{fs::Gid, fs::Uid, io::Errno};
 
 use super::cgroup::{CgroupError, Cgroups};
-use super::spec::{Capabilities, Resource, Rlimit, ServiceSpec, User};
+use super::spec::{Capabilities, Files, Resource, Rlimit, ServiceSpec, User};
 
 /// Why a service could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +49,7 @@ pub(super) struct Spawned {
 /// Starts the service's process in its cgroup; `extra_env` comes on top of the spec's environment. Whoever reaps reaps it.
 pub(super) fn spawn(spec: &ServiceSpec, cgroups: &Cgroups, extra_env: &[(&str, String)]) -> Result<Spawned, SpawnError> {
     let (program, arguments) = spec.argv.split_first().ok_or(SpawnError::NoProgram)?;
-    let setup = ChildSetup::new(spec, cgroups.join_file(&spec.name, spec.cgroup)?);
+    let setup = ChildSetup::new(spec, cgroups.join_file(&spec.name, spec.cgroup, spec.share)?, confinement(spec)?);
     let mut command = Command::new(program);
     command
         .args(arguments)
@@ -66,6 +67,17 @@ pub(super) fn spawn(spec: &ServiceSpec, cgroups: &Cgroups, extra_env: &[(&str, S
     Ok(Spawned { pid: child.id(), stdout, stderr })
 }
 
+/// The rules that leave a service its own program.
+fn confinement(spec: &ServiceSpec) -> Result<Option<OwnedFd>, SpawnError> {
+    match spec.files {
+        Files::All => Ok(None),
+        Files::OwnProgram => {
+            let program = spec.argv.first().ok_or(SpawnError::NoProgram)?;
+            crate::sys::only_program(Path::new(program)).map_err(|source| SpawnError::Exec { program: program.clone(), source })
+        }
+    }
+}
+
 /// What the child does to itself between fork and exec.
 #[derive(Debug)]
 pub struct ChildSetup {
@@ -75,10 +87,11 @@ pub struct ChildSetup {
     user: Option<User>,
     capabilities: Capabilities,
     no_new_privs: bool,
+    confinement: Option<OwnedFd>,
 }
 
 impl ChildSetup {
-    fn new(spec: &ServiceSpec, cgroup_procs: OwnedFd) -> Self {
+    fn new(spec: &ServiceSpec, cgroup_procs: OwnedFd, confinement: Option<OwnedFd>) -> Self {
         Self {
             cgroup_procs,
             oom_score_adj: spec.oom_score_adj.to_string().into_bytes(),
@@ -86,6 +99,7 @@ impl ChildSetup {
             user: spec.user,
             capabilities: spec.capabilities,
             no_new_privs: spec.no_new_privs,
+            confinement,
         }
     }
 
@@ -104,6 +118,9 @@ impl ChildSetup {
         }
         if self.no_new_privs {
             set_no_new_privs(true)?;
+        }
+        if let Some(rules) = &self.confinement {
+            crate::sys::restrict_self(rules)?;
         }
         Ok(())
     }

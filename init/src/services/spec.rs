@@ -43,10 +43,14 @@ pub struct ServiceSpec {
     pub capabilities: Capabilities,
     /// No program it starts can gain privileges.
     pub no_new_privs: bool,
+    /// What it sees of the file system.
+    pub files: Files,
     /// -1000 (never killed when memory is short) to 1000.
     pub oom_score_adj: i16,
     /// Limits besides the inherited ones.
     pub rlimits: Vec<Rlimit>,
+    /// What all its processes together may take.
+    pub share: Share,
 }
 
 impl ServiceSpec {
@@ -69,8 +73,10 @@ impl ServiceSpec {
             user: None,
             capabilities: Capabilities::All,
             no_new_privs: false,
+            files: Files::All,
             oom_score_adj: 0,
             rlimits: Vec::new(),
+            share: Share::default(),
         }
     }
 }
@@ -173,6 +179,25 @@ pub enum Capabilities {
     All,
     /// These and no other, also when it is not root. Empty: none at all.
     Only(CapabilitySet),
+}
+
+/// What a service sees of the file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Files {
+    /// What its user may see.
+    All,
+    /// Its own program, which must be linked statically, and sockets that have a path. Needs `no_new_privs`. Where the kernel cannot
+    /// restrict, its user's permissions are what is left.
+    OwnProgram,
+}
+
+/// What all processes of a service together may take; none: as much as there is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Share {
+    /// Bytes of memory. Beyond it the service is killed, not another.
+    pub memory_bytes: Option<u64>,
+    /// Processes and threads.
+    pub tasks: Option<u32>,
 }
 
 /// One resource limit.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustix::thread::CapabilitySet;
 
-use crate::services::spec::{Backoff, Capabilities, Readiness, Resource, Rlimit, ServiceSpec, User};
+use crate::services::spec::{Backoff, Capabilities, Files, Readiness, Resource, Rlimit, ServiceSpec, Share, User};
 
 /// apid as its own user, without any capability; ready when it reports its listener.
 pub(super) fn spec() -> ServiceSpec {
@@ -15,12 +15,15 @@ pub(super) fn spec() -> ServiceSpec {
         user: Some(User { uid: api::APID_UID, gid: api::APID_UID }),
         capabilities: Capabilities::Only(CapabilitySet::empty()),
         no_new_privs: true,
+        files: Files::OwnProgram,
         // Without it nobody reaches the device; it is small and goes late.
         oom_score_adj: -900,
         rlimits: vec![
             Rlimit { resource: Resource::OpenFiles, soft: 4096, hard: 4096 },
             Rlimit { resource: Resource::CoreBytes, soft: 0, hard: 0 },
         ],
+        // Ten times what it needs, and enough for every connection it takes; what leaks or is attacked must not cost the workloads theirs.
+        share: Share { memory_bytes: Some(96 << 20), tasks: Some(16) },
         ..ServiceSpec::daemon("apid", &["/skerry/apid"])
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::services::spec::{Capabilities, Readiness};
+use crate::services::spec::{Capabilities, Files, Readiness};
 
 const ALL: RuntimeFacts = RuntimeFacts { containerd: true, images: true, k3s: true };
 
@@ -132,6 +132,8 @@ fn every_dependency_is_a_service_and_apid_can_do_nothing() {
     let apid = spec(&plan, "apid");
     assert_eq!(apid.capabilities, Capabilities::Only(rustix::thread::CapabilitySet::empty()));
     assert_eq!((apid.user.expect("not root").uid, apid.no_new_privs), (api::APID_UID, true));
+    assert_eq!(apid.files, Files::OwnProgram);
+    assert!(apid.share.memory_bytes.is_some() && apid.share.tasks.is_some());
     assert_eq!(spec(&plan, "k3s").readiness, Readiness::Notify);
     assert_eq!(super::apid(), *apid);
 }
