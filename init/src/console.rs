@@ -6,7 +6,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -29,8 +29,8 @@ impl Console {
     /// Opens every console the kernel writes to; none is an answer too.
     pub fn open() -> Self {
         let listed = std::fs::read_to_string("/proc/consoles").unwrap_or_default();
-        let outputs = parse_consoles(&listed).into_iter().filter_map(|name| open_terminal(&Path::new("/dev").join(name)));
-        Self { outputs: outputs.map(spawn_writer).collect() }
+        let terminals = parse_consoles(&listed).into_iter().map(|name| Path::new("/dev").join(name));
+        Self { outputs: terminals.map(spawn_writer).collect() }
     }
 
     /// Queues a text on every console.
@@ -47,9 +47,11 @@ fn open_terminal(path: &Path) -> Option<File> {
     OpenOptions::new().write(true).custom_flags(libc::O_NOCTTY).open(path).ok()
 }
 
-fn spawn_writer(mut terminal: File) -> SyncSender<String> {
+/// Opens in the thread as well: a serial line may wait for its other end.
+fn spawn_writer(path: PathBuf) -> SyncSender<String> {
     let (sender, receiver): (_, Receiver<String>) = sync_channel(QUEUE);
     let write_all = move || {
+        let Some(mut terminal) = open_terminal(&path) else { return };
         for text in receiver {
             // A terminal that refuses bytes has nobody to tell.
             let _ = terminal.write_all(text.as_bytes());

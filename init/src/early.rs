@@ -65,8 +65,8 @@ const fn must(fs_type: &'static str, target: &'static str, flags: MountFlags, da
     Mount { fs_type, target, flags, data, need: Need::Must }
 }
 
-const fn if_there(fs_type: &'static str, target: &'static str) -> Mount {
-    Mount { fs_type, target, flags: NOTHING_SPECIAL, data: None, need: Need::IfThere }
+const fn if_there(fs_type: &'static str, target: &'static str, flags: MountFlags) -> Mount {
+    Mount { fs_type, target, flags, data: None, need: Need::IfThere }
 }
 
 /// Every file system mounted before the devices are looked at, in order.
@@ -75,14 +75,15 @@ const MOUNTS: &[Mount] = &[
     must("sysfs", "/sys", NOTHING_SPECIAL, None),
     must("devtmpfs", "/dev", MountFlags::NOSUID.union(MountFlags::NOEXEC), Some(c"mode=0755")),
     must("devpts", "/dev/pts", MountFlags::NOSUID.union(MountFlags::NOEXEC), Some(c"mode=0620,ptmxmode=0666,gid=5")),
-    must("tmpfs", "/dev/shm", MountFlags::NOSUID.union(MountFlags::NODEV), Some(c"mode=1777")),
-    if_there("mqueue", "/dev/mqueue"),
+    must("tmpfs", "/dev/shm", NOTHING_SPECIAL, Some(c"mode=1777")),
+    if_there("mqueue", "/dev/mqueue", NOTHING_SPECIAL),
     must("tmpfs", "/run", MountFlags::NOSUID.union(MountFlags::NODEV), Some(c"mode=0755")),
     must("tmpfs", "/tmp", MountFlags::NOSUID.union(MountFlags::NODEV), Some(c"mode=1777")),
     must("cgroup2", "/sys/fs/cgroup", NOTHING_SPECIAL, Some(c"nsdelegate,memory_recursiveprot")),
-    if_there("bpf", "/sys/fs/bpf"),
-    if_there("securityfs", "/sys/kernel/security"),
-    if_there("efivarfs", "/sys/firmware/efi/efivars"),
+    if_there("bpf", "/sys/fs/bpf", NOTHING_SPECIAL),
+    if_there("securityfs", "/sys/kernel/security", NOTHING_SPECIAL),
+    // Nothing here is kept in firmware variables, and whoever writes the wrong ones bricks the machine.
+    if_there("efivarfs", "/sys/firmware/efi/efivars", NOTHING_SPECIAL.union(MountFlags::RDONLY)),
 ];
 
 /// Makes the root a mount that `pivot_root` accepts, and mounts `MOUNTS`.

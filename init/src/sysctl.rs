@@ -10,20 +10,13 @@ use std::path::{Path, PathBuf};
 use machine_config::schema::MachineConfig;
 
 /// What every device has. The kubelet refuses to start under `protectKernelDefaults` unless the marked ones are exactly so.
-const SYSTEM: [(&str, &str); 21] = [
+const SYSTEM: [(&str, &str); 14] = [
     ("fs.inotify.max_user_instances", "8192"),
     ("fs.inotify.max_user_watches", "524288"),
-    ("fs.protected_fifos", "1"),
-    ("fs.protected_hardlinks", "1"),
-    ("fs.protected_regular", "2"),
-    ("fs.protected_symlinks", "1"),
-    ("kernel.dmesg_restrict", "1"),
     ("kernel.keys.root_maxbytes", "25000000"), // kubelet
     ("kernel.keys.root_maxkeys", "1000000"),   // kubelet
-    ("kernel.kptr_restrict", "1"),
-    ("kernel.panic", "10"),        // kubelet; a panic leads to a restart
-    ("kernel.panic_on_oops", "1"), // kubelet
-    ("kernel.sysrq", "0"),         // a keyboard on the counter must not be able to stop the machine
+    ("kernel.panic", "10"),                    // kubelet; a panic leads to a restart
+    ("kernel.panic_on_oops", "1"),             // kubelet
     ("net.bridge.bridge-nf-call-ip6tables", "1"),
     ("net.bridge.bridge-nf-call-iptables", "1"),
     // Taking the first of two addresses of one network away must not take the second along.
@@ -33,6 +26,25 @@ const SYSTEM: [(&str, &str); 21] = [
     ("vm.max_map_count", "262144"),
     ("vm.overcommit_memory", "1"), // kubelet
     ("vm.panic_on_oom", "0"),      // kubelet
+];
+
+/// What a device nobody logs in to has from its first second on, where the kernel knows it. A configuration may set another value later.
+const HARDENING: [(&str, &str); 15] = [
+    ("dev.tty.ldisc_autoload", "0"),
+    ("fs.protected_fifos", "1"),
+    ("fs.protected_hardlinks", "1"),
+    ("fs.protected_regular", "2"),
+    ("fs.protected_symlinks", "1"),
+    ("fs.suid_dumpable", "0"),
+    ("kernel.dmesg_restrict", "1"),
+    ("kernel.kexec_load_disabled", "1"), // another kernel comes through the boot loader or not at all
+    ("kernel.kptr_restrict", "1"),
+    ("kernel.modprobe", ""), // init loads modules; the kernel need not look for a program that does
+    ("kernel.sysrq", "0"),   // a keyboard on the counter must not be able to stop the machine
+    ("kernel.unprivileged_bpf_disabled", "1"),
+    ("kernel.yama.ptrace_scope", "1"),
+    ("net.core.bpf_jit_harden", "1"),
+    ("vm.unprivileged_userfaultfd", "0"),
 ];
 
 /// Parameters below these exist only while a module is loaded.
@@ -48,6 +60,11 @@ pub fn plan(config: Option<&MachineConfig>) -> SysctlPlan {
     let configured = config.into_iter().flat_map(|config| &config.machine.sysctls);
     values.extend(configured.map(|(name, value)| (name.to_string(), value.clone())));
     SysctlPlan(values)
+}
+
+/// The values of the first second.
+pub fn hardening() -> SysctlPlan {
+    SysctlPlan(HARDENING.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect())
 }
 
 /// Why a parameter is not as planned.
@@ -158,10 +175,11 @@ mod tests {
 
     #[test]
     fn every_name_of_the_system_is_one() {
-        for (name, _) in SYSTEM {
+        for (name, _) in SYSTEM.iter().chain(&HARDENING) {
             assert!(name.parse::<machine_config::types::SysctlName>().is_ok(), "{name}");
         }
-        assert!(SYSTEM.is_sorted(), "each stands once");
+        assert!(SYSTEM.is_sorted() && HARDENING.is_sorted(), "each stands once");
+        assert!(!HARDENING.iter().any(|(name, _)| SYSTEM.iter().any(|(other, _)| name == other)), "and in one table");
     }
 
     #[test]
@@ -170,6 +188,14 @@ mod tests {
         let report = apply(root.path(), &only(&[("net.ipv4.tcp_rmem", "4096 131072 6291456"), ("vm.swappiness", "10")]));
         assert_eq!(report.changed, ["vm.swappiness"]);
         assert_eq!(std::fs::read_to_string(root.path().join("vm/swappiness")).expect("it is there"), "10\n");
+    }
+
+    #[test]
+    fn a_parameter_can_be_emptied() {
+        let root = kernel(&[("kernel.modprobe", "/sbin/modprobe\n")]);
+        assert_eq!(apply(root.path(), &hardening()).changed, ["kernel.modprobe"]);
+        // Unlike the kernel's, this file keeps what lies behind the write.
+        assert!(std::fs::read_to_string(root.path().join("kernel/modprobe")).expect("it is there").starts_with('\n'));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::early::{delegate_cgroups, mount_kernel_file_systems, write_fixed_file
 use crate::modules::{BOOT_FOLDER, Hotplug};
 use crate::node::Release;
 use crate::services::{Supervisor, Surroundings};
+use crate::sysctl::{self, SysctlError};
 use crate::{logging, power};
 
 /// Whether the kernel drops records of user space that come in bursts, as a boot's do.
@@ -31,6 +32,7 @@ pub(in crate::boot) async fn early(machine: Rc<Machine>) -> anyhow::Result<()> {
     let release = Release::load(Path::new(Release::PATH));
     show(&machine, release.as_ref().ok());
     mounted.context("cannot mount the kernel's file systems")?;
+    harden();
     let hotplug = hotplug.context("cannot listen for devices")?;
     machine.hotplug.get_or_init(|| hotplug);
     machine.node.status.update(|status| status.api_port = api::DEFAULT_PORT);
@@ -52,6 +54,16 @@ fn show(machine: &Machine, release: Option<&Release>) {
     machine.level.get_or_init(|| logging::install(console.clone()));
     tracing::info!(version = release.version, board = release.board, "skerry init");
     tokio::spawn(show_status(console, machine.node.clone(), release));
+}
+
+/// What this kernel does not have needs no hardening.
+fn harden() {
+    for error in sysctl::apply(Path::new("/proc/sys"), &sysctl::hardening()).errors {
+        match error {
+            SysctlError::Absent { .. } => {}
+            SysctlError::Refused { .. } => tracing::warn!(error = &error as &dyn std::error::Error, "hardening"),
+        }
+    }
 }
 
 /// Asks for a random byte, which begins the kernel's collecting of entropy where neither the processor nor the firmware brought any.
