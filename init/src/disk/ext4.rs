@@ -2,6 +2,7 @@
 //!
 //! So "formatted" is one fact that cannot be half true: a partition is formatted when its superblock names its GUID. A format
 //! that was cut off, and a file system left by an earlier installation at the same place, both fail that test and are redone.
+//! A mark in the boot block, which ext4 leaves alone, tells a superblock that was lost since: that is an error, never made anew.
 
 use std::fs::File;
 use std::io;
@@ -16,12 +17,23 @@ use crate::sys;
 /// Bytes up to the end of the first block: the superblock lies in it at 1024.
 const FIRST_BLOCK: u64 = 4096;
 
+/// Bytes of the boot block before the superblock.
+const BOOT_BLOCK: usize = 1024;
+
+/// Stands at the very beginning, and then the partition's GUID.
+const MARK: &[u8; 8] = b"SKRYEXT4";
+
 /// Why a partition cannot be formatted or looked at.
 #[derive(Debug, thiserror::Error)]
 pub enum Ext4Error {
     /// The device does not answer.
     #[error("cannot read the superblock")]
     Read(#[source] io::Error),
+    /// It was formatted once and is not readable now.
+    #[error(
+        "it was made before and its superblock is damaged; repair it with e2fsck on another machine, or flash the image again"
+    )]
+    Damaged,
     /// The device does not take the bytes.
     #[error("cannot write the file system")]
     Write(#[source] io::Error),
@@ -44,13 +56,22 @@ pub struct Formatted {
 
 /// Whether the partition with this GUID carries the file system made for it.
 pub fn formatted(device: &impl ReadAt, guid: Uuid) -> Result<Option<Formatted>, Ext4Error> {
-    let mut block = [0; 1024];
-    device.read_at(&mut block, 1024).map_err(Ext4Error::Read)?;
+    let mut blocks = [0; 2 * BOOT_BLOCK];
+    device.read_at(&mut blocks, 0).map_err(Ext4Error::Read)?;
+    let (boot, block) = blocks.split_at(BOOT_BLOCK);
     let u32_at = |at: usize| u32::from_le_bytes(block[at..at + 4].try_into().expect("four bytes"));
     let ours = block[0x38..0x3a] == [0x53, 0xef] && block[0x68..0x78] == *guid.as_bytes();
     // s_blocks_count_hi is never set: this project makes no 64-bit file systems, and growth keeps the feature set.
     let bytes = u64::from(u32_at(0x04)) * (1024_u64 << (u32_at(0x18) & 7));
-    Ok(ours.then_some(Formatted { bytes }))
+    match (ours, boot.starts_with(&mark(guid))) {
+        (true, _) => Ok(Some(Formatted { bytes })),
+        (false, true) => Err(Ext4Error::Damaged),
+        (false, false) => Ok(None),
+    }
+}
+
+fn mark(guid: Uuid) -> Vec<u8> {
+    [MARK.as_slice(), guid.as_bytes()].concat()
 }
 
 /// Formats a partition of `bytes`; `epoch` stamps it. The superblock goes last, after everything else is on the disk.
@@ -62,6 +83,9 @@ pub fn format(device: &File, bytes: u64, guid: Uuid, label: &str, epoch: i64) ->
     emit(&mut sink, bytes, guid, label, epoch)?;
     device.sync_data().map_err(Ext4Error::Write)?;
     device.write_all_at(&sink.first_block, 0).map_err(Ext4Error::Write)?;
+    device.sync_data().map_err(Ext4Error::Write)?;
+    // Only now: a mark without a superblock must mean that there was one. Cut off here, the partition lacks the mark and nothing else.
+    device.write_all_at(&mark(guid), 0).map_err(Ext4Error::Write)?;
     device.sync_data().map_err(Ext4Error::Write)
 }
 
@@ -121,6 +145,15 @@ mod tests {
         let file = partition(64 << 20, 0xa5);
         format(file.as_file(), 64 << 20, GUID, "STATE", 1_700_000_000).expect("a format");
         assert_eq!(formatted(file.as_file(), GUID).expect("readable"), Some(Formatted { bytes: 64 << 20 }));
+        assert_eq!(formatted(file.as_file(), Uuid::from_u128(1)).expect("readable"), None, "another installation's");
+    }
+
+    #[test]
+    fn a_lost_superblock_is_an_error_and_not_made_anew() {
+        let file = partition(64 << 20, 0);
+        format(file.as_file(), 64 << 20, GUID, "STATE", 1_700_000_000).expect("a format");
+        file.as_file().write_all_at(&[0; 512], 1024).expect("a bad sector");
+        assert!(matches!(formatted(file.as_file(), GUID), Err(Ext4Error::Damaged)));
         assert_eq!(formatted(file.as_file(), Uuid::from_u128(1)).expect("readable"), None, "another installation's");
     }
 

@@ -68,7 +68,7 @@ pub enum DiskError {
         source: io::Error,
     },
     /// The file system cannot be made.
-    #[error("cannot make the file system of {}", partition.name())]
+    #[error("cannot use or make the file system of {}", partition.name())]
     Format {
         /// Which partition.
         partition: Partition,
