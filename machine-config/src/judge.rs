@@ -274,10 +274,13 @@ mod tests {
         }
     }
 
+    const API: &str = "api: {clientCa: \"-----BEGIN CERTIFICATE-----\\nMAA=\\n-----END CERTIFICATE-----\"}\n";
+
     fn file(fleet: &str, generation: u64, target: &str, more: &str) -> Vec<u8> {
+        let api = if more.contains("api:") { "" } else { API };
         let document = format!(
             "apiVersion: skerry.dev/v1alpha1\nkind: MachineConfig\n\
-             metadata: {{name: a, fleet: {fleet}, generation: {generation}}}\ntarget: {{{target}}}\n{more}"
+             metadata: {{name: a, fleet: {fleet}, generation: {generation}}}\ntarget: {{{target}}}\n{api}{more}"
         );
         sign(document.as_bytes(), &key(1)).expect("signs")
     }

@@ -284,7 +284,7 @@ pub struct Health {
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Api {
     /// PEM certificates of the authorities whose client certificates are admitted (`client-ca.pem` of the fleet's folder, several one after
-    /// the other). Empty: nobody is admitted, and the device takes no more orders over the network.
+    /// the other). Needed: without it nobody would be admitted, and the device would take no more orders over the network.
     pub client_ca: String,
     /// TCP port the API listens on; not 6443 or 10250, which are Kubernetes'. Default: 7440.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -240,7 +240,10 @@ fn payload(copy: &[u8]) -> Result<&[u8], Unread> {
 }
 
 fn read(payload: &[u8]) -> Result<Seed, Unread> {
-    serde_json::from_slice(payload).map_err(|error| Unread::Damaged(Damage::Content { message: error.to_string() }))
+    let content = |message| Unread::Damaged(Damage::Content { message });
+    let seed: Seed = serde_json::from_slice(payload).map_err(|error| content(error.to_string()))?;
+    // A device would pin such a fleet and obey nobody, for good.
+    if seed.fleet.keys.is_empty() { Err(content("its fleet has no key".into())) } else { Ok(seed) }
 }
 
 #[cfg(test)]
@@ -325,6 +328,8 @@ mod tests {
         assert_eq!(both(&long), Damage::Length { length: u32::MAX });
         assert_eq!(both(&padded), Damage::Padding);
         assert!(matches!(both(&nonsense), Damage::Content { .. }));
+        let keyless = forge(VERSION, br#"{"fleet": {"name": "acme", "keys": []}}"#);
+        assert_eq!(both(&keyless), Damage::Content { message: "its fleet has no key".into() });
         padded[60] ^= 1;
         assert_eq!(both(&padded), Damage::Checksum);
     }

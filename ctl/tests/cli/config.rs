@@ -11,14 +11,14 @@ fn validate(text: &str) -> Ran {
 #[test]
 fn a_misspelt_key_is_shown_with_its_place_and_what_was_meant() {
     let text = minimal(1) + "machine:\n  network:\n    interfaces:\n      - {name: eth0, adresses: [10.0.0.2/24]}\n";
-    validate(&text).fails(4, &["unknown key `adresses`", "node.yaml:8:22", "did you mean `addresses`?"]);
+    validate(&text).fails(4, &["unknown key `adresses`", "node.yaml:9:22", "did you mean `addresses`?"]);
 }
 
 #[test]
 fn every_semantic_error_is_shown_with_its_place() {
     let text = minimal(1)
         + "machine:\n  network:\n    interfaces:\n      - {name: eth0, dhcp4: true, ignore: true}\nk3s: {role: agent}\n";
-    validate(&text).fails(4, &["node.yaml:8:", "machine.network.interfaces[0]", "k3s"]);
+    validate(&text).fails(4, &["node.yaml:9:", "machine.network.interfaces[0]", "k3s"]);
 }
 
 #[test]

@@ -62,6 +62,6 @@ pub fn write<'a>(dir: &Path, name: &'a str, text: &str) -> &'a str {
 pub fn minimal(generation: u64) -> String {
     format!(
         "apiVersion: skerry.dev/v1alpha1\nkind: MachineConfig\nmetadata: {{name: node-1, fleet: acme, generation: {generation}}}\n\
-         target: {{any: true}}\n"
+         target: {{any: true}}\napi: {{clientCa: \"-----BEGIN CERTIFICATE-----\\nMAA=\\n-----END CERTIFICATE-----\"}}\n"
     )
 }

@@ -109,7 +109,7 @@ mod tests {
 
     use super::*;
 
-    const CONFIG: &str = "apiVersion: skerry.dev/v1alpha1\nkind: MachineConfig\nmetadata: {name: one, fleet: acme, generation: 1}\ntarget: {any: true}\n";
+    const CONFIG: &str = "apiVersion: skerry.dev/v1alpha1\nkind: MachineConfig\nmetadata: {name: one, fleet: acme, generation: 1}\ntarget: {any: true}\napi: {clientCa: \"-----BEGIN CERTIFICATE-----\\nMAA=\\n-----END CERTIFICATE-----\"}\n";
 
     fn fleet(folder: &Path, seed: u8) -> SigningKey {
         let key = SigningKey::from_bytes(&[seed; 32]);

@@ -16,7 +16,7 @@ use tonic::{Code, Request, Status};
 use super::{Context, Inventory, serve};
 use crate::node::{ApidSettings, EventKind, InForce, Node, PowerKind, PowerRequest, Release, config_channel, power_channel};
 use crate::services::definitions;
-use crate::services::spec::ServiceSpec;
+use crate::services::spec::{Files, ServiceSpec};
 use crate::services::{Supervisor, Surroundings};
 use crate::unix_channel;
 
@@ -192,8 +192,9 @@ async fn events_are_served_from_the_tail_on_and_followed() {
 #[tokio::test]
 async fn apid_gets_its_settings_when_they_are_there_and_reports_its_listener() {
     let bench = bench().await;
-    // Only privileged test machines may lower the score; the device's init may.
-    let apid = ServiceSpec { argv: vec!["/bin/sleep".into(), "100".into()], user: None, oom_score_adj: 0, ..definitions::apid() };
+    // Only privileged test machines may lower the score; the device's init may. And this program has libraries to open.
+    let argv = vec!["/bin/sleep".into(), "100".into()];
+    let apid = ServiceSpec { argv, user: None, files: Files::All, oom_score_adj: 0, ..definitions::apid() };
     bench.context.supervisor.ensure(vec![apid]);
     let mut daemon = DaemonClient::new(bench.channel.clone());
     let mut stream = daemon.watch_settings(WatchSettingsRequest {}).await.expect("it streams").into_inner();

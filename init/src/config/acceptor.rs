@@ -141,7 +141,7 @@ pub(super) mod tests {
     pub(crate) fn signed(generation: u64, extra: &str) -> Vec<u8> {
         let text = format!(
             "apiVersion: skerry.dev/v1alpha1\nkind: MachineConfig\nmetadata: {{name: store-1, fleet: acme, generation: {generation}}}\n\
-             target: {{any: true}}\n{extra}"
+             target: {{any: true}}\napi: {{clientCa: \"-----BEGIN CERTIFICATE-----\\nMAA=\\n-----END CERTIFICATE-----\"}}\n{extra}"
         );
         sign(text.as_bytes(), &key()).expect("a document")
     }

@@ -97,7 +97,11 @@ fn target(target: &Target, findings: &mut Findings) {
 }
 
 fn api(api: &Api, findings: &mut Findings) {
-    if !api.client_ca.is_empty() {
+    if api.client_ca.is_empty() {
+        let reason = "without it nobody is admitted and the device takes no more orders over the network; paste `client-ca.pem` of the \
+                      fleet's folder, as `skerryctl config new --fleet DIR` does";
+        findings.add("api", Problem::Needs { needed: "clientCa", reason });
+    } else {
         pem::check("api.clientCa", &api.client_ca, findings);
     }
     // 6443 and 10250 are the Kubernetes API server's and the kubelet's.

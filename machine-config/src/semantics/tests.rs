@@ -3,11 +3,14 @@
 use super::check_semantics;
 use crate::parse::parse;
 
+const CLIENT_CA: &str = "clientCa: \"-----BEGIN CERTIFICATE-----\\nMAA=\\n-----END CERTIFICATE-----\"";
+
 /// The paths and messages of what is wrong with a configuration that says this besides the least.
 fn wrong(more: &str) -> Vec<String> {
     let target = if more.contains("target:") { "" } else { "target: {any: true}\n" };
+    let api = if more.contains("api:") { String::new() } else { format!("api: {{{CLIENT_CA}}}\n") };
     let text = format!(
-        "apiVersion: skerry.dev/v1alpha1\nkind: MachineConfig\nmetadata: {{name: a, fleet: acme, generation: 1}}\n{target}{more}\n"
+        "apiVersion: skerry.dev/v1alpha1\nkind: MachineConfig\nmetadata: {{name: a, fleet: acme, generation: 1}}\n{target}{api}{more}\n"
     );
     let config = parse(text.as_bytes()).unwrap_or_else(|error| panic!("{}", error.report("test")));
     check_semantics(&config).err().unwrap_or_default().iter().map(ToString::to_string).collect()
@@ -147,9 +150,11 @@ fn registries() {
 fn the_api_and_the_hub() {
     let pin = "a".repeat(64);
     check(&[
-        ("api: {port: 0}", "api.port", "not free"),
-        ("api: {port: 6443}", "api.port", "not free"),
+        (&format!("api: {{port: 0, {CLIENT_CA}}}"), "api.port", "not free"),
+        (&format!("api: {{port: 6443, {CLIENT_CA}}}"), "api.port", "not free"),
         ("api: {clientCa: hello}", "api.clientCa", "no certificate"),
+        ("api: {clientCa: \"\"}", "api", "`clientCa` must be set too: without it nobody is admitted"),
+        ("api: {}", "api", "`skerryctl config new --fleet DIR`"),
         (&format!("hub: {{url: \"https://a/b\", pin: {pin}}}"), "hub.url", "hub's address"),
         ("hub: {url: \"https://a\", pin: ab}", "hub.pin", "64"),
     ]);
@@ -205,5 +210,5 @@ fn kubernetes_beside_the_links() {
 
 #[test]
 fn everything_that_is_wrong_is_told_at_once() {
-    assert_eq!(wrong("api: {port: 0}\nmachine: {modules: [a, a], watchdog: {timeoutSeconds: 1}}").len(), 3);
+    assert_eq!(wrong("api: {port: 0}\nmachine: {modules: [a, a], watchdog: {timeoutSeconds: 1}}").len(), 4);
 }

@@ -34,4 +34,5 @@ apiVersion: skerry.dev/v1alpha1
 kind: MachineConfig
 metadata: {name: store-0421-a, fleet: acme, generation: 8}
 target: {serial: FZ1234567}
+api: {clientCa: \"-----BEGIN CERTIFICATE-----\\nMAA=\\n-----END CERTIFICATE-----\"}
 ";
