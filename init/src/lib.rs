@@ -15,6 +15,7 @@ pub mod images;
 pub mod inventory;
 pub mod logging;
 pub mod modules;
+mod mountinfo;
 pub mod network;
 pub mod node;
 pub mod power;

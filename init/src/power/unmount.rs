@@ -1,30 +1,25 @@
 //! Unmounting everything that lies on a disk: last mounted first, and read-only where something still holds on.
 
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount_remount, unmount};
 
-/// One line of `/proc/self/mountinfo`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct MountPoint {
-    path: String,
-    /// On a block device (major number not 0).
-    on_disk: bool,
-}
+use crate::mountinfo::{self, MountPoint};
 
 /// Mounts that other steps still need, or that end with the kernel.
 const KEPT: &[&str] = &["/", "/proc", "/sys", "/dev", "/run", "/sys/fs/cgroup"];
 
 /// Unmounts what can be; a file system on a disk that is still busy is made read-only.
 pub(super) fn unmount_all() {
-    let Ok(text) = std::fs::read_to_string("/proc/self/mountinfo") else { return };
-    for point in plan(&text) {
-        if point.on_disk {
-            release(&point.path);
+    let Ok(mounted) = std::fs::read("/proc/self/mountinfo") else { return };
+    for point in plan(&mounted) {
+        if point.on_disk() {
+            release(&point.target);
         } else {
             // In memory, or behind a network or a process that may be gone: cut loose, so that no disk waits behind it.
-            let _ = unmount(point.path.as_str(), UnmountFlags::NOFOLLOW | UnmountFlags::DETACH | UnmountFlags::FORCE);
+            let _ = unmount(&point.target, UnmountFlags::NOFOLLOW | UnmountFlags::DETACH | UnmountFlags::FORCE);
         }
     }
 }
@@ -34,7 +29,7 @@ pub(super) fn unmount_all() {
 const TRIES: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(100);
 
-fn release(path: &str) {
+fn release(path: &Path) {
     let mut tries = 1;
     let error = loop {
         match unmount(path, UnmountFlags::NOFOLLOW) {
@@ -44,39 +39,17 @@ fn release(path: &str) {
         }
         std::thread::sleep(PAUSE);
     };
-    tracing::warn!(path, %error, "cannot unmount, making it read-only");
+    tracing::warn!(path = %path.display(), %error, "cannot unmount, making it read-only");
     if let Err(error) = mount_remount(path, MountFlags::RDONLY, c"") {
-        tracing::error!(path, %error, "cannot make it read-only");
+        tracing::error!(path = %path.display(), %error, "cannot make it read-only");
     }
 }
 
-fn plan(mountinfo: &str) -> Vec<MountPoint> {
-    let mut points: Vec<_> = mountinfo.lines().filter_map(parse).filter(|point| !KEPT.contains(&point.path.as_str())).collect();
+fn plan(mounted: &[u8]) -> Vec<MountPoint> {
+    let kept = |point: &MountPoint| KEPT.iter().any(|kept| point.target.as_os_str() == *kept);
+    let mut points: Vec<_> = mountinfo::parse(mounted).filter(|point| !kept(point)).collect();
     points.reverse();
     points
-}
-
-/// `36 35 98:0 /root /mount/point options …`; the kernel writes blanks in paths as `\040`.
-fn parse(line: &str) -> Option<MountPoint> {
-    let mut fields = line.split(' ').skip(2);
-    let device = fields.next()?;
-    let path = fields.nth(1)?;
-    Some(MountPoint { path: unescape(path), on_disk: !device.starts_with("0:") })
-}
-
-fn unescape(path: &str) -> String {
-    let mut text = String::new();
-    let mut rest = path;
-    while let Some(at) = rest.find('\\') {
-        text.push_str(&rest[..at]);
-        let code = rest.get(at + 1..at + 4).and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        match code {
-            Some(code) => text.push(char::from(code)),
-            None => return path.to_owned(),
-        }
-        rest = &rest[at + 4..];
-    }
-    text + rest
 }
 
 #[cfg(test)]
@@ -95,14 +68,8 @@ mod tests {
 
     #[test]
     fn the_last_mounted_goes_first_and_what_is_needed_stays() {
-        let paths: Vec<_> = plan(INFO).into_iter().map(|point| (point.path, point.on_disk)).collect();
+        let paths: Vec<_> = plan(INFO.as_bytes()).into_iter().map(|point| (point.on_disk(), point.target)).collect();
         let expected = [("/run/a b", false), ("/var", true), ("/usr", true), ("/run/skerry/state", true)];
-        assert_eq!(paths, expected.map(|(path, on_disk)| (path.to_owned(), on_disk)));
-    }
-
-    #[test]
-    fn odd_escapes_are_kept_as_they_are() {
-        assert_eq!(unescape("/a\\04"), "/a\\04");
-        assert_eq!(unescape("/a\\134b"), "/a\\b");
+        assert_eq!(paths, expected.map(|(path, on_disk)| (on_disk, path.into())));
     }
 }
