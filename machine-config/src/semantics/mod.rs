@@ -84,6 +84,16 @@ pub fn check_semantics(config: &MachineConfig) -> Result<(), Vec<SemanticError>>
     if findings.0.is_empty() { Ok(()) } else { Err(findings.0) }
 }
 
+/// Whether an address and pin of a hub, standing alone as in SEED, mean something. Paths in the errors are those of a configuration.
+///
+/// # Errors
+/// Everything that is wrong.
+pub fn check_hub(hub: &Hub) -> Result<(), Vec<SemanticError>> {
+    let mut findings = Findings::default();
+    self::hub(hub, &mut findings);
+    if findings.0.is_empty() { Ok(()) } else { Err(findings.0) }
+}
+
 fn target(target: &Target, findings: &mut Findings) {
     let Target { serial, device_id, mac, any } = target;
     let found = [serial.is_some(), device_id.is_some(), mac.is_some(), any.is_some()].into_iter().filter(|set| *set).count();
