@@ -13,13 +13,16 @@ use tempfile::NamedTempFile;
 
 const PREFIX: &str = ".skerry-";
 const SUFFIX: &str = ".part";
-/// Nothing imager writes is secret.
+/// What carries no secret: an image as built, a lock, a manifest.
 const PERMISSIONS: u32 = 0o644;
+/// What carries one: a stamped image, a key, a token.
+const PRIVATE_PERMISSIONS: u32 = 0o600;
 
 /// A file that is not published yet. Dropped, it is gone.
 #[derive(Debug)]
 pub struct Draft {
     store: Store,
+    permissions: u32,
 }
 
 /// Where the bytes are until they have a name.
@@ -36,7 +39,7 @@ impl Draft {
     pub fn create(folder: &Path) -> io::Result<Self> {
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
         match rustix::fs::open(folder, flags, Mode::RUSR | Mode::WUSR) {
-            Ok(file) => Ok(Self { store: Store::Unnamed(file.into()) }),
+            Ok(file) => Ok(Self { store: Store::Unnamed(file.into()), permissions: PERMISSIONS }),
             Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => Self::create_named(folder),
             Err(other) => Err(other.into()),
         }
@@ -44,7 +47,12 @@ impl Draft {
 
     fn create_named(folder: &Path) -> io::Result<Self> {
         let file = tempfile::Builder::new().prefix(PREFIX).suffix(SUFFIX).tempfile_in(folder)?;
-        Ok(Self { store: Store::Named(file) })
+        Ok(Self { store: Store::Named(file), permissions: PERMISSIONS })
+    }
+
+    /// The same, to be published readable by its owner only.
+    pub fn private(self) -> Self {
+        Self { permissions: PRIVATE_PERMISSIONS, ..self }
     }
 
     /// The file.
@@ -65,7 +73,7 @@ impl Draft {
 
     /// Gives the file its name, in place of whatever file has it. Whether it survives a power cut is the caller's business.
     pub fn publish(self, path: &Path) -> io::Result<()> {
-        self.file().set_permissions(Permissions::from_mode(PERMISSIONS))?;
+        self.file().set_permissions(Permissions::from_mode(self.permissions))?;
         let from = self.path();
         match self.store {
             Store::Unnamed(_file) => match link(&from, path) {
@@ -130,6 +138,16 @@ mod tests {
                 assert_eq!(std::fs::read(&path).expect("read"), text.as_bytes());
                 assert_eq!(std::fs::metadata(&path).expect("there").permissions().mode() & 0o777, PERMISSIONS);
             }
+        }
+    }
+
+    #[test]
+    fn what_is_private_is_its_owners_only() {
+        let folder = tempfile::tempdir().expect("temp folder");
+        for (name, create) in [("unnamed", Draft::create as fn(&Path) -> _), ("named", Draft::create_named)] {
+            let path = folder.path().join(name);
+            create(folder.path()).expect("begun").private().publish(&path).expect("published");
+            assert_eq!(std::fs::metadata(&path).expect("there").permissions().mode() & 0o777, PRIVATE_PERMISSIONS);
         }
     }
 

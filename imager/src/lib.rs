@@ -13,4 +13,5 @@ pub mod inspect;
 mod oracle;
 pub mod parallel;
 pub mod progress;
+pub mod stamp;
 pub mod tree;

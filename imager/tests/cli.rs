@@ -53,6 +53,11 @@ fn bad_input_is_named_in_one_line() {
         (error(&["inspect", "/nowhere/image"]), vec!["cannot open /nowhere/image"]),
         (error(&["files", "containerd", "--board", "qemu-x86_64"]), vec!["`containerd`"]),
         (error(&["boards", "--kernel-dir", "/nowhere"]), vec!["/nowhere/boards"]),
+        (error(&["stamp", "b", "--inventory", "/nowhere.csv", "--out", parent]), vec!["cannot read /nowhere.csv"]),
+        (error(&["stamp", "b", "--inventory", "Cargo.toml", "--out", parent]), vec!["Cargo.toml", "line 1, column 1"]),
+        (error(&["verify", "/nowhere.img", "--manifest", "/nowhere.json"]), vec!["cannot read /nowhere.json"]),
+        (error(&["verify", "/nowhere.img", "--manifest", "Cargo.toml"]), vec!["cannot use the manifest"]),
+        (error(&["station-key", "/nowhere/key"]), vec!["cannot write /nowhere/key"]),
     ];
     for (error, parts) in cases {
         assert!(parts.iter().all(|part| error.contains(part)), "{error} lacks one of {parts:?}");

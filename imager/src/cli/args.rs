@@ -57,6 +57,60 @@ pub(super) enum Command {
     Fetch(FetchArgs),
     /// Print the files of a component that only tests use.
     Files(FilesArgs),
+    /// Write one image per device of an inventory, each differing from the base only inside SEED, each with a signed manifest.
+    Stamp(StampArgs),
+    /// Prove that a stamped image is what its manifest says.
+    Verify(VerifyArgs),
+    /// Make the key with which this station signs manifests.
+    StationKey(StationKeyArgs),
+}
+
+/// Options of `stamp`.
+#[derive(Debug, Args)]
+pub(super) struct StampArgs {
+    /// The image to stamp; it is not changed.
+    pub(super) base: PathBuf,
+    /// The devices, CSV: name, serial, mac, board, hub, hub_pin, join_token, config, labels.
+    #[arg(long, value_name = "FILE")]
+    pub(super) inventory: PathBuf,
+    /// Folder for NAME.img, NAME.manifest.json and, for `auto` tokens, NAME.token.
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: PathBuf,
+    /// Write the image of the only device to standard output; the other files go to --out.
+    #[arg(long)]
+    pub(super) stdout: bool,
+    /// The station's key, which `imager station-key` makes.
+    #[arg(long, value_name = "FILE", env = "SKERRY_STATION_KEY")]
+    pub(super) station_key: Option<PathBuf>,
+    /// Folder of the fleet (its fleet.pub) that the devices obey [default: the base's].
+    #[arg(long, value_name = "DIR")]
+    pub(super) fleet: Option<PathBuf>,
+    /// Write over files of the same names.
+    #[arg(long)]
+    pub(super) replace: bool,
+}
+
+/// Options of `verify`.
+#[derive(Debug, Args)]
+pub(super) struct VerifyArgs {
+    /// The stamped image.
+    pub(super) image: PathBuf,
+    /// Its manifest.
+    #[arg(long, value_name = "FILE")]
+    pub(super) manifest: PathBuf,
+    /// The station's public key, or the file with it [default: believe the key in the manifest].
+    #[arg(long, value_name = "PUB")]
+    pub(super) station_key: Option<String>,
+    /// The base, to compare with.
+    #[arg(long, value_name = "FILE")]
+    pub(super) base: Option<PathBuf>,
+}
+
+/// Options of `station-key`.
+#[derive(Debug, Args)]
+pub(super) struct StationKeyArgs {
+    /// The key to make; the public half gets the same name with `.pub`.
+    pub(super) file: PathBuf,
 }
 
 /// Options of `build`.

@@ -3,12 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use machine_config::seed::{self, FleetTrust, Seed};
-use machine_config::{Verified, judge_for_fleet};
+use machine_config::seed::{self, Seed};
 
 use super::args::{BuildArgs, Common};
 use super::ui::Ui;
-use super::{floor, workspace};
+use super::{fleet, floor, workspace};
 use crate::board::{Architecture, Board};
 use crate::build::{self, Ingredients, Programs, Report};
 use crate::components::assemble::{self, Components, Record};
@@ -72,20 +71,10 @@ fn programs(args: &BuildArgs, architecture: Architecture) -> Result<Programs> {
 
 /// The content of SEED: the fleet's keys, and a configuration that the fleet signed.
 fn read_seed(fleet: &Path, config: Option<&Path>) -> Result<Vec<u8>> {
-    let read = |path: &Path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
-    let path = fleet.join("fleet.pub");
-    let trust = read(&path).context("cannot use --fleet: it must be a folder that `skerryctl fleet init` made")?;
-    let fleet = FleetTrust::from_json(&trust).with_context(|| format!("cannot use {}", path.display()))?;
-    let config = config.map(|path| verified(path, read(path)?, &fleet)).transpose()?;
+    let fleet = fleet::read(fleet)?;
+    let config = config.map(|path| fleet::judged(path, &fleet)).transpose()?.map(|config| config.bytes().to_vec());
     let seed = Seed { fleet, hub: None, join_token: None, device_name: None, config };
     seed::encode(&seed).context("cannot make the content of SEED")
-}
-
-/// The configuration's exact bytes, once it is certain that devices of the fleet would take them.
-fn verified(path: &Path, bytes: Vec<u8>, fleet: &FleetTrust) -> Result<Vec<u8>> {
-    let judged = judge_for_fleet(&bytes, &fleet.trust()).map(|_: Verified<_>| ());
-    judged.with_context(|| format!("cannot use {} as the configuration", path.display()))?;
-    Ok(bytes)
 }
 
 fn summary(report: &Report) -> String {
@@ -105,7 +94,7 @@ fn summary(report: &Report) -> String {
 
 #[cfg(test)]
 mod tests {
-    use machine_config::SigningKey;
+    use machine_config::{FleetTrust, SigningKey};
 
     use super::*;
 

@@ -2,7 +2,9 @@
 
 mod args;
 mod build;
+mod fleet;
 mod floor;
+mod stamp;
 mod ui;
 mod workspace;
 
@@ -43,6 +45,9 @@ impl Cli {
             Command::Lock(lock) => run_lock(common, &lock, ui),
             Command::Fetch(fetch) => run_fetch(common, &fetch, ui),
             Command::Files(files) => run_files(common, &files, ui),
+            Command::Stamp(args) => stamp::run_stamp(common.json, &args, ui),
+            Command::Verify(args) => stamp::run_verify(&args, ui),
+            Command::StationKey(args) => stamp::run_station_key(&args, ui),
         }
     }
 }

@@ -119,6 +119,16 @@ impl Output {
         Ok(Self { place: place.clone(), draft })
     }
 
+    /// The same, to be readable by its owner only.
+    pub fn private(self) -> Self {
+        Self { draft: self.draft.private(), ..self }
+    }
+
+    /// The file, until it is published.
+    pub fn file(&self) -> &File {
+        self.draft.file()
+    }
+
     /// Sets the length; what was not written reads as zeros and takes no space.
     pub fn set_len(&self, bytes: u64) -> Result<(), OutputError> {
         self.draft.file().set_len(bytes).map_err(|source| self.failure(source))

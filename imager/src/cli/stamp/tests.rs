@@ -1,0 +1,139 @@
+//! The commands with their options, from files to files.
+
+use machine_config::seed;
+
+use super::*;
+use crate::build::tests::build_sample;
+use crate::stamp::testing::{config, fleet, public};
+
+/// A bench: base, fleet, station's key and a folder for the result.
+struct Bench {
+    folder: tempfile::TempDir,
+    base: PathBuf,
+}
+
+impl Bench {
+    fn new(seed: Option<Seed>) -> Self {
+        let folder = tempfile::tempdir().expect("temp folder");
+        let base = build_sample(folder.path(), seed.map(|seed| seed::encode(&seed).expect("fits")));
+        let bench = Self { folder, base };
+        std::fs::create_dir(bench.path("out")).expect("made");
+        station::make(&bench.path("station")).expect("made");
+        bench
+    }
+
+    fn of_fleet() -> Self {
+        Self::new(Some(Seed { fleet: fleet(1), hub: None, join_token: None, device_name: None, config: None }))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn args(&self) -> StampArgs {
+        StampArgs {
+            base: self.base.clone(),
+            inventory: self.path("devices.csv"),
+            out: self.path("out"),
+            stdout: false,
+            station_key: Some(self.path("station")),
+            fleet: None,
+            replace: false,
+        }
+    }
+
+    /// A configuration signed by a fleet's key.
+    fn config(&self, name: &str, serial: &str, fleet: &str, key: u8) {
+        std::fs::write(self.path("config.yaml"), config(name, &format!("serial: {serial}"), fleet, key)).expect("written");
+    }
+
+    fn inventory(&self, rows: &str) {
+        std::fs::write(self.path("devices.csv"), format!("name,serial,board,config\n{rows}")).expect("written");
+    }
+
+    fn stamp(&self, args: &StampArgs) -> Result<(), String> {
+        let result = run_stamp(false, args, &Ui::new(false)).map_err(|error| super::super::one_line(&error));
+        let left = std::fs::read_dir(self.path("out")).expect("listed").count();
+        assert!(result.is_ok() || left == 0, "something was left behind");
+        result
+    }
+
+    fn seed(&self) -> Seed {
+        let opened = crate::stamp::base::Opened::open(&self.path("out/box-1.img")).expect("opened");
+        seed::decode(&opened.read_seed().expect("read")).expect("decoded").seed
+    }
+}
+
+#[test]
+fn a_row_with_a_configuration_becomes_an_image_with_it_that_verifies() {
+    let bench = Bench::of_fleet();
+    bench.config("box-1", "S1", "acme", 1);
+    bench.inventory("box-1,S1,test,config.yaml\n");
+    bench.stamp(&bench.args()).expect("stamped");
+    assert_eq!(bench.seed().config, std::fs::read(bench.path("config.yaml")).ok());
+    let file = bench.path("station.pub");
+    let args = |key: String| VerifyArgs {
+        image: bench.path("out/box-1.img"),
+        manifest: bench.path("out/box-1.manifest.json"),
+        station_key: Some(key),
+        base: Some(bench.base.clone()),
+    };
+    let hex = std::fs::read_to_string(&file).expect("read").trim_end().to_owned();
+    for key in [file.display().to_string(), hex] {
+        run_verify(&args(key), &Ui::new(false)).expect("proved");
+    }
+    let other = run_verify(&args(public(5).to_string()), &Ui::new(false)).expect_err("another station");
+    assert!(other.to_string().contains("is --station-key the right one?"), "{other}");
+}
+
+#[test]
+fn configurations_of_others_are_refused_by_row_and_file() {
+    let bench = Bench::of_fleet();
+    for (name, serial, fleet, key, expected) in [
+        ("box-1", "S2", "acme", 1, "is for the serial number S2, this device has S1"),
+        ("box-2", "S1", "acme", 1, "is for the device box-2, this device has box-1"),
+        ("box-1", "S1", "evil", 1, "it is for the fleet `evil`"),
+        ("box-1", "S1", "acme", 2, "which this fleet does not know"),
+    ] {
+        bench.config(name, serial, fleet, key);
+        bench.inventory("box-1,S1,test,config.yaml\n");
+        let error = bench.stamp(&bench.args()).expect_err("refused");
+        assert!(error.contains(expected) && error.contains("box-1 (line 2)") && error.contains("config.yaml"), "{error}");
+    }
+    bench.inventory("box-1,S1,test,none.yaml\n");
+    assert!(bench.stamp(&bench.args()).expect_err("refused").contains("none.yaml"));
+}
+
+#[test]
+fn a_base_without_a_fleet_needs_one_and_a_given_one_wins() {
+    let bench = Bench::new(None);
+    bench.inventory("box-1,S1,test,\n");
+    assert!(bench.stamp(&bench.args()).expect_err("refused").contains("name one with --fleet"));
+    std::fs::create_dir(bench.path("fleet")).expect("made");
+    std::fs::write(bench.path("fleet/fleet.pub"), fleet(7).to_json()).expect("written");
+    bench.stamp(&StampArgs { fleet: Some(bench.path("fleet")), ..bench.args() }).expect("stamped");
+    assert_eq!(bench.seed().fleet, fleet(7));
+}
+
+#[test]
+fn what_cannot_be_begun_says_what_to_do() {
+    let bench = Bench::of_fleet();
+    bench.inventory("box-1,S1,test,\nbox-2,S2,test,\n");
+    let (nowhere, key) = (bench.path("nowhere"), bench.path("devices.csv"));
+    for (args, expected) in [
+        (StampArgs { out: nowhere.clone(), ..bench.args() }, "there is no such folder; make it first"),
+        (StampArgs { station_key: None, ..bench.args() }, "imager station-key"),
+        (StampArgs { station_key: Some(key), ..bench.args() }, "as a station's key"),
+        (StampArgs { inventory: nowhere.clone(), ..bench.args() }, "cannot read "),
+        (StampArgs { base: nowhere, ..bench.args() }, "cannot open "),
+        (StampArgs { stdout: true, ..bench.args() }, "the inventory lists 2 devices"),
+    ] {
+        let error = bench.stamp(&args).expect_err(expected);
+        assert!(error.contains(expected), "{error} lacks {expected}");
+    }
+    bench.inventory("box-1,S1,nuc,\n");
+    assert!(bench.stamp(&bench.args()).expect_err("refused").contains("the base is for `test`"));
+    bench.inventory("box-1,S1\n");
+    let error = bench.stamp(&bench.args()).expect_err("refused");
+    assert!(error.contains("devices.csv: cannot read the inventory at line 2: it has 2 values"), "{error}");
+}
