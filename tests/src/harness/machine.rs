@@ -173,6 +173,12 @@ impl Machine {
         Ok(())
     }
 
+    /// Presses the power button for a moment, as a person would who wants the machine off.
+    pub fn press_power_button(&mut self) -> Result<(), MachineError> {
+        self.qmp.execute("system_powerdown", &json!({}))?;
+        Ok(())
+    }
+
     /// Plugs the network cable in or pulls it.
     pub fn set_cable(&mut self, cable: Cable) -> Result<(), MachineError> {
         Ok(set_cable(&mut self.qmp, cable)?)
