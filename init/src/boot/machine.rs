@@ -53,6 +53,8 @@ pub(super) struct Machine {
     pub(super) network: OnceCell<NetworkHandle>,
     /// From volumes.
     pub(super) runtime: OnceCell<RuntimeFacts>,
+    /// Whoever plans the services from the configuration in force holds it until the supervisor knows: the later plan wins.
+    pub(super) planning: tokio::sync::Mutex<()>,
     acceptor: std::cell::Cell<Option<AcceptorSlot>>,
     ends: std::cell::Cell<Option<ConfigEnds>>,
 }
@@ -77,6 +79,7 @@ impl Machine {
             seed: OnceCell::new(),
             network: OnceCell::new(),
             runtime: OnceCell::new(),
+            planning: tokio::sync::Mutex::default(),
             acceptor: Some(slot).into(),
             ends: Some((inbox, acceptor, in_force)).into(),
         }

@@ -29,7 +29,7 @@ pub(super) async fn run(machine: Rc<Machine>) {
 async fn take_over(machine: &Machine, old: Option<&MachineConfig>, new: &InForce) {
     apply_live(machine, &new.config).await;
     if let Some(old) = old {
-        carry_over(machine, old, &new.config, new.generation);
+        carry_over(machine, old, &new.config, new.generation).await;
     }
 }
 
@@ -49,15 +49,16 @@ async fn apply_live(machine: &Machine, config: &MachineConfig) {
 }
 
 /// Restarts what changed, or reboots when something changed that cannot change otherwise.
-fn carry_over(machine: &Machine, old: &MachineConfig, new: &MachineConfig, generation: u64) {
+async fn carry_over(machine: &Machine, old: &MachineConfig, new: &MachineConfig, generation: u64) {
     let changes = compare(Some(old), new);
     if let Some(change) = changes.iter().find(|change| change.effect == Effect::Reboot) {
         machine.power.request(PowerKind::Reboot, &format!("configuration generation {generation}: {} changed", change.path));
         return;
     }
     let (Some(runtime), Some(supervisor)) = (machine.runtime.get(), machine.supervisor.get()) else { return };
+    let _planning = machine.planning.lock().await;
     // Services whose command or files differ restart; the others are left alone.
-    if let Err(error) = definitions::bring_up(new, *runtime, std::path::Path::new("/"), supervisor, &machine.node) {
+    if let Err(error) = definitions::bring_up(new, *runtime, std::path::Path::new("/"), supervisor, &machine.node).await {
         machine.node.events.record(EventKind::Config, "services", &error.to_string());
         machine.node.status.update(|status| status.set_error("config", Some(error.to_string())));
     } else {

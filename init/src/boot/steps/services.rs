@@ -30,12 +30,14 @@ pub(in crate::boot) async fn services(machine: Rc<Machine>) -> anyhow::Result<()
     let runtime = Machine::product(&machine.runtime);
     let supervisor = Machine::product(&machine.supervisor);
     let names = runtime_modules(&machine).await;
-    start_containerd(&machine, &config, &supervisor).await?;
+    start_containerd(&machine, &supervisor).await?;
     load(&machine, &names).await;
     prepare_kernel(&machine, &config).await;
     // Another configuration may have come meanwhile.
+    let planning = machine.planning.lock().await;
     let config = machine.in_force().context("no configuration is in force")?;
-    definitions::bring_up(&config, runtime, Path::new("/"), &supervisor, &machine.node)?;
+    definitions::bring_up(&config, runtime, Path::new("/"), &supervisor, &machine.node).await?;
+    drop(planning);
     let specs =
         move |config: &MachineConfig| definitions::plan(config, runtime).specs.into_iter().map(|spec| spec.name).collect();
     wait_for_all(&machine, &supervisor, Phase::Services, specs).await
@@ -62,10 +64,12 @@ async fn load(machine: &Machine, names: &[String]) {
 }
 
 /// containerd needs one module, k3s a hundred: so containerd starts while those are being loaded.
-async fn start_containerd(machine: &Machine, config: &MachineConfig, supervisor: &Supervisor) -> anyhow::Result<()> {
+async fn start_containerd(machine: &Machine, supervisor: &Supervisor) -> anyhow::Result<()> {
     load(machine, &[CONTAINERD_MODULE.to_owned()]).await;
-    let plan = definitions::plan(config, Machine::product(&machine.runtime));
-    plan.files.write(Path::new("/"))?;
+    let _planning = machine.planning.lock().await;
+    let config = machine.in_force().context("no configuration is in force")?;
+    let plan = definitions::plan(&config, Machine::product(&machine.runtime));
+    plan.files.write_apart(Path::new("/")).await?;
     supervisor.ensure(plan.specs.into_iter().filter(|spec| spec.name != K3S).collect());
     Ok(())
 }

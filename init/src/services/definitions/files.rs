@@ -114,6 +114,13 @@ pub struct FileError {
 }
 
 impl FilePlan {
+    /// Carries it out below `root`, off the main loop: some of it lies on a disk, which may be dying.
+    pub async fn write_apart(self, root: &Path) -> Result<(), FileError> {
+        let root = root.to_owned();
+        let written = tokio::task::spawn_blocking(move || self.write(&root)).await;
+        written.expect("it does not panic, and the runtime outlives its tasks")
+    }
+
     /// Carries it out below `root`.
     pub fn write(&self, root: &Path) -> Result<(), FileError> {
         for Folder { path, mode } in &self.folders {

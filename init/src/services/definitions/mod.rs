@@ -86,15 +86,15 @@ pub fn plan(config: &MachineConfig, runtime: RuntimeFacts) -> ServicePlan {
 /// Plans, writes the files below `root` (on a device `/`), shows the problems and tells the supervisor what is wanted.
 ///
 /// Called again with another configuration it changes what differs and nothing else.
-pub fn bring_up(
+pub async fn bring_up(
     config: &MachineConfig,
     runtime: RuntimeFacts,
     root: &Path,
     supervisor: &Supervisor,
     node: &Node,
 ) -> Result<(), FileError> {
-    let plan = plan(config, runtime);
-    plan.files.write(root)?;
+    let mut plan = plan(config, runtime);
+    std::mem::take(&mut plan.files).write_apart(root).await?;
     node.status.update(|status| {
         for subject in ["service containerd", "service k3s"] {
             status.set_error(subject, None);
