@@ -7,6 +7,7 @@ use machine_config::{
     parse,
 };
 
+use super::authority::check_authorities;
 use crate::failure::{Exit, Explain};
 
 /// Why a configuration file does not do.
@@ -140,8 +141,9 @@ pub(super) fn check(file: &Path, bytes: &[u8]) -> Result<MachineConfig, CheckErr
         let position = locate(document, &error.path);
         (error, position)
     };
-    match check_semantics(&config) {
-        Ok(()) => Ok(config),
-        Err(errors) => Err(CheckError::Semantics { file: file.into(), errors: errors.into_iter().map(placed).collect() }),
+    let errors = check_semantics(&config).err().unwrap_or_else(|| check_authorities(&config).into_iter().collect());
+    if errors.is_empty() {
+        return Ok(config);
     }
+    Err(CheckError::Semantics { file: file.into(), errors: errors.into_iter().map(placed).collect() })
 }

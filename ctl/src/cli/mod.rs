@@ -3,6 +3,7 @@
 mod apply;
 mod args;
 mod ask;
+mod authority;
 mod check;
 mod config;
 mod fleet;

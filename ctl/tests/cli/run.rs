@@ -58,10 +58,24 @@ pub fn write<'a>(dir: &Path, name: &'a str, text: &str) -> &'a str {
     name
 }
 
+/// The client CA of the examples.
+const CLIENT_CA: &str = "\
+-----BEGIN CERTIFICATE-----\n\
+MIIBXTCCAQ+gAwIBAgIUH8pDB2TOqcWJBHV0AmjME8UybJwwBQYDK2VwMCMxITAf\n\
+BgNVBAMMGGFjbWUgY2xpZW50IENBIChleGFtcGxlKTAgFw0yNjExMjAwODA0Mjha\n\
+GA8yMTI2MTAyNzA4MDQyOFowIzEhMB8GA1UEAwwYYWNtZSBjbGllbnQgQ0EgKGV4\n\
+YW1wbGUpMCowBQYDK2VwAyEATNSIrDqPQTHNhlopMUNIVVdSp+qxCmnC0JeKMmIk\n\
+66ajUzBRMB0GA1UdDgQWBBQGNYnxhSpKsXH5zu0HalZPAJqDujAfBgNVHSMEGDAW\n\
+gBQGNYnxhSpKsXH5zu0HalZPAJqDujAPBgNVHRMBAf8EBTADAQH/MAUGAytlcANB\n\
+AAS0/jx/RhSYqqCUm7JoI+r8dS3GdoUVbVkkh1oo7sxCjEXg7yyXkDBvo1zXve2r\n\
+b91l2U9YHj0XKEEx1jSQxwo=\n\
+-----END CERTIFICATE-----\n";
+
 /// A configuration for fleet `acme` that is valid as it stands.
 pub fn minimal(generation: u64) -> String {
     format!(
         "apiVersion: skerry.dev/v1alpha1\nkind: MachineConfig\nmetadata: {{name: node-1, fleet: acme, generation: {generation}}}\n\
-         target: {{any: true}}\napi: {{clientCa: \"-----BEGIN CERTIFICATE-----\\nMAA=\\n-----END CERTIFICATE-----\"}}\n"
+         target: {{any: true}}\napi: {{clientCa: {:?}}}\n",
+        CLIENT_CA
     )
 }
