@@ -78,6 +78,7 @@ fn keeps_the_contract(node: &Node) -> Result<()> {
     for component in ["traefik", "servicelb", "metrics-server", "local-storage", "coredns"] {
         ensure!(config["disable"].to_string().contains(component), "{component} is not disabled: {}", config["disable"]);
     }
+    ensure!(config["resolv-conf"] == "/etc/resolv.conf", "k3s would choose a public name server: {config}");
     ensure!(config["container-runtime-endpoint"] == format!("unix://{}", api::CONTAINERD_SOCKET), "{config}");
     let environment = started["environment"].as_object().context("no environment")?;
     let names: Vec<_> = environment.keys().map(String::as_str).collect();

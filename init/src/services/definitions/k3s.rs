@@ -78,6 +78,8 @@ fn config_yaml(config: &MachineConfig, k3s: &K3s) -> String {
     yaml.value("node-name", hostname);
     yaml.value("data-dir", DATA);
     yaml.value("container-runtime-endpoint", format_args!("unix://{}", api::CONTAINERD_SOCKET));
+    // Without it k3s puts a public name server into pods when the device has none: no default reaches a host its owner did not name.
+    yaml.value("resolv-conf", "/etc/resolv.conf");
     yaml.option("server", k3s.server.as_ref());
     yaml.option("token", k3s.token.as_ref().map(|token| token.expose()));
     yaml.option("node-ip", k3s.node_ip.as_ref());
