@@ -127,6 +127,15 @@ fn module(path: &str, bytes: &[u8]) -> Result<Module, String> {
     Ok(module)
 }
 
+/// A module's bytes without compression.
+pub fn plain(cache: &Cache, path: &str, item: &Item) -> Result<Vec<u8>, KmodError> {
+    let broken = |reason: String| KmodError::Module { module: path.to_owned(), reason };
+    let Item::File { sha256, .. } = item else { return Err(broken("it is a link".into())) };
+    let file = cache.path(*sha256);
+    let bytes = std::fs::read(&file).map_err(|source| KmodError::Read { path: file.clone(), source })?;
+    decompressed(path, &bytes).map_err(|error| broken(error.to_string()))
+}
+
 fn decompressed(path: &str, bytes: &[u8]) -> io::Result<Vec<u8>> {
     let mut plain = Vec::new();
     match path.rsplit('.').next() {

@@ -5,7 +5,7 @@ use super::{AssembleError, Components};
 use crate::board::Board;
 use crate::components::cache::Cache;
 use crate::components::extract::{Item, Items};
-use crate::components::kmod::KernelIndex;
+use crate::components::kmod::{self, KernelIndex};
 use crate::components::modules::{self, Table};
 use crate::tree::{Content, Tree, TreeError};
 
@@ -23,7 +23,7 @@ pub(super) fn lay_out(board: &Board, cache: &Cache, index: &KernelIndex, mut par
     let selection = modules::select(index, &board.modules)?;
     let layer = Layer { cache, index, kernel: &parts.kernel };
     let mut initramfs = Tree::new();
-    layer.add_modules(&mut initramfs, MODULES_FOLDER, &selection.initramfs)?;
+    layer.add_plain_modules(&mut initramfs, MODULES_FOLDER, selection.initramfs)?;
     for file in &board.firmware {
         let item = parts.firmware.get(&format!("{FIRMWARE_SOURCE}/{file}"));
         let item = item.ok_or_else(|| AssembleError::Firmware { board: board.name.clone(), file: file.clone() })?;
@@ -58,6 +58,21 @@ impl Layer<'_> {
             let item = &self.kernel[&self.index.modules[name].path];
             self.add_item(tree, &format!("{folder}/{}", entry.file), item)?;
         }
+        Self::add_table(tree, folder, table)
+    }
+
+    /// Modules without their own compression: the initramfs is compressed as a whole, and each boot would undo theirs again.
+    fn add_plain_modules(&self, tree: &mut Tree, folder: &str, mut table: Table) -> Result<(), AssembleError> {
+        for (name, entry) in &mut table.modules {
+            let module = &self.index.modules[name];
+            let bytes = kmod::plain(self.cache, &module.path, &self.kernel[&module.path])?;
+            entry.file.truncate(entry.file.find(".ko").map_or(entry.file.len(), |at| at + 3));
+            tree.add_file(&format!("{folder}/{}", entry.file), bytes, 0o644)?;
+        }
+        Ok(Self::add_table(tree, folder, &table)?)
+    }
+
+    fn add_table(tree: &mut Tree, folder: &str, table: &Table) -> Result<(), TreeError> {
         let json = serde_json::to_vec(table).expect("a table has a JSON form");
         tree.add_file(&format!("{folder}/modules.json"), json, 0o644)
     }
