@@ -71,8 +71,7 @@ pub fn index(cache: &Cache, items: &Items) -> Result<KernelIndex, KmodError> {
     let mut index = KernelIndex { version, ..KernelIndex::default() };
     for (path, item) in items {
         let Item::File { sha256, .. } = item else { continue };
-        let file = cache.path(*sha256);
-        let bytes = || std::fs::read(&file).map_err(|source| KmodError::Read { path: file.clone(), source });
+        let bytes = || read(cache.path(*sha256));
         if let Some(name) = module_name(path) {
             let facts = module(path, &bytes()?).map_err(|reason| KmodError::Module { module: path.clone(), reason })?;
             index.modules.insert(name, facts);
@@ -131,9 +130,11 @@ fn module(path: &str, bytes: &[u8]) -> Result<Module, String> {
 pub fn plain(cache: &Cache, path: &str, item: &Item) -> Result<Vec<u8>, KmodError> {
     let broken = |reason: String| KmodError::Module { module: path.to_owned(), reason };
     let Item::File { sha256, .. } = item else { return Err(broken("it is a link".into())) };
-    let file = cache.path(*sha256);
-    let bytes = std::fs::read(&file).map_err(|source| KmodError::Read { path: file.clone(), source })?;
-    decompressed(path, &bytes).map_err(|error| broken(error.to_string()))
+    decompressed(path, &read(cache.path(*sha256))?).map_err(|error| broken(error.to_string()))
+}
+
+fn read(path: PathBuf) -> Result<Vec<u8>, KmodError> {
+    std::fs::read(&path).map_err(|source| KmodError::Read { path, source })
 }
 
 fn decompressed(path: &str, bytes: &[u8]) -> io::Result<Vec<u8>> {
