@@ -3,6 +3,7 @@
 #   make demo                    build everything, boot a machine, watch it refuse and accept configurations
 #   make test                    every test, virtual machines included
 #   make check                   formatting, lints, documentation, dependency policy
+#   make node ARCH=…             what runs on devices: x86_64 (the default), aarch64 or all
 #   make image BOARD=… OUT=…     a disk image; FLEET=DIR puts that fleet's key into it, CONFIG=FILE a signed configuration
 #   make run BOARD=…             boot it, console on this terminal (Ctrl-A X ends it)
 #   make bench                   the figures, one JSON line each, kept in target/bench.jsonl
@@ -17,27 +18,53 @@ export SKERRY_CACHE
 
 # Static: the RAM disk holds no C library. Only with an explicit --target, or build scripts would be static too.
 # No path of the building machine enters the binaries: the same source gives the same bytes in any folder.
-NODE_TARGET := x86_64-unknown-linux-gnu
 NODE_RUSTFLAGS := -C target-feature=+crt-static \
 	--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo --remap-path-prefix=$(CURDIR)=/skerry
-NODE_BUILD := CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS="$(NODE_RUSTFLAGS)" \
-	cargo build --locked --profile image --target $(NODE_TARGET)
+NODE_PACKAGES := -p init -p apid -p standin-k3s
+NODE_BUILD := cargo build --locked --profile image $(NODE_PACKAGES) --target
+
+# arm64: rustup's target where it is installed, else Debian's compiler, which rustup's cargo drives. A target folder of its own, or
+# the other compiler would make the build scripts of the x86-64 programs anew at each turn.
+ARM64_TARGET := aarch64-unknown-linux-gnu
+ARM64_FOLDER := target/arm64/$(ARM64_TARGET)/image
+ARM64_PROGRAMS := skerry-init apid skerry-images standin-k3s
+ARM64_RUSTC = $(if $(filter $(ARM64_TARGET),$(shell rustup target list --installed 2>/dev/null)),,RUSTC=/usr/bin/rustc)
+
+# The architecture of BOARD, as its file says.
+BOARD_ARCH = $(or $(shell sed -n 's/^architecture = "\(.*\)"/\1/p' kernel/boards/$(BOARD).toml 2>/dev/null),$(error there is no board $(BOARD)))
+ARCH ?= x86_64
+NODES := $(if $(filter all,$(ARCH)),node-x86_64 node-aarch64,node-$(ARCH))
 
 # The version `make check` builds once into the cache when the host has no cargo-deny.
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(or $(shell command -v cargo-deny 2>/dev/null),$(SKERRY_CACHE)/tools/bin/cargo-deny)
 
-.PHONY: help setup node tools fetch image run demo test check bench
+.PHONY: help setup setup-arm64 setup-tests node node-x86_64 node-aarch64 tools fetch image run demo test check bench
 
 help:
 	@sed -n 's/^#   //p' Makefile
 
 setup:
-	@tools/setup.sh
+	@tools/setup.sh build
+
+setup-arm64:
+	@tools/setup.sh build arm64
+
+setup-tests:
+	@tools/setup.sh build arm64 tests
 
 # What runs on a device, and the k3s stand-in that tests and the demo run there.
-node: setup
-	$(NODE_BUILD) -p init -p apid -p standin-k3s
+node: $(NODES)
+
+node-x86_64: setup
+	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS="$(NODE_RUSTFLAGS)" $(NODE_BUILD) x86_64-unknown-linux-gnu
+
+# The programs end up where cargo would put them without a folder of its own, which is where imager looks for them.
+node-aarch64: setup-arm64
+	CARGO_TARGET_DIR=target/arm64 $(ARM64_RUSTC) \
+	CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS="$(NODE_RUSTFLAGS)" $(NODE_BUILD) $(ARM64_TARGET)
+	@install -D -t target/$(ARM64_TARGET)/image $(addprefix $(ARM64_FOLDER)/,$(ARM64_PROGRAMS))
 
 # What runs on an operator's machine.
 tools: setup
@@ -47,19 +74,19 @@ tools: setup
 fetch: tools
 	target/release/imager fetch
 
-image: node tools
+image: node-$(BOARD_ARCH) tools
 	@mkdir -p $(dir $(OUT))
 	target/release/imager build --board $(BOARD) $(if $(FLEET),--fleet $(FLEET)) $(if $(CONFIG),--config $(CONFIG)) \
 		$(IMAGER_FLAGS) --out $(OUT)
 
-run: image
+run: setup-tests image
 	cargo run --locked --release -q -p skerry-tests --bin run -- $(OUT)
 
-demo: node tools
+demo: setup-tests node-x86_64 tools
 	cargo run --locked --release -q -p skerry-tests --bin demo
 
 # One build of everything in the development profile: the test programs, and the imager that makes what the VM tests boot.
-test: node
+test: setup-tests node-x86_64 node-aarch64
 	cargo build --locked --workspace --all-targets
 	SKERRY_IMAGER=$(CURDIR)/target/debug/imager SKERRY_TEST_IMAGES=$(CURDIR)/target/vm-images target/debug/build-images
 	SKERRY_TEST_IMAGES=$(CURDIR)/target/vm-images cargo test --locked --workspace
@@ -75,5 +102,5 @@ check: setup $(CARGO_DENY)
 $(SKERRY_CACHE)/tools/bin/cargo-deny:
 	cargo install cargo-deny --version $(CARGO_DENY_VERSION) --locked --root $(SKERRY_CACHE)/tools
 
-bench: node tools
+bench: setup-tests node-x86_64 node-aarch64 tools
 	cargo run --locked --release -q -p skerry-tests --bin bench

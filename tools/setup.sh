@@ -1,33 +1,77 @@
 #!/bin/sh
 # Installs what the Makefile's targets need from Debian or Ubuntu, and nothing when nothing is missing.
 # Elsewhere it prints the list and fails, so that nobody has to guess.
+#
+#   tools/setup.sh [build] [arm64] [tests]      without words: everything
 set -eu
 
-# Package and why: compiler and C library for static binaries; the emulator and its firmware; the tools that
-# tests use to check what we wrote ourselves (never to write it); signature checks when locking components.
-packages='gcc libc6-dev make ca-certificates
-qemu-system-x86 ovmf
-mtools dosfstools gdisk e2fsprogs squashfs-tools cryptsetup-bin
-iproute2 dnsmasq-base
+# Package and why. Compiler and C library for static binaries; signature checks when locking components.
+build='gcc libc6-dev make ca-certificates
 gpgv debian-archive-keyring'
+# The same for devices with another processor than this machine's.
+arm64='gcc-aarch64-linux-gnu libc6-dev-arm64-cross'
+# Debian's Rust for them, where rustup has no such target: its own compiler, since rustup's does not read its library.
+arm64_rust='rustc-web libstd-rust-web-dev:arm64'
+# The emulators and their firmware; the tools that check what we wrote ourselves (never to write it).
+tests='qemu-system-x86 ovmf qemu-system-arm qemu-efi-aarch64 qemu-utils
+mtools dosfstools gdisk e2fsprogs squashfs-tools cryptsetup-bin device-tree-compiler
+bmap-tools
+iproute2 dnsmasq-base'
+
+channel=$(sed -n 's/^channel = "\(.*\)"/\1/p' "$(dirname "$0")/../rust-toolchain.toml")
+target=aarch64-unknown-linux-gnu
 
 if ! command -v cargo >/dev/null 2>&1; then
-    echo "setup: cargo is missing: install Rust $(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml) with rustup" >&2
+    echo "setup: cargo is missing: install Rust $channel with rustup" >&2
     exit 1
 fi
+
+packages=
+debian_rust=
+for part in ${*:-build arm64 tests}; do
+    case $part in
+    build) packages="$packages $build" ;;
+    arm64)
+        packages="$packages $arm64"
+        if ! rustup target list --installed 2>/dev/null | grep -qx "$target"; then
+            packages="$packages $arm64_rust"
+            debian_rust=yes
+        fi
+        ;;
+    tests) packages="$packages $tests" ;;
+    *)
+        echo "setup: there is no part $part: give build, arm64 or tests" >&2
+        exit 1
+        ;;
+    esac
+done
 
 if ! command -v dpkg-query >/dev/null 2>&1; then
     echo "setup: this is not Debian or Ubuntu; install these yourself (Debian's names):" >&2
     echo "$packages" >&2
+    [ -z "$debian_rust" ] || echo "setup: in place of $arm64_rust: rustup target add $target" >&2
     exit 1
 fi
+
+# What Debian calls Rust may be older than what the sources are written for.
+check_rust() {
+    [ -n "$debian_rust" ] || return 0
+    has=$(/usr/bin/rustc --version | cut -d' ' -f2)
+    if [ "$(printf '%s\n%s\n' "${channel%.*}" "$has" | sort -V | head -n1)" != "${channel%.*}" ]; then
+        echo "setup: /usr/bin/rustc is $has, and $channel is needed for arm64: run rustup target add $target" >&2
+        exit 1
+    fi
+}
 
 missing=
 for package in $packages; do
     state=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
     [ "$state" = installed ] || missing="$missing $package"
 done
-[ -n "$missing" ] || exit 0
+if [ -z "$missing" ]; then
+    check_rust
+    exit 0
+fi
 
 echo "setup: installing$missing"
 as_root=
@@ -38,8 +82,12 @@ if [ "$(id -u)" -ne 0 ]; then
     fi
     as_root=sudo
 fi
+case $missing in
+*:arm64*) dpkg --print-foreign-architectures | grep -qx arm64 || $as_root dpkg --add-architecture arm64 ;;
+esac
 # shellcheck disable=SC2086 # word splitting is wanted: a list of packages
 {
     $as_root apt-get update -qq
     $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
 }
+check_rust
