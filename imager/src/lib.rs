@@ -1,5 +1,6 @@
 //! Builds, checks and inspects Skerry's disk images: components → trees → runtime image, UKI, disk. Never needs root, mounts or loop devices.
 
+pub mod bmap;
 pub mod board;
 pub mod build;
 pub mod cache;
@@ -7,11 +8,14 @@ pub mod check;
 pub mod cli;
 pub mod components;
 pub mod draft;
+pub mod flash;
 pub mod image;
 pub mod inspect;
 #[cfg(test)]
 mod oracle;
 pub mod parallel;
 pub mod progress;
+mod signed;
+pub mod sparse;
 pub mod stamp;
 pub mod tree;
