@@ -59,6 +59,8 @@ const EFFECTS: &[(&str, Effect)] = &[
     ("machine.logging", Effect::Live),
     ("machine.registries", Effect::Restart("containerd")),
     ("machine.health", Effect::Live),
+    // A system on its disk does not act on it, one that waits for a disk looks again.
+    ("machine.install", Effect::Live),
     ("api", Effect::Live),
     ("api.port", Effect::Restart("apid")),
     ("hub", Effect::Live),

@@ -11,6 +11,9 @@ pub(crate) const IPV6_MTU_BYTES: RangeInclusive<u32> = 1280..=65_535;
 /// `machine.volumes.data.maxSizeMib`.
 pub(crate) const DATA_MIB: RangeInclusive<u64> = 512..=1 << 30;
 
+/// Sizes of disks in `machine.install.disk`.
+pub(crate) const DISK_MIB: RangeInclusive<u64> = 1..=1 << 40;
+
 /// `machine.watchdog.timeoutSeconds`.
 pub(crate) const WATCHDOG_SECONDS: RangeInclusive<u32> = 10..=600;
 

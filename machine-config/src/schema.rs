@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits;
 use crate::types::{
-    DeviceId, DnsName, Generation, HostName, InterfaceName, IpNetwork, MacAddress, ModuleName, Secret, SysctlName,
+    DeviceId, DiskName, DnsName, Generation, HostName, InterfaceName, IpNetwork, MacAddress, ModuleName, Secret, SysctlName,
 };
 
 /// `apiVersion` of the schema in this file.
@@ -120,6 +120,9 @@ pub struct Machine {
     pub registries: BTreeMap<String, Registry>,
     /// When a boot counts as good.
     pub health: Health,
+    /// Which disk a system that runs from RAM (PXE, ISO) installs itself on. A system that runs from its disk does not act on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub install: Option<Install>,
 }
 
 /// Clock synchronisation.
@@ -277,6 +280,88 @@ pub struct Health {
     pub deadline_seconds: Option<u32>,
     /// Services that must be up: `apid`, `containerd`, `images`, `k3s`. Empty: all that are configured.
     pub services: Vec<String>,
+}
+
+/// Which disk a system that runs from RAM (PXE, ISO) installs itself on. A system that runs from its disk does not act on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Install {
+    /// The disk: all that is given must hold, and for exactly one disk; else nothing is written, and `skerryctl status` lists the disks.
+    pub disk: DiskSelector,
+    /// What on that disk may be lost.
+    #[serde(default)]
+    pub wipe: Wipe,
+}
+
+/// Chooses a disk. All that is given must hold, and at least one thing is given.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct DiskSelector {
+    /// The kernel's name. It may change with the ports in use; prefer the others where there are several disks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<DiskName>,
+    /// Serial number as the disk tells it (`skerryctl get hardware`), compared exactly.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub serial: Option<String>,
+    /// Model as the disk tells it; `*` stands for any characters: `Samsung SSD 9*`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// How the disk is attached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transport: Option<Transport>,
+    /// Smallest size in MiB. Default: no bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = *limits::DISK_MIB.start(), max = *limits::DISK_MIB.end()))]
+    pub min_size_mib: Option<u64>,
+    /// Largest size in MiB. Default: no bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = *limits::DISK_MIB.start(), max = *limits::DISK_MIB.end()))]
+    pub max_size_mib: Option<u64>,
+}
+
+/// How a disk is attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// NVMe, on PCI Express.
+    Nvme,
+    /// SATA or older ATA.
+    Sata,
+    /// USB.
+    Usb,
+    /// SD card or eMMC.
+    Mmc,
+    /// A virtual machine's virtio disk.
+    Virtio,
+    /// SCSI or SAS.
+    Scsi,
+}
+
+impl Transport {
+    /// The word in a configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Nvme => "nvme",
+            Self::Sata => "sata",
+            Self::Usb => "usb",
+            Self::Mmc => "mmc",
+            Self::Virtio => "virtio",
+            Self::Scsi => "scsi",
+        }
+    }
+}
+
+/// What on the disk may be lost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Wipe {
+    /// Nothing: only a blank disk is taken, one without partition table and without any known file system.
+    #[default]
+    Refuse,
+    /// An installation of Skerry with all its data; else like `refuse`.
+    Skerry,
+    /// Everything.
+    All,
 }
 
 /// Who may call the API.

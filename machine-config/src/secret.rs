@@ -36,7 +36,7 @@ impl From<String> for Secret {
 
 impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(if EXPOSED.get() { &self.0 } else { Self::MASK })
+        serializer.serialize_str(if is_exposed() { &self.0 } else { Self::MASK })
     }
 }
 
@@ -50,6 +50,11 @@ impl fmt::Display for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(Self::MASK)
     }
+}
+
+/// Whether secrets are written as they are just now: only inside of [`exposed`].
+pub(crate) fn is_exposed() -> bool {
+    EXPOSED.get()
 }
 
 /// Runs `serialise` with secrets written as they are. The effect ends with the call, also when it panics.

@@ -25,6 +25,7 @@ use sha2::{Digest, Sha256};
 
 use crate::disk::SEED_BYTES;
 pub use crate::fleet::{FleetError, FleetTrust};
+use crate::identity_seed::IdentitySeed;
 use crate::schema::Hub;
 use crate::secret::exposed;
 use crate::types::{HostName, Secret};
@@ -55,6 +56,9 @@ pub struct Seed {
     /// A signed configuration file, exact bytes.
     #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "to_base64", deserialize_with = "from_base64")]
     pub config: Option<Vec<u8>>,
+    /// The key that the device takes on its first boot in place of a random one, so that its device id is known beforehand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<IdentitySeed>,
 }
 
 fn to_base64<S: Serializer>(bytes: &Option<Vec<u8>>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -67,7 +71,7 @@ fn from_base64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<
 }
 
 impl Seed {
-    /// What may be shown: the join token masked, the configuration by size.
+    /// What may be shown: the join token and the identity masked, the configuration by size.
     pub fn masked(&self) -> serde_json::Value {
         let mut shown = serde_json::to_value(self).expect("a seed is JSON");
         if let Some(config) = &self.config {
@@ -262,6 +266,7 @@ mod tests {
             join_token: Some(Secret::from("hunter2".to_owned())),
             device_name: Some("box-1".parse().expect("a name")),
             config: Some(b"a: 1\n".to_vec()),
+            identity: None,
         }
     }
 
@@ -335,10 +340,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_has_no_token() {
-        let shown = seed().masked().to_string();
-        assert!(!shown.contains("hunter2") && shown.contains("5 bytes"), "{shown}");
-        let printed = format!("{:?}", seed());
-        assert!(!printed.contains("hunter2") && !printed.contains("YTogMQo="), "{printed}");
+    fn an_identity_is_carried_whole() {
+        let seed = Seed { identity: Some(IdentitySeed::new([7; 32])), ..seed() };
+        let partition = encode(&seed).expect("fits");
+        assert!(String::from_utf8_lossy(&partition).contains(r#""identity":"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=""#));
+        assert_eq!(decode(&partition).map(|decoded| decoded.seed), Ok(seed));
+    }
+
+    #[test]
+    fn what_is_shown_has_no_token_and_no_key() {
+        let seed = Seed { identity: Some(IdentitySeed::new([7; 32])), ..seed() };
+        let shown = seed.masked().to_string();
+        assert!(!shown.contains("hunter2") && !shown.contains("BwcH") && shown.contains("5 bytes"), "{shown}");
+        let printed = format!("{seed:?}");
+        assert!(!printed.contains("hunter2") && !printed.contains("BwcH") && !printed.contains("YTogMQo="), "{printed}");
     }
 }

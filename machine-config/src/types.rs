@@ -113,7 +113,7 @@ text_type! {
     r"^[0-9a-f]{64}$", |s| is_hex(s, 64)
 }
 text_type! {
-    /// SHA-256 of a whole signed configuration file, 64 lower-case hexadecimal digits.
+    /// SHA-256 of a whole signed configuration file or of other bytes, 64 lower-case hexadecimal digits.
     Digest, "a SHA-256 digest: 64 lower-case hexadecimal digits", r"^[0-9a-f]{64}$", |s| is_hex(s, 64)
 }
 text_type! {
@@ -132,6 +132,12 @@ text_type! {
     ModuleName, "a kernel module name: letters, digits, `_` and `-`, such as `i2c_dev`",
     r"^[A-Za-z0-9_-]{1,64}$",
     |s| (1..=64).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+}
+text_type! {
+    /// The kernel's name of a disk.
+    DiskName, "a disk name: 1 to 31 of a-z and 0-9, such as `nvme0n1`",
+    r"^[a-z0-9]{1,31}$",
+    |s| (1..=31).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
 }
 text_type! {
     /// The dotted name of a kernel parameter.

@@ -73,7 +73,7 @@ fn programs(args: &BuildArgs, architecture: Architecture) -> Result<Programs> {
 fn read_seed(fleet: &Path, config: Option<&Path>) -> Result<Vec<u8>> {
     let fleet = fleet::read(fleet)?;
     let config = config.map(|path| fleet::judged(path, &fleet)).transpose()?.map(|config| config.bytes().to_vec());
-    let seed = Seed { fleet, hub: None, join_token: None, device_name: None, config };
+    let seed = Seed { fleet, hub: None, join_token: None, device_name: None, config, identity: None };
     seed::encode(&seed).context("cannot make the content of SEED")
 }
 

@@ -127,6 +127,7 @@ fn seed_is_shown_without_its_secrets_and_damage_in_it_is_told() {
         join_token: Some("very-secret-token".to_owned().into()),
         device_name: None,
         config: None,
+        identity: None,
     };
     let sample = sample(Some(seed::encode(&seed).expect("encoded")));
     let shown = inspect(&sample.path, Depth::Overview).expect("inspected").to_string();

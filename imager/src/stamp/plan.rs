@@ -135,6 +135,7 @@ fn stamp(
         join_token,
         device_name: Some(row.name.clone()),
         config: config.map(|config| config.bytes().to_vec()),
+        identity: None,
     };
     let encoded = seed::encode(&seed).map_err(|source| PlanError::Encode { line: row.line, name: name(), source })?;
     let entry = SeedEntry {

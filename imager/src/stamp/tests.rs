@@ -29,7 +29,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("temp folder");
-        let seed = Seed { fleet: fleet(1), hub: None, join_token: None, device_name: None, config: None };
+        let seed = Seed { fleet: fleet(1), hub: None, join_token: None, device_name: None, config: None, identity: None };
         let base = build_sample(folder.path(), Some(seed::encode(&seed).expect("fits")));
         let out = folder.path().join("out");
         std::fs::create_dir(&out).expect("made");

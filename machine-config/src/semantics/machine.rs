@@ -4,7 +4,7 @@ use super::network::range;
 use super::{Findings, Problem, SERVICES, endpoint, pem};
 use crate::limits;
 use crate::path::join;
-use crate::schema::{Machine, MachineConfig, Registry};
+use crate::schema::{DiskSelector, Machine, MachineConfig, Registry};
 
 /// Kernel parameters a configuration may not set, and why: the system sets them itself, or they would make the kernel run a program. A
 /// name that ends with a dot stands for everything below it.
@@ -30,7 +30,7 @@ pub(crate) const RESERVED_SYSCTLS: [(&str, &str); 17] = [
 
 /// Every rule about `machine` save its network.
 pub(super) fn check(config: &MachineConfig, findings: &mut Findings) {
-    let Machine { hostname: _, time, network: _, volumes, sysctls, modules, watchdog, logging, registries, health } =
+    let Machine { hostname: _, time, network: _, volumes, sysctls, modules, watchdog, logging, registries, health, install } =
         &config.machine;
     findings.add_repeated("machine.time.servers", &time.servers);
     if let Some(size) = volumes.data.max_size_mib {
@@ -61,6 +61,31 @@ pub(super) fn check(config: &MachineConfig, findings: &mut Findings) {
     let known: Vec<&str> = SERVICES.into_iter().filter(|name| *name != "k3s" || config.k3s.is_some()).collect();
     findings.add_unknown("machine.health.services", &health.services, &known);
     findings.add_repeated("machine.health.services", &health.services);
+    if let Some(install) = install {
+        disk_selector(&install.disk, findings);
+    }
+}
+
+fn disk_selector(selector: &DiskSelector, findings: &mut Findings) {
+    const PATH: &str = "machine.install.disk";
+    let DiskSelector { name, serial, model, transport, min_size_mib, max_size_mib } = selector;
+    let sized = min_size_mib.is_some() || max_size_mib.is_some();
+    let chooses = name.is_some() || serial.is_some() || model.is_some() || transport.is_some() || sized;
+    findings.add_if(!chooses, PATH, Problem::ChoosesNoDisk);
+    for (key, text) in [("serial", serial), ("model", model)] {
+        let expected = "one line of text as the disk tells it (`skerryctl get hardware`)";
+        if let Some(text) = text.as_ref().filter(|text| text.trim() != **text || text.is_empty() || text.contains(['\n', '\0'])) {
+            findings.add(format!("{PATH}.{key}"), Problem::Malformed { value: text.clone(), expected });
+        }
+    }
+    for (key, size) in [("minSizeMib", min_size_mib), ("maxSizeMib", max_size_mib)] {
+        if let Some(size) = *size {
+            range(&format!("{PATH}.{key}"), size, &limits::DISK_MIB, "MiB", findings);
+        }
+    }
+    if let (Some(min), Some(max)) = (min_size_mib, max_size_mib) {
+        findings.add_if(min > max, PATH, Problem::NoSizeFits { min_mib: *min, max_mib: *max });
+    }
 }
 
 fn sysctl(name: &str, findings: &mut Findings) {

@@ -131,6 +131,17 @@ pub enum Problem {
         /// Why.
         reason: &'static str,
     },
+    /// A disk selector that says nothing.
+    #[error("it chooses no disk; set at least one of `name`, `serial`, `model`, `transport`, `minSizeMib`, `maxSizeMib`")]
+    ChoosesNoDisk,
+    /// The least size is above the largest.
+    #[error("no disk has at least {min_mib} MiB and at most {max_mib} MiB; change one of `minSizeMib` and `maxSizeMib`")]
+    NoSizeFits {
+        /// Least.
+        min_mib: u64,
+        /// Largest.
+        max_mib: u64,
+    },
     /// Something that has no meaning here.
     #[error("it has no effect here: {reason}; remove it")]
     Pointless {

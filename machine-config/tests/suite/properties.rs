@@ -85,6 +85,7 @@ proptest! {
             join_token: token.map(Secret::from),
             device_name: name.map(|name| name.parse::<HostName>().unwrap()),
             config,
+            identity: None,
         };
         let whole = seed::encode(&seed).unwrap();
         let decoded = seed::decode(&whole).unwrap();

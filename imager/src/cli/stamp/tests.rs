@@ -23,7 +23,7 @@ impl Bench {
     }
 
     fn of_fleet() -> Self {
-        Self::new(Some(Seed { fleet: fleet(1), hub: None, join_token: None, device_name: None, config: None }))
+        Self::new(Some(Seed { fleet: fleet(1), hub: None, join_token: None, device_name: None, config: None, identity: None }))
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -139,7 +139,7 @@ mod tests {
     fn seed(fleet: &str) -> Seed {
         let key = PublicKey::try_from(SigningKey::from_bytes(&[7; 32]).verifying_key()).expect("a strong key");
         let fleet = FleetTrust { name: fleet.parse().expect("a name"), keys: vec![key] };
-        Seed { fleet, hub: None, join_token: None, device_name: None, config: None }
+        Seed { fleet, hub: None, join_token: None, device_name: None, config: None, identity: None }
     }
 
     fn fleet(store: &Store, seed: Result<&Seed, &String>) -> Result<String, String> {
