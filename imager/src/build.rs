@@ -13,12 +13,12 @@ use crate::board::Board;
 use crate::cache::DerivedCache;
 use crate::check::{self, CheckError, Facts, Subject};
 use crate::components::digest::of_file;
+use crate::image::boot::{self, BootFiles, BootParts, Loader, MakeError};
 use crate::image::compress::{CompressError, Compressor};
 use crate::image::digest::{Digest, Hasher};
 use crate::image::disk::{self, DiskError, DiskParts, Runtime};
 use crate::image::initramfs::{self, InitramfsError};
 use crate::image::output::{OutputError, Place};
-use crate::image::pe::PeError;
 use crate::image::release::Release;
 use crate::image::rootfs::{self, RootParts};
 use crate::image::squashfs::{self, SquashfsError};
@@ -85,10 +85,12 @@ pub struct Ingredients<'a> {
     pub kernel: Content,
     /// `uname -r` of that kernel.
     pub kernel_version: String,
-    /// systemd's EFI stub.
-    pub stub: Content,
-    /// systemd-boot.
-    pub loader: Content,
+    /// systemd-boot and systemd's EFI stub, for boards that need them.
+    pub loader: Option<Loader>,
+    /// Processor microcode, as an early initramfs.
+    pub microcode: Option<Content>,
+    /// What else the boot partition holds.
+    pub boot_files: Tree,
     /// Modules and firmware for the initramfs, below `skerry/`.
     pub hardware: Tree,
     /// What the components give to the runtime image, below `usr/`.
@@ -132,9 +134,9 @@ pub enum BuildError {
     /// Something cannot be compressed.
     #[error(transparent)]
     Compress(#[from] CompressError),
-    /// The UKI cannot be put together.
+    /// The boot partition cannot be put together.
     #[error(transparent)]
-    Uki(#[from] PeError),
+    Boot(#[from] MakeError),
     /// The disk image cannot be written.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -155,9 +157,9 @@ pub struct Report {
     pub image_bytes: u64,
     /// Loader, UKI, runtime image with hash tree, SEED: what is not padding.
     pub payload_bytes: u64,
-    /// The UKI.
-    pub uki_bytes: u64,
-    /// The compressed initramfs in it.
+    /// The UKI; none: the board's firmware starts the kernel itself.
+    pub uki_bytes: Option<u64>,
+    /// The compressed initramfs.
     pub initramfs_bytes: u64,
     /// What the initramfs takes in RAM.
     pub initramfs_unpacked_bytes: u64,
@@ -182,21 +184,11 @@ pub fn run(
     let runtime = make_runtime(&trees.runtime, cache, progress, out)?;
     let archive = initramfs::archive(&trees.root)?;
     let initramfs = compress_initramfs(&archive, cache, progress)?;
-    let uki = uki::build(&uki::Parts {
-        architecture: board.architecture,
-        stub: &ingredients.stub.read()?,
-        kernel: &ingredients.kernel.read()?,
-        initramfs: &initramfs,
-        command_line: &command_line(board, &runtime),
-        os_release: &uki::os_release(ingredients.version, &board.name),
-        uname: &ingredients.kernel_version,
-    })?;
+    let boot = boot_files(&ingredients, &initramfs, &runtime)?;
     let (runtime_bytes, root) = (runtime.verity.data_blocks * verity::BLOCK_BYTES, runtime.verity.root);
     let parts = DiskParts {
-        architecture: board.architecture,
         sizes: board.partitions,
-        loader: &ingredients.loader.read()?,
-        uki: &uki,
+        boot: &boot,
         seed: ingredients.seed.as_deref(),
         runtime,
     };
@@ -207,7 +199,7 @@ pub fn run(
         image: out.named().to_owned(),
         image_bytes: written.layout.bytes(),
         payload_bytes: written.payload_bytes,
-        uki_bytes: uki.len() as u64,
+        uki_bytes: boot.get(boot::UKI_PATH).map(|uki| uki.len() as u64),
         initramfs_bytes: initramfs.len() as u64,
         initramfs_unpacked_bytes: archive.len() as u64,
         runtime_bytes,
@@ -221,6 +213,21 @@ fn compress_initramfs(archive: &[u8], cache: &DerivedCache, progress: &dyn Progr
     let compressed = step(progress, "compress the initramfs", || compressor.compress(archive));
     compressor.finish(progress);
     compressed
+}
+
+fn boot_files(ingredients: &Ingredients<'_>, initramfs: &[u8], runtime: &Runtime) -> Result<BootFiles, BuildError> {
+    let microcode = ingredients.microcode.as_ref().map(Content::read).transpose()?;
+    Ok(boot::files(&BootParts {
+        board: ingredients.board,
+        loader: ingredients.loader.as_ref(),
+        kernel: &ingredients.kernel.read()?,
+        kernel_version: &ingredients.kernel_version,
+        initramfs,
+        microcode: microcode.as_deref(),
+        command_line: &command_line(ingredients.board, runtime),
+        os_release: &uki::os_release(ingredients.version, &ingredients.board.name),
+        files: &ingredients.boot_files,
+    })?)
 }
 
 fn command_line(board: &Board, runtime: &Runtime) -> String {
@@ -242,11 +249,14 @@ impl Trees {
             version: ingredients.version.to_owned(),
             board: ingredients.board.name.clone(),
             architecture: ingredients.board.architecture,
+            watchdog: ingredients.board.watchdog.clone(),
             build_time_floor: ingredients.build_time_floor,
+            k3s_roles: ingredients.board.k3s_roles.clone(),
         };
         let root = rootfs::root(RootParts {
             init: program(&programs.init),
             apid: program(&programs.apid),
+            architecture: ingredients.board.architecture,
             release: release.to_json(),
             hardware: ingredients.hardware.clone(),
         })?;

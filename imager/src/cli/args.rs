@@ -65,26 +65,36 @@ pub(super) enum Command {
     StationKey(StationKeyArgs),
 }
 
-/// Options of `stamp`.
-#[derive(Debug, Args)]
-pub(super) struct StampArgs {
-    /// The image to stamp; it is not changed.
-    pub(super) base: PathBuf,
-    /// The devices, CSV: name, serial, mac, board, hub, hub_pin, join_token, config, labels.
+/// Which devices there are and what all of them share: options of every command that stamps.
+#[derive(Debug, Clone, Args)]
+pub(super) struct DeviceArgs {
+    /// The devices, CSV: name, serial, mac, board, hub, hub_pin, join_token, config, identity, labels.
     #[arg(long, value_name = "FILE")]
     pub(super) inventory: PathBuf,
-    /// Folder for NAME.img, NAME.manifest.json and, for `auto` tokens, NAME.token.
-    #[arg(long, value_name = "DIR")]
-    pub(super) out: PathBuf,
-    /// Write the image of the only device to standard output; the other files go to --out.
-    #[arg(long)]
-    pub(super) stdout: bool,
+    /// A signed configuration for every device whose row names none.
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
     /// The station's key, which `imager station-key` makes.
     #[arg(long, value_name = "FILE", env = "SKERRY_STATION_KEY")]
     pub(super) station_key: Option<PathBuf>,
     /// Folder of the fleet (its fleet.pub) that the devices obey [default: the base's].
     #[arg(long, value_name = "DIR")]
     pub(super) fleet: Option<PathBuf>,
+}
+
+/// Options of `stamp`.
+#[derive(Debug, Args)]
+pub(super) struct StampArgs {
+    /// The image to stamp; it is not changed.
+    pub(super) base: PathBuf,
+    #[command(flatten)]
+    pub(super) devices: DeviceArgs,
+    /// Folder for NAME.img, NAME.manifest.json and, for `auto` tokens, NAME.token.
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: PathBuf,
+    /// Write the image of the only device to standard output; the other files go to --out.
+    #[arg(long)]
+    pub(super) stdout: bool,
     /// Write over files of the same names.
     #[arg(long)]
     pub(super) replace: bool,
@@ -93,7 +103,7 @@ pub(super) struct StampArgs {
 /// Options of `verify`.
 #[derive(Debug, Args)]
 pub(super) struct VerifyArgs {
-    /// The stamped image.
+    /// The stamped image, or the disk it was written to.
     pub(super) image: PathBuf,
     /// Its manifest.
     #[arg(long, value_name = "FILE")]

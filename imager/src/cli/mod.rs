@@ -2,6 +2,7 @@
 
 mod args;
 mod build;
+mod devices;
 mod fleet;
 mod floor;
 mod stamp;

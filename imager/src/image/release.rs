@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::board::Architecture;
+use crate::board::{Architecture, K3sRole};
 
 /// Where it lies in the initramfs.
 pub const PATH: &str = "skerry/release.json";
@@ -17,8 +17,13 @@ pub struct Release {
     pub board: String,
     /// Architecture.
     pub architecture: Architecture,
+    /// The module that drives the watchdog; none: the board has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watchdog: Option<String>,
     /// Seconds since 1970 below which a device's clock is certainly wrong. From the inputs, never from the builder's clock.
     pub build_time_floor: u64,
+    /// What k3s may be on the board. The warehouse needs it, where no board files are.
+    pub k3s_roles: Vec<K3sRole>,
 }
 
 impl Release {
@@ -38,12 +43,14 @@ mod tests {
             version: "0.1.0".into(),
             board: "qemu-x86_64".into(),
             architecture: Architecture::X86_64,
+            watchdog: Some("i6300esb".into()),
             build_time_floor: 1_700_000_000,
+            k3s_roles: vec![K3sRole::Agent],
         };
         let text = release.to_json();
         assert_eq!(
             text,
-            "{\n  \"version\": \"0.1.0\",\n  \"board\": \"qemu-x86_64\",\n  \"architecture\": \"x86_64\",\n  \"build_time_floor\": 1700000000\n}\n"
+            "{\n  \"version\": \"0.1.0\",\n  \"board\": \"qemu-x86_64\",\n  \"architecture\": \"x86_64\",\n  \"watchdog\": \"i6300esb\",\n  \"build_time_floor\": 1700000000,\n  \"k3s_roles\": [\n    \"agent\"\n  ]\n}\n"
         );
         assert_eq!(serde_json::from_str::<Release>(&text).expect("parsed"), release);
     }

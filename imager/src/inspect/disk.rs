@@ -91,6 +91,8 @@ pub struct Disk {
     file: File,
     /// The disk's GUID.
     pub guid: Uuid,
+    /// Its length by its partition table; what it lies on may be longer.
+    pub bytes: u64,
     /// Its partitions, in the table's order.
     pub partitions: Vec<Found>,
 }
@@ -131,7 +133,7 @@ impl Disk {
             Ok(_) | Err(_) => Err(damaged("first", format!("partition {} leaves the disk", entry.partition_name))),
         });
         let partitions = partitions.collect::<Result<_, _>>()?;
-        Ok(Self { path: path.to_owned(), file, guid: Uuid::from_bytes_le(header.disk_guid), partitions })
+        Ok(Self { path: path.to_owned(), file, guid: Uuid::from_bytes_le(header.disk_guid), bytes: expected, partitions })
     }
 
     fn header(file: &mut File, path: &Path, copy: &'static str, sector: u64) -> Result<GPTHeader, DiskError> {

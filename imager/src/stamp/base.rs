@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use machine_config::disk::{Partition, SEED_BYTES};
 use machine_config::seed::{self, DecodeError, Seed};
 use rustix::fs::SeekFrom;
-use rustix::io::Errno;
 
 use super::hash::Image;
 use crate::image::release::Release;
-use crate::inspect::disk::{Disk, DiskError, Found};
+use crate::inspect::disk::{Disk, DiskError};
 use crate::inspect::{self, Depth, InspectError};
+use crate::sparse;
 
 /// Why an image cannot be stamped or looked at.
 #[derive(Debug, thiserror::Error)]
@@ -61,30 +61,42 @@ pub enum BaseError {
 #[derive(Debug)]
 pub struct Opened {
     path: PathBuf,
-    disk: Disk,
-    seed: Found,
+    file: File,
+    seed: Range<u64>,
     bytes: u64,
     /// What tells whether somebody wrote to it since.
     state: [i64; 4],
 }
 
 impl Opened {
-    /// Opens an image and finds its SEED. Nothing in it is verified but the partition table.
+    /// Opens an image and finds its SEED. Nothing in it is verified but what leads to SEED.
     pub fn open(path: &Path) -> Result<Self, BaseError> {
         let disk = Disk::open(path)?;
-        let seed = disk.partition(Partition::Seed)?.clone();
-        if seed.bytes != SEED_BYTES {
-            return Err(BaseError::SeedSize { path: path.to_owned(), found: seed.bytes });
+        let found = disk.partition(Partition::Seed)?;
+        if found.bytes != SEED_BYTES {
+            return Err(BaseError::SeedSize { path: path.to_owned(), found: found.bytes });
         }
+        let seed = found.offset..found.offset + found.bytes;
         let failed = |source| BaseError::Read { path: path.to_owned(), source };
-        let state = disk.file().metadata().map(state).map_err(failed)?;
-        let bytes = rustix::fs::seek(disk.file(), SeekFrom::End(0)).map_err(|error| failed(error.into()))?;
-        Ok(Self { path: path.to_owned(), disk, seed, bytes, state })
+        let file = disk.file().try_clone().map_err(failed)?;
+        let state = file.metadata().map(state).map_err(failed)?;
+        let bytes = rustix::fs::seek(&file, SeekFrom::End(0)).map_err(|error| failed(error.into()))?;
+        Ok(Self { path: path.to_owned(), file, seed, bytes, state })
     }
 
     /// As something to hash.
     pub fn image(&self) -> Image<'_> {
-        Image { file: self.disk.file(), bytes: self.bytes, seed: &self.seed }
+        Image { file: &self.file, bytes: self.bytes, seed: self.seed.clone() }
+    }
+
+    /// The first `bytes` bytes of it, as something to hash: an image on a larger disk. None when it is shorter, or SEED does not lie in them.
+    pub fn first(&self, bytes: u64) -> Option<Image<'_>> {
+        (self.seed.end <= bytes && bytes <= self.bytes).then(|| Image { bytes, ..self.image() })
+    }
+
+    /// Where SEED is.
+    pub fn seed(&self) -> Range<u64> {
+        self.seed.clone()
     }
 
     /// What is in SEED.
@@ -99,7 +111,7 @@ impl Opened {
 
     /// Whether it is still what was opened.
     pub fn check_unchanged(&self) -> Result<(), BaseError> {
-        let now = self.disk.file().metadata().map(state).map_err(|source| self.failure(source))?;
+        let now = self.file.metadata().map(state).map_err(|source| self.failure(source))?;
         if now == self.state { Ok(()) } else { Err(BaseError::Changed { path: self.path.clone() }) }
     }
 }
@@ -132,66 +144,8 @@ impl Base {
             Err(source) => return Err(BaseError::Seed { path: path.to_owned(), source }),
         };
         let image = opened.image();
-        let data = data_ranges(image.file, image.bytes).map_err(|error| opened.failure(error.into()))?;
-        let hole = image.seed.offset..image.seed.offset + image.seed.bytes;
-        let data = data.into_iter().flat_map(|range| without(range, &hole)).collect();
+        let data = sparse::data_ranges(image.file, image.bytes).map_err(|error| opened.failure(error.into()))?;
+        let data = data.into_iter().flat_map(|range| sparse::without(range, &image.seed)).collect();
         Ok(Self { opened, release, seed, data })
-    }
-}
-
-/// Where a file has data. A file system that knows no holes has data everywhere.
-fn data_ranges(file: &File, bytes: u64) -> rustix::io::Result<Vec<Range<u64>>> {
-    let mut ranges = Vec::new();
-    let mut at = 0;
-    while at < bytes {
-        let start = match rustix::fs::seek(file, SeekFrom::Data(at)) {
-            Ok(start) => start,
-            Err(Errno::NXIO) => break,
-            Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok(std::iter::once(0..bytes).collect()),
-            Err(other) => return Err(other),
-        };
-        let end = rustix::fs::seek(file, SeekFrom::Hole(start))?;
-        ranges.push(start..end.min(bytes));
-        at = end;
-    }
-    Ok(ranges)
-}
-
-/// What is left of a range outside `hole`.
-fn without(range: Range<u64>, hole: &Range<u64>) -> impl Iterator<Item = Range<u64>> {
-    let before = range.start..range.end.min(hole.start);
-    let after = range.start.max(hole.end)..range.end;
-    [before, after].into_iter().filter(|range| !range.is_empty())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::fs::FileExt;
-
-    use super::*;
-
-    #[test]
-    fn seed_is_cut_out_of_what_is_copied() {
-        for (range, expected) in [
-            (0..10, "[0..10]"),
-            (0..25, "[0..20]"),
-            (0..100, "[0..20, 30..100]"),
-            (22..28, "[]"),
-            (25..40, "[30..40]"),
-            (30..40, "[30..40]"),
-        ] {
-            let left: Vec<_> = without(range.clone(), &(20..30)).collect();
-            assert_eq!(format!("{left:?}"), expected, "{range:?}");
-        }
-    }
-
-    #[test]
-    fn holes_are_found_or_taken_for_data() {
-        let file = tempfile::tempfile().expect("temp file");
-        file.set_len(1 << 20).expect("sized");
-        file.write_all_at(&[1; 4096], 65536).expect("written");
-        let ranges = data_ranges(&file, 1 << 20).expect("asked");
-        assert!(ranges.iter().any(|range| range.contains(&65536)), "{ranges:?}");
-        assert!(ranges.iter().all(|range| range.end <= 1 << 20));
     }
 }

@@ -4,47 +4,50 @@
 use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::thread;
 
 use crate::image::digest::{Digest, Hasher};
 use crate::image::window::Window;
-use crate::inspect::disk::Found;
 use crate::parallel;
 
 /// Bytes read at once.
 const CHUNK_BYTES: usize = 1 << 20;
 
 /// A file with a place in it whose content varies.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Image<'a> {
     /// The file.
     pub file: &'a File,
     /// Its length.
     pub bytes: u64,
     /// Where SEED is.
-    pub seed: &'a Found,
+    pub seed: Range<u64>,
 }
 
 impl Image<'_> {
-    fn end_of_seed(&self) -> u64 {
-        self.seed.offset + self.seed.bytes
-    }
-
     /// What is in SEED.
     pub fn read_seed(&self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        self.window(self.seed.offset, self.end_of_seed()).read_to_end(&mut bytes)?;
+        self.window(self.seed.start, self.seed.end).read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 
     /// What stands before SEED.
     pub fn before(&self) -> Window<'_> {
-        self.window(0, self.seed.offset)
+        self.window(0, self.seed.start)
     }
 
     /// What stands after SEED.
     pub fn after(&self) -> Window<'_> {
-        self.window(self.end_of_seed(), self.bytes)
+        self.window(self.seed.end, self.bytes)
+    }
+
+    /// Hashes what stands before SEED: the same for every content of SEED, so it is done once.
+    pub fn hash_before(&self) -> io::Result<Hasher> {
+        let mut hasher = Hasher::new();
+        each_chunk(&mut self.before(), |chunk| hasher.update(chunk))?;
+        Ok(hasher)
     }
 
     fn window(&self, from: u64, to: u64) -> Window<'_> {
@@ -52,10 +55,14 @@ impl Image<'_> {
     }
 }
 
-/// The digest of the whole image, once for each item: with what `seed_of` gives in SEED and nothing else changed.
-pub fn digests<T: Sync>(image: &Image<'_>, items: &[T], seed_of: impl Fn(&T) -> Cow<'_, [u8]> + Sync) -> io::Result<Vec<Digest>> {
-    let mut before = Hasher::new();
-    each_chunk(&mut image.before(), |chunk| before.update(chunk))?;
+/// The digest of the whole image, once for each item: with what `seed_of` gives in SEED and nothing else changed. `before` is the image's own
+/// [`Image::hash_before`].
+pub fn digests<T: Sync>(
+    image: &Image<'_>,
+    before: &Hasher,
+    items: &[T],
+    seed_of: impl Fn(&T) -> Cow<'_, [u8]> + Sync,
+) -> io::Result<Vec<Digest>> {
     let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
     let groups: Vec<&[T]> = items.chunks(items.len().div_ceil(cores).max(1)).collect();
     let digests = parallel::map(&groups, |group| {
@@ -93,9 +100,7 @@ mod tests {
         let file = tempfile::tempfile().expect("temp file");
         let bytes: Vec<u8> = (0..3_000_000u32).map(|n| (n * 7 / 3) as u8).collect();
         file.write_all_at(&bytes, 0).expect("written");
-        let (name, guid) = ("SEED".to_owned(), uuid::Uuid::nil());
-        let seed = Found { name, type_guid: guid, guid, offset: 4096, bytes: 1000 };
-        let image = Image { file: &file, bytes: bytes.len() as u64, seed: &seed };
+        let image = Image { file: &file, bytes: bytes.len() as u64, seed: 4096..5096 };
         let seeds: Vec<Vec<u8>> = (0..7).map(|n| vec![n; 1000]).collect();
         let expected: Vec<Digest> = seeds
             .iter()
@@ -105,7 +110,8 @@ mod tests {
                 Digest::of(&whole)
             })
             .collect();
-        assert_eq!(digests(&image, &seeds, |seed| Cow::Borrowed(seed)).expect("hashed"), expected);
+        let before = image.hash_before().expect("hashed");
+        assert_eq!(digests(&image, &before, &seeds, |seed| Cow::Borrowed(seed)).expect("hashed"), expected);
         assert_eq!(image.read_seed().expect("read"), bytes[4096..5096]);
     }
 }

@@ -15,10 +15,12 @@ use cells::Cells;
 use lines::Lines;
 
 /// What a column is called, in the order of the documentation.
-pub const COLUMNS: [&str; 9] = ["name", "serial", "mac", "board", "hub", "hub_pin", "join_token", "config", "labels"];
+pub const COLUMNS: [&str; 10] =
+    ["name", "serial", "mac", "board", "hub", "hub_pin", "join_token", "config", "identity", "labels"];
 /// Columns no inventory is without.
 const NEEDED: [&str; 2] = ["name", "board"];
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// What a device shows to its hub once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Token {
@@ -28,6 +30,28 @@ pub enum Token {
     Auto,
     /// This one.
     Given(Secret),
+}
+
+/// The signed configuration a device begins with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConfigChoice {
+    /// The row does not say: the one for the whole run, if there is one.
+    Unsaid,
+    /// None: the device waits for one.
+    None,
+    /// This file, as the inventory names it.
+    Given(PathBuf),
+}
+
+/// The key that a device is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IdentityChoice {
+    /// It makes its own on first boot.
+    Own,
+    /// A random one, made when it is stamped.
+    Auto,
+    /// The one in this file, as the inventory names it.
+    Given(PathBuf),
 }
 
 /// One device.
@@ -47,8 +71,10 @@ pub struct Row {
     pub hub: Option<Hub>,
     /// What it shows there.
     pub token: Token,
-    /// Its signed configuration, as the inventory names the file.
-    pub config: Option<PathBuf>,
+    /// Its signed configuration.
+    pub config: ConfigChoice,
+    /// Its key.
+    pub identity: IdentityChoice,
     /// For the warehouse's own use; they reach the manifest and not the device.
     pub labels: BTreeMap<String, String>,
 }
@@ -172,7 +198,8 @@ fn row(header: &[String], (line, values): (usize, Vec<String>)) -> Result<Row, I
         board: cells.get("board").map(str::to_owned).ok_or_else(|| cells.wrong("board", "it is empty; name the board"))?,
         hub: cells.hub()?,
         token: cells.token()?,
-        config: cells.get("config").filter(|value| *value != "none").map(PathBuf::from),
+        config: cells.config(),
+        identity: cells.identity(),
         labels: cells.labels()?,
     })
 }

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use ed25519_dalek::{Signature, Signer};
 use machine_config::types::{DnsName, HostName, MacAddress};
-use machine_config::{KeyId, PublicKey, SigningKey};
+use machine_config::{DeviceId, KeyId, PublicKey, SigningKey};
 use serde::{Deserialize, Serialize};
 
 use crate::image::digest::Digest;
+use crate::signed::{self, SignatureError};
 
 /// Stands before the manifest in what is signed, so that no signature made for another purpose is one over a manifest.
 const CONTEXT: &[u8] = b"skerry.dev/v1 stamp manifest signature\0";
@@ -29,6 +29,9 @@ pub struct Manifest {
     pub image: ImageEntry,
     /// The device it is for.
     pub device: DeviceEntry,
+    /// Who the device will be, when its key was made before it; none: it makes its own on first boot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<IdentityEntry>,
     /// Who stamped it.
     pub station: PublicKey,
 }
@@ -104,6 +107,25 @@ pub struct DeviceEntry {
     pub labels: BTreeMap<String, String>,
 }
 
+/// Who a device will be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct IdentityEntry {
+    /// The id it will show: the hash of the public key.
+    pub device_id: DeviceId,
+}
+
+/// What is particular to one device, as the manifest has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceFacts {
+    /// Its SEED.
+    pub seed: SeedEntry,
+    /// The device.
+    pub device: DeviceEntry,
+    /// Who it will be.
+    pub identity: Option<IdentityEntry>,
+}
+
 /// Why a manifest is not believed.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
@@ -137,6 +159,15 @@ pub enum ManifestError {
     },
 }
 
+impl From<SignatureError> for ManifestError {
+    fn from(error: SignatureError) -> Self {
+        match error {
+            SignatureError::Broken { station } => Self::Signature { station },
+            SignatureError::OtherStation { found, expected } => Self::OtherStation { found, expected },
+        }
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Signed {
@@ -152,19 +183,16 @@ impl Signed {
 
 impl Manifest {
     /// What was stamped, by the station with this key.
-    pub fn new(base: BaseEntry, seed: SeedEntry, image: ImageEntry, device: DeviceEntry, station: &SigningKey) -> Self {
+    pub fn new(base: BaseEntry, facts: DeviceFacts, image: ImageEntry, station: &SigningKey) -> Self {
         let station = PublicKey::try_from(station.verifying_key()).expect("a key that signs is strong");
-        Self { form: FORM.into(), base, seed, image, device, station }
-    }
-
-    fn signed_bytes(&self) -> Vec<u8> {
-        [CONTEXT, &serde_json::to_vec(self).expect("plain fields have a JSON form")].concat()
+        let DeviceFacts { seed, device, identity } = facts;
+        Self { form: FORM.into(), base, seed, image, device, identity, station }
     }
 
     /// The file's text, signed. The key is the one [`Manifest::new`] was given; another makes a file that nobody believes.
     pub fn sign(self, station: &SigningKey) -> String {
-        let signature = station.sign(&self.signed_bytes());
-        Signed { manifest: self, signature: hex::encode(signature.to_bytes()) }.to_text()
+        let signature = signed::sign(CONTEXT, &self, station);
+        Signed { manifest: self, signature }.to_text()
     }
 
     /// The manifest in a file whose signature holds, under `station` when it is given, else under the key that the manifest names.
@@ -179,16 +207,9 @@ impl Manifest {
         if signed.to_text().as_bytes() != file {
             return Err(ManifestError::Rewritten);
         }
-        let key = signed.manifest.station;
-        if let Some(expected) = station.filter(|expected| **expected != key) {
-            return Err(ManifestError::OtherStation { found: key.id(), expected: expected.id() });
-        }
-        let bytes = hex::decode(&signed.signature).ok().and_then(|bytes| Signature::from_slice(&bytes).ok());
-        let message = signed.manifest.signed_bytes();
-        match bytes.map(|signature| key.verifying_key().verify_strict(&message, &signature)) {
-            Some(Ok(())) => Ok(signed.manifest),
-            Some(Err(_)) | None => Err(ManifestError::Signature { station: key.id() }),
-        }
+        let manifest = signed.manifest;
+        signed::check(CONTEXT, &manifest, &signed.signature, &manifest.station, station)?;
+        Ok(manifest)
     }
 }
 
@@ -210,7 +231,9 @@ mod tests {
         let name = "box-1".parse().expect("a name");
         let labels = BTreeMap::from([("shop".into(), "42".into())]);
         let device = DeviceEntry { name, serial: Some("S1".into()), mac: None, labels };
-        Manifest::new(base, seed, ImageEntry { bytes: 7, sha256: digest("d") }, device, &key(1))
+        let identity = Some(IdentityEntry { device_id: DeviceId::of(&key(5).verifying_key()) });
+        let image = ImageEntry { bytes: 7, sha256: digest("d") };
+        Manifest::new(base, DeviceFacts { seed, device, identity }, image, &key(1))
     }
 
     #[test]
@@ -247,7 +270,7 @@ mod tests {
     #[test]
     fn a_signature_without_its_context_does_not_hold() {
         let bytes = serde_json::to_vec(&manifest()).expect("JSON");
-        let signature = hex::encode(key(1).sign(&bytes).to_bytes());
+        let signature = hex::encode(ed25519_dalek::Signer::sign(&key(1), &bytes).to_bytes());
         let text = Signed { manifest: manifest(), signature }.to_text();
         assert!(matches!(Manifest::read(text.as_bytes(), None), Err(ManifestError::Signature { .. })));
     }

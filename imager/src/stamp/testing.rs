@@ -19,9 +19,18 @@ pub(crate) fn fleet(seed: u8) -> FleetTrust {
 
 /// A configuration of `fleet` signed with a key.
 pub(crate) fn config(name: &str, target: &str, fleet: &str, seed: u8) -> Vec<u8> {
+    signed(name, target, fleet, seed, "")
+}
+
+/// One of the fleet `acme` signed with its first key, with more at its end.
+pub(crate) fn config_with(name: &str, target: &str, more: &str) -> Vec<u8> {
+    signed(name, target, "acme", 1, more)
+}
+
+fn signed(name: &str, target: &str, fleet: &str, seed: u8, more: &str) -> Vec<u8> {
     let text = format!(
         "apiVersion: skerry.dev/v1alpha1\nkind: MachineConfig\nmetadata: {{name: {name}, fleet: {fleet}, generation: 1}}\n\
-         target: {{{target}}}\napi: {{clientCa: \"-----BEGIN CERTIFICATE-----\\nMAA=\\n-----END CERTIFICATE-----\"}}\n"
+         target: {{{target}}}\napi: {{clientCa: \"-----BEGIN CERTIFICATE-----\\nMAA=\\n-----END CERTIFICATE-----\"}}\n{more}"
     );
     machine_config::sign(text.as_bytes(), &key(seed)).expect("signed")
 }

@@ -7,10 +7,13 @@ use std::path::{Path, PathBuf};
 
 use machine_config::seed::{self, Seed};
 
+mod sharing;
+
 use super::base::{Base, BaseError};
 use super::inventory;
 use super::manifest::ManifestError;
 use super::plan::{Facts, Stamp, plan};
+use super::press::Press;
 use super::testing::{fleet, key, public};
 use super::verify::{Proof, VerifyError, verify};
 use super::write::{Existing, Run, Stamped, WriteError};
@@ -36,9 +39,14 @@ impl Bench {
         Self { folder, base, out }
     }
 
+    fn press(&self) -> Press {
+        let base = Base::open(&self.base).expect("opened");
+        Press::new(base, key(9)).expect("hashed")
+    }
+
     fn run(&self, rows: &str, existing: Existing) -> Result<Vec<Stamped>, WriteError> {
-        let base = Base::open(&self.base)?;
-        Run::prepare(&base, &stamps(rows, &base), &self.out, existing, &key(9))?.write(&Silent)
+        let press = self.press();
+        Run::prepare(&press, &stamps(rows, press.base()), &self.out, existing)?.write(&Silent)
     }
 
     /// A run of one device.
@@ -69,7 +77,15 @@ fn stamps_with(rows: &str, token: &str, base: &Base) -> Vec<Stamp> {
     let text = format!("name,serial,board,hub,hub_pin,join_token\n{rows}");
     let rows = inventory::parse(text.as_bytes()).expect("good rows");
     let fleet = &base.seed.as_ref().expect("of a fleet").fleet;
-    plan(&rows, &Facts { board: &base.release.board, fleet, configs: &BTreeMap::new() }, getrandom::fill).expect("planned")
+    let facts = Facts {
+        board: &base.release.board,
+        k3s_roles: &base.release.k3s_roles,
+        fleet,
+        configs: &BTreeMap::new(),
+        common_config: None,
+        identities: &BTreeMap::new(),
+    };
+    plan(&rows, &facts, getrandom::fill).expect("planned")
 }
 
 fn damage(path: &Path, offset: u64) {
@@ -82,7 +98,7 @@ fn damage(path: &Path, offset: u64) {
 fn seed_of(path: &Path) -> std::ops::Range<usize> {
     let opened = super::base::Opened::open(path).expect("opened");
     let seed = opened.image().seed;
-    seed.offset as usize..(seed.offset + seed.bytes) as usize
+    seed.start as usize..seed.end as usize
 }
 
 #[test]
@@ -146,7 +162,60 @@ fn what_was_changed_is_told_by_where_it_is() {
     }
     let one = bench.run("box-1,S1\n", Existing::Replace).expect("stamped").remove(0);
     OpenOptions::new().write(true).open(image(&one)).and_then(|file| file.set_len(length + 4096)).expect("grown");
-    assert!(bench.refused(&one).contains("is it the manifest of this image?"));
+    assert_eq!(bench.verify(&one).expect("proved").unread_bytes, 4096);
+}
+
+/// First boot moves the tables to the end of the disk that the image was written to; so does `sgdisk -e`.
+fn move_tables(path: &Path) -> bool {
+    OpenOptions::new().write(true).open(path).and_then(|file| file.set_len(64 << 20)).expect("grown");
+    let output = crate::oracle::ask(std::process::Command::new("sgdisk").arg("-e").arg(path));
+    output.inspect(|output| assert!(output.status.success(), "{output:?}")).is_some()
+}
+
+#[test]
+fn a_disk_that_booted_is_told_from_one_that_was_changed() {
+    let bench = Bench::new();
+    let one = bench.one();
+    let manifest = std::fs::read(&one.manifest).expect("read");
+    let told = |base: Option<&Path>| verify(image(&one), &manifest, Some(&public(9)), base).expect_err("refused").to_string();
+    if !move_tables(image(&one)) {
+        return;
+    }
+    assert!(told(None).contains("its partition tables were moved; name the base"), "{}", told(None));
+    let only = "the partition tables differ from its base's, and nothing else outside SEED does; it has booted";
+    assert!(told(Some(&bench.base)).contains(only), "{}", told(Some(&bench.base)));
+    damage(image(&one), seed_of(&bench.base).end as u64 + 5000);
+    let places = "differs from its base outside SEED, in the partition tables, RUNTIME-A;";
+    assert!(told(Some(&bench.base)).contains(places), "{}", told(Some(&bench.base)));
+}
+
+#[test]
+fn what_is_shorter_than_its_image_is_refused_as_short() {
+    let bench = Bench::new();
+    let one = bench.one();
+    let length = std::fs::metadata(image(&one)).expect("there").len();
+    for bytes in [length - 1, length / 2] {
+        OpenOptions::new().write(true).open(image(&one)).and_then(|file| file.set_len(bytes)).expect("cut");
+        assert!(bench.refused(&one).contains(&format!("it has {bytes} bytes, its manifest says {length}")));
+    }
+}
+
+#[test]
+fn one_device_is_stamped_without_writing_an_image() {
+    let bench = Bench::new();
+    let press = bench.press();
+    let stamps = stamps("box-1,S1\n", press.base());
+    let written = Run::prepare(&press, &stamps, &bench.out, Existing::Keep).and_then(|run| run.write(&Silent)).expect("stamped");
+    let imprint = press.imprint(&stamps[0]).expect("made");
+    let seed = press.base().opened.seed();
+    let bytes = std::fs::read(image(&written[0])).expect("read");
+    assert!(bytes[seed.start as usize..seed.end as usize] == imprint.seed);
+    assert_eq!(
+        (imprint.image_sha256, imprint.manifest.into_bytes()),
+        (written[0].image_sha256, std::fs::read(&written[0].manifest).expect("read"))
+    );
+    damage(&bench.base, 5000);
+    assert!(matches!(press.imprint(&stamps[0]), Err(BaseError::Changed { .. })));
 }
 
 #[test]
@@ -180,9 +249,9 @@ fn nothing_is_written_over_unless_asked() {
     let again = bench.run("box-1,S1\n", Existing::Replace).expect("stamped").remove(0);
     assert_ne!(std::fs::read(again.token.as_ref().expect("made")).expect("read"), token);
     bench.verify(&again).expect("proved");
-    let base = Base::open(&bench.base).expect("opened");
-    let (stamps, station) = (stamps_with("box-1,S1\n", "this-is-a-token-by-hand", &base), key(9));
-    let run = Run::prepare(&base, &stamps, &bench.out, Existing::Replace, &station).expect("prepared");
+    let press = bench.press();
+    let stamps = stamps_with("box-1,S1\n", "this-is-a-token-by-hand", press.base());
+    let run = Run::prepare(&press, &stamps, &bench.out, Existing::Replace).expect("prepared");
     assert_eq!(run.write(&Silent).expect("stamped")[0].token, None);
     assert!(!bench.out.join("box-1.token").exists(), "the token of an earlier stamp");
 }
@@ -190,10 +259,9 @@ fn nothing_is_written_over_unless_asked() {
 #[test]
 fn a_stream_is_the_same_image() {
     let bench = Bench::new();
-    let base = Base::open(&bench.base).expect("opened");
-    let stamps = stamps("box-1,S1\n", &base);
-    let station = key(9);
-    let run = Run::prepare(&base, &stamps, &bench.out, Existing::Keep, &station).expect("prepared");
+    let press = bench.press();
+    let stamps = stamps("box-1,S1\n", press.base());
+    let run = Run::prepare(&press, &stamps, &bench.out, Existing::Keep).expect("prepared");
     let mut bytes = Vec::new();
     let streamed = run.stream(&mut bytes).expect("streamed");
     assert_eq!((streamed[0].image.as_ref(), crate::image::digest::Digest::of(&bytes)), (None, streamed[0].image_sha256));
@@ -206,10 +274,9 @@ fn a_stream_is_the_same_image() {
 #[test]
 fn a_base_that_changes_under_way_is_noticed() {
     let bench = Bench::new();
-    let base = Base::open(&bench.base).expect("opened");
-    let stamps = stamps("box-1,S1\n", &base);
-    let station = key(9);
-    let run = Run::prepare(&base, &stamps, &bench.out, Existing::Keep, &station).expect("prepared");
+    let press = bench.press();
+    let stamps = stamps("box-1,S1\n", press.base());
+    let run = Run::prepare(&press, &stamps, &bench.out, Existing::Keep).expect("prepared");
     std::thread::sleep(std::time::Duration::from_millis(20)); // a file system's clock is coarser than a write
     damage(&bench.base, 5000);
     let error = run.write(&Silent).expect_err("refused");
@@ -233,9 +300,9 @@ const BASE_VARIABLE: &str = "SKERRY_TEST_STAMP_BASE";
 #[ignore = "a process of the test below"]
 fn child_stamp() {
     let path = PathBuf::from(std::env::var_os(BASE_VARIABLE).expect("run by the test below"));
-    let base = Base::open(&path).expect("opened");
-    let (stamps, station) = (stamps("box-1,S1\n", &base), key(9));
-    let run = Run::prepare(&base, &stamps, &path.with_file_name("out"), Existing::Keep, &station).expect("prepared");
+    let press = Press::new(Base::open(&path).expect("opened"), key(9)).expect("hashed");
+    let stamps = stamps("box-1,S1\n", press.base());
+    let run = Run::prepare(&press, &stamps, &path.with_file_name("out"), Existing::Keep).expect("prepared");
     let error = run.write(&Silent).expect_err("there is no room").to_string();
     assert!(error.contains("box-1.img: no space left on its disk"), "{error}");
 }

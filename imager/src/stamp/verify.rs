@@ -4,14 +4,16 @@
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
-use machine_config::PublicKey;
 use machine_config::seed::{self, DecodeError, Seed};
+use machine_config::{IdentitySeed, PublicKey};
 use serde::Serialize;
 
 use super::base::{BaseError, Opened};
-use super::hash::digests;
+use super::differences::{Differences, places_of};
+use super::hash::{Image, digests};
 use super::manifest::{Manifest, ManifestError};
 use crate::image::digest::Digest;
+use crate::inspect::disk::{Disk, DiskError};
 
 /// Why an image is not what its manifest says.
 #[derive(Debug, thiserror::Error)]
@@ -22,8 +24,10 @@ pub enum VerifyError {
     /// A file is no image, or cannot be read.
     #[error(transparent)]
     Base(#[from] BaseError),
-    /// Another length.
-    #[error("cannot trust {}: it has {found} bytes, its manifest says {expected}; is it the manifest of this image?", path.display())]
+    /// Less than the image.
+    #[error(
+        "cannot trust {}: it has {found} bytes, its manifest says {expected}: it is cut short, or the manifest is another's", path.display()
+    )]
     Length {
         /// The image.
         path: PathBuf,
@@ -33,10 +37,22 @@ pub enum VerifyError {
         expected: u64,
     },
     /// Changed outside SEED.
-    #[error("cannot trust {}: it differs from its base outside SEED; write or stamp the image again", path.display())]
+    #[error("cannot trust {}: it differs from its base outside SEED{}; write or stamp the image again", path.display(), where_(places.as_ref()))]
     Outside {
         /// The image.
         path: PathBuf,
+        /// Where; none when no base was given to compare with.
+        places: Option<Differences>,
+    },
+    /// First boot wrote to it.
+    #[error(
+        "cannot compare {} with its manifest: {what}; it has booted, for first boot moves them to the end of the disk", path.display()
+    )]
+    Booted {
+        /// The image.
+        path: PathBuf,
+        /// What is known of the rest.
+        what: &'static str,
     },
     /// Changed inside SEED.
     #[error("cannot trust {}: its SEED is not the one stamped for {device}; stamp the image again", path.display())]
@@ -76,6 +92,14 @@ pub enum VerifyError {
     },
 }
 
+/// The words for where an image differs.
+fn where_(places: Option<&Differences>) -> String {
+    match places {
+        Some(places) => format!(", in {places}"),
+        None => " (--base tells where)".into(),
+    }
+}
+
 /// What was proved.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Proof {
@@ -87,23 +111,25 @@ pub struct Proof {
     pub station_known: bool,
     /// Whether the base itself was compared; otherwise the station's word stands for it.
     pub base_compared: bool,
+    /// Bytes after the image's end that nobody looked at: the rest of the disk it was written to.
+    pub unread_bytes: u64,
 }
 
-/// Proves the image at `path` by the manifest in `manifest`, under the station's key and against the base where they are given.
+/// Proves the image at `path` by the manifest in `manifest`, under the station's key and against the base where they are given. The image may lie on
+/// something larger: a disk it was written to.
 ///
 /// # Errors
 /// See [`VerifyError`].
 pub fn verify(path: &Path, manifest: &[u8], station: Option<&PublicKey>, base: Option<&Path>) -> Result<Proof, VerifyError> {
     let manifest = Manifest::read(manifest, station)?;
-    let opened = Opened::open(path)?;
+    let expected = manifest.image.bytes;
+    let opened = open(path, expected)?;
     let found = opened.image().bytes;
-    if found != manifest.image.bytes {
-        return Err(VerifyError::Length { path: path.to_owned(), found, expected: manifest.image.bytes });
-    }
+    let image = opened.first(expected).ok_or(VerifyError::Length { path: path.to_owned(), found, expected })?;
     let seed = opened.read_seed()?;
-    let [whole, blank] = both_digests(&opened, &seed)?;
+    let [whole, blank] = both_digests(&opened, &image, &seed)?;
     if blank != manifest.base.blank_sha256 {
-        return Err(VerifyError::Outside { path: path.to_owned() });
+        return Err(outside(path, &opened, &image, base)?);
     }
     if Digest::of(&seed) != manifest.seed.sha256 {
         return Err(VerifyError::SeedChanged { path: path.to_owned(), device: manifest.device.name.to_string() });
@@ -116,24 +142,73 @@ pub fn verify(path: &Path, manifest: &[u8], station: Option<&PublicKey>, base: O
     if let Some(base) = base {
         check_base(path, base, &manifest)?;
     }
-    Ok(Proof { image: path.to_owned(), manifest, station_known: station.is_some(), base_compared: base.is_some() })
+    let unread_bytes = found - expected;
+    let (station_known, base_compared) = (station.is_some(), base.is_some());
+    Ok(Proof { image: path.to_owned(), manifest, station_known, base_compared, unread_bytes })
+}
+
+/// What is shorter than the image says so itself, where its length is known before its partition table is read.
+fn open(path: &Path, expected: u64) -> Result<Opened, VerifyError> {
+    match Opened::open(path) {
+        Err(BaseError::Disk(DiskError::Truncated { found, .. })) => {
+            Err(VerifyError::Length { path: path.to_owned(), found, expected })
+        }
+        other => Ok(other?),
+    }
 }
 
 /// The digest of the whole image, as it is and with zeros in SEED.
-fn both_digests(opened: &Opened, seed: &[u8]) -> Result<[Digest; 2], BaseError> {
+fn both_digests(opened: &Opened, image: &Image<'_>, seed: &[u8]) -> Result<[Digest; 2], BaseError> {
     let zeros = vec![0; seed.len()];
-    let found = digests(&opened.image(), &[seed, &zeros], |seed| Cow::Borrowed(*seed)).map_err(|error| opened.failure(error))?;
+    let found = image.hash_before().and_then(|before| digests(image, &before, &[seed, &zeros], |seed| Cow::Borrowed(*seed)));
+    let found = found.map_err(|error| opened.failure(error))?;
     Ok([found[0], found[1]])
+}
+
+/// The error for an image that differs outside SEED: where, as far as that can be told.
+fn outside(path: &Path, opened: &Opened, image: &Image<'_>, base: Option<&Path>) -> Result<VerifyError, VerifyError> {
+    let places = base.map(|base| compare(opened, image, base)).transpose()?.flatten();
+    let moved = has_moved_table(path, image.bytes);
+    let path = path.to_owned();
+    Ok(match &places {
+        Some(places) if moved && places.only_tables() => {
+            let what = "the partition tables differ from its base's, and nothing else outside SEED does";
+            VerifyError::Booted { path, what }
+        }
+        None if moved => {
+            VerifyError::Booted { path, what: "its partition tables were moved; name the base with --base to compare the rest" }
+        }
+        Some(_) | None => VerifyError::Outside { path, places },
+    })
+}
+
+/// Where an image differs from a base of its form; none when they cannot be laid beside each other.
+fn compare(opened: &Opened, image: &Image<'_>, base: &Path) -> Result<Option<Differences>, VerifyError> {
+    let base_opened = Opened::open(base)?;
+    let other = base_opened.image();
+    if (other.bytes, &other.seed) != (image.bytes, &image.seed) {
+        return Ok(None);
+    }
+    let Ok(disk) = Disk::open(base) else { return Ok(None) };
+    let found = Differences::find(image, &other, &places_of(&disk, image.bytes));
+    Ok(Some(found.map_err(|error| opened.failure(error))?))
+}
+
+/// Whether the partition table of a disk ends behind the image that was written to it.
+fn has_moved_table(path: &Path, image_bytes: u64) -> bool {
+    Disk::open(path).is_ok_and(|disk| disk.bytes > image_bytes)
 }
 
 /// What SEED says of itself must be what the manifest says of it.
 fn check_seed(path: &Path, seed: &Seed, manifest: &Manifest) -> Result<(), VerifyError> {
     let entry = &manifest.seed;
+    let identity = manifest.identity.as_ref().map(|identity| identity.device_id.clone());
     let facts = [
         ("the device's name", seed.device_name.as_ref() == Some(&manifest.device.name)),
         ("the fleet", seed.fleet.name == entry.fleet),
         ("the hub", seed.hub.as_ref().map(|hub| &hub.url) == entry.hub.as_ref()),
         ("the configuration", seed.config.as_deref().map(Digest::of) == entry.config_sha256),
+        ("the device's key", seed.identity.as_ref().map(IdentitySeed::device_id) == identity),
     ];
     match facts.into_iter().find(|(_, same)| !same) {
         Some((what, _)) => Err(VerifyError::Contradiction { path: path.to_owned(), what }),
@@ -144,7 +219,7 @@ fn check_seed(path: &Path, seed: &Seed, manifest: &Manifest) -> Result<(), Verif
 /// The base must be the one the manifest names; that it equals the image outside SEED follows from its digest with zeros there.
 fn check_base(path: &Path, base: &Path, manifest: &Manifest) -> Result<(), VerifyError> {
     let opened = Opened::open(base)?;
-    let [whole, blank] = both_digests(&opened, &opened.read_seed()?)?;
+    let [whole, blank] = both_digests(&opened, &opened.image(), &opened.read_seed()?)?;
     let expected = manifest.base.sha256;
     if whole != expected {
         return Err(VerifyError::OtherBase { path: path.to_owned(), base: base.to_owned(), expected, found: whole });

@@ -1,19 +1,16 @@
 //! Carries stamps out: image, manifest and, where one was made, token of each device. Files appear whole, the image last, so that whoever finds an
 //! image finds what belongs to it. Chooses nothing.
 
-use std::borrow::Cow;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use machine_config::SigningKey;
 use rustix::io::Errno;
 use serde::Serialize;
 
-use super::base::{Base, BaseError};
-use super::hash::digests;
-use super::manifest::{BaseEntry, ImageEntry, Manifest};
+use super::base::{BaseError, Opened};
 use super::plan::Stamp;
+use super::press::Press;
 use crate::draft::folder_of;
 use crate::image::digest::Digest;
 use crate::image::output::{Output, OutputError, Place};
@@ -73,9 +70,7 @@ pub struct Stamped {
 /// A run that may begin: every name is free, every digest known.
 #[derive(Debug)]
 pub struct Run<'a> {
-    base: &'a Base,
-    station: &'a SigningKey,
-    entry: BaseEntry,
+    press: &'a Press,
     jobs: Vec<Job<'a>>,
 }
 
@@ -84,69 +79,56 @@ struct Job<'a> {
     stamp: &'a Stamp,
     image_sha256: Digest,
     image: Place,
+    records: Records,
+}
+
+/// Where a device's manifest and token go: what stays at the station.
+#[derive(Debug)]
+pub struct Records {
     manifest: Place,
     token: Place,
 }
 
-/// What SEED holds in an image that is hashed.
-enum Content<'a> {
-    /// What the base has there.
-    Base(&'a [u8]),
-    /// Zeros.
-    Blank,
-    /// A stamp.
-    Stamp(&'a Stamp),
-}
+impl Records {
+    /// Looks for places in `folder`: `NAME.manifest.json` and `NAME.token`.
+    pub fn prepare(stamp: &Stamp, folder: &Path, existing: Existing) -> Result<Self, WriteError> {
+        let manifest = place(stamp, folder, "manifest.json", existing)?;
+        Ok(Self { manifest, token: place(stamp, folder, "token", existing)? })
+    }
 
-impl Content<'_> {
-    fn bytes(&self, length: usize) -> Cow<'_, [u8]> {
-        match self {
-            Self::Base(bytes) => Cow::Borrowed(bytes),
-            Self::Blank => Cow::Owned(vec![0; length]),
-            Self::Stamp(stamp) => Cow::Owned(stamp.seed()),
+    /// Writes them, the token first.
+    pub fn write(&self, stamp: &Stamp, manifest: &str) -> Result<(), WriteError> {
+        match stamp.made_token() {
+            Some(token) => write_text(Output::create(&self.token)?.private(), &format!("{}\n", token.expose()))?,
+            None => remove(&self.token)?,
         }
+        write_text(Output::create(&self.manifest)?, manifest)
     }
 }
 
 impl<'a> Run<'a> {
-    /// Looks for places in `folder` and hashes the base and all images to be.
-    pub fn prepare(
-        base: &'a Base,
-        stamps: &'a [Stamp],
-        folder: &Path,
-        existing: Existing,
-        station: &'a SigningKey,
-    ) -> Result<Self, WriteError> {
-        let places = stamps.iter().map(|stamp| places(stamp, folder, existing)).collect::<Result<Vec<_>, _>>()?;
-        let own = base.opened.read_seed()?;
-        let mut contents = vec![Content::Base(&own), Content::Blank];
-        contents.extend(stamps.iter().map(Content::Stamp));
-        let hashed = digests(&base.opened.image(), &contents, |content| content.bytes(own.len()));
-        let digests = hashed.map_err(|source| base.opened.failure(source))?;
-        base.opened.check_unchanged()?;
-        let release = &base.release;
-        let (version, board) = (release.version.clone(), release.board.clone());
-        let entry = BaseEntry { version, board, sha256: digests[0], blank_sha256: digests[1] };
-        let job = |((stamp, [image, manifest, token]), sha256): ((&'a Stamp, [Place; 3]), &Digest)| Job {
-            stamp,
-            image_sha256: *sha256,
-            image,
-            manifest,
-            token,
-        };
-        let jobs = stamps.iter().zip(places).zip(&digests[2..]).map(job).collect();
-        Ok(Self { base, station, entry, jobs })
+    /// Looks for places in `folder` and hashes all images to be.
+    pub fn prepare(press: &'a Press, stamps: &'a [Stamp], folder: &Path, existing: Existing) -> Result<Self, WriteError> {
+        let places = |stamp| Ok((place(stamp, folder, IMAGE_SUFFIX, existing)?, Records::prepare(stamp, folder, existing)?));
+        let places = stamps.iter().map(places).collect::<Result<Vec<_>, WriteError>>()?;
+        let job = |((stamp, (image, records)), image_sha256)| Job { stamp, image_sha256, image, records };
+        let jobs = stamps.iter().zip(places).zip(press.digests(stamps)?).map(job).collect();
+        Ok(Self { press, jobs })
+    }
+
+    fn base(&self) -> &Opened {
+        &self.press.base().opened
     }
 
     /// Writes everything; the first device that fails, by the inventory's order, is the one told.
     pub fn write(&self, progress: &dyn Progress) -> Result<Vec<Stamped>, WriteError> {
-        let image = self.base.opened.image();
+        let image = self.base().image();
         let total = Some(image.bytes * self.jobs.len() as u64);
         progress.event(Event::Begin { step: STEP, total_bytes: total });
         let done = std::sync::atomic::AtomicU64::new(0);
         let stamped = parallel::map(&self.jobs, |job| {
             let output = self.image(job)?;
-            self.base.opened.check_unchanged()?;
+            self.base().check_unchanged()?;
             self.records(job)?;
             output.publish()?;
             let done = done.fetch_add(image.bytes, std::sync::atomic::Ordering::Relaxed) + image.bytes;
@@ -159,29 +141,29 @@ impl<'a> Run<'a> {
 
     /// Writes the images to `out`, one after the other, and their manifests and tokens to their places.
     pub fn stream(&self, out: &mut dyn Write) -> Result<Vec<Stamped>, WriteError> {
-        let image = self.base.opened.image();
+        let image = self.base().image();
         for job in &self.jobs {
             self.records(job)?;
             let copy = |mut from: Window<'_>, out: &mut dyn Write| io::copy(&mut from, out);
             copy(image.before(), out).map_err(WriteError::Stream)?;
             out.write_all(&job.stamp.seed()).map_err(WriteError::Stream)?;
             copy(image.after(), out).and_then(|_| out.flush()).map_err(WriteError::Stream)?;
-            self.base.opened.check_unchanged()?;
+            self.base().check_unchanged()?;
         }
         Ok(self.jobs.iter().map(|job| job.stamped(None)).collect())
     }
 
     /// The image of one device, complete and not published. It holds secrets of the device, so it is its owner's only.
     fn image(&self, job: &Job<'_>) -> Result<Output, WriteError> {
-        let (image, seed) = (self.base.opened.image(), job.stamp.seed());
+        let (image, seed) = (self.base().image(), job.stamp.seed());
         let output = Output::create(&job.image)?.private();
         match rustix::fs::ioctl_ficlone(output.file(), image.file) {
-            Ok(()) => output.file().write_all_at(&seed, image.seed.offset).map_err(|error| output.failure(error))?,
+            Ok(()) => output.file().write_all_at(&seed, image.seed.start).map_err(|error| output.failure(error))?,
             // No file system in common, or one that cannot share.
             Err(Errno::OPNOTSUPP | Errno::XDEV | Errno::INVAL | Errno::NOTTY | Errno::NOSYS | Errno::ISDIR | Errno::PERM) => {
                 output.set_len(image.bytes)?;
                 self.copy_data(&output)?;
-                output.write_at(image.seed.offset, &seed)?;
+                output.write_at(image.seed.start, &seed)?;
             }
             Err(other) => return Err(output.failure(other.into()).into()),
         }
@@ -190,14 +172,14 @@ impl<'a> Run<'a> {
 
     /// Copies what the base has outside SEED; holes stay holes.
     fn copy_data(&self, output: &Output) -> Result<(), WriteError> {
-        let file = self.base.opened.image().file;
+        let file = self.base().image().file;
         let mut buffer = Vec::new();
-        for range in &self.base.data {
+        for range in &self.press.base().data {
             let mut at = range.start;
             while at < range.end {
                 let count = COPY_BYTES.min(range.end - at);
                 buffer.resize(usize::try_from(count).expect("a MiB at most"), 0);
-                file.read_exact_at(&mut buffer, at).map_err(|source| self.base.opened.failure(source))?;
+                file.read_exact_at(&mut buffer, at).map_err(|source| self.base().failure(source))?;
                 output.write_at(at, &buffer)?;
                 at += count;
             }
@@ -205,28 +187,21 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Writes token and manifest of one device.
     fn records(&self, job: &Job<'_>) -> Result<(), WriteError> {
-        match job.stamp.made_token() {
-            Some(token) => write_text(Output::create(&job.token)?.private(), &format!("{}\n", token.expose()))?,
-            None => remove(&job.token)?,
-        }
-        let image = ImageEntry { bytes: self.base.opened.image().bytes, sha256: job.image_sha256 };
-        let Stamp { device, entry, .. } = job.stamp.clone();
-        let manifest = Manifest::new(self.entry.clone(), entry, image, device, self.station);
-        write_text(Output::create(&job.manifest)?, &manifest.sign(self.station))
+        job.records.write(job.stamp, &self.press.manifest(job.stamp, job.image_sha256))
     }
 }
 
 const STEP: &str = "stamp";
+const IMAGE_SUFFIX: &str = "img";
 
 impl Job<'_> {
     fn stamped(&self, image: Option<PathBuf>) -> Stamped {
         Stamped {
-            name: self.stamp.device.name.to_string(),
+            name: self.stamp.facts.device.name.to_string(),
             image,
-            manifest: self.manifest.named().to_owned(),
-            token: self.stamp.made_token().map(|_| self.token.named().to_owned()),
+            manifest: self.records.manifest.named().to_owned(),
+            token: self.stamp.made_token().map(|_| self.records.token.named().to_owned()),
             image_sha256: self.image_sha256,
         }
     }
@@ -245,16 +220,13 @@ fn remove(place: &Place) -> Result<(), WriteError> {
     }
 }
 
-/// Where image, manifest and token go. A name is a host name, so it leads nowhere else.
-fn places(stamp: &Stamp, folder: &Path, existing: Existing) -> Result<[Place; 3], WriteError> {
-    let place = |suffix: &str| {
-        let path = folder.join(format!("{}.{suffix}", stamp.device.name));
-        let place = Place::new(&path)?;
-        match existing {
-            Existing::Keep if path.exists() => Err(WriteError::Occupied { path }),
-            Existing::Keep | Existing::Replace => Ok(place),
-        }
-    };
-    debug_assert_eq!(folder_of(&folder.join("name")), folder, "a host name is one path component");
-    Ok([place("img")?, place("manifest.json")?, place("token")?])
+/// Where a file of a device goes. Its name is a host name, so it leads nowhere else.
+fn place(stamp: &Stamp, folder: &Path, suffix: &str, existing: Existing) -> Result<Place, WriteError> {
+    let path = folder.join(format!("{}.{suffix}", stamp.facts.device.name));
+    debug_assert_eq!(folder_of(&path), folder_of(&folder.join("name")), "a host name is one path component");
+    let place = Place::new(&path)?;
+    match existing {
+        Existing::Keep if path.exists() => Err(WriteError::Occupied { path }),
+        Existing::Keep | Existing::Replace => Ok(place),
+    }
 }

@@ -1,7 +1,10 @@
 //! The commands with their options, from files to files.
 
-use machine_config::seed;
+use std::path::PathBuf;
 
+use machine_config::seed::{self, Seed};
+
+use super::super::args::DeviceArgs;
 use super::*;
 use crate::build::tests::build_sample;
 use crate::stamp::testing::{config, fleet, public};
@@ -30,16 +33,18 @@ impl Bench {
         self.folder.path().join(name)
     }
 
+    fn devices(&self) -> DeviceArgs {
+        let station_key = Some(self.path("station"));
+        DeviceArgs { inventory: self.path("devices.csv"), config: None, station_key, fleet: None }
+    }
+
+    /// The arguments with other options about devices.
+    fn with(&self, change: impl FnOnce(DeviceArgs) -> DeviceArgs) -> StampArgs {
+        StampArgs { devices: change(self.devices()), ..self.args() }
+    }
+
     fn args(&self) -> StampArgs {
-        StampArgs {
-            base: self.base.clone(),
-            inventory: self.path("devices.csv"),
-            out: self.path("out"),
-            stdout: false,
-            station_key: Some(self.path("station")),
-            fleet: None,
-            replace: false,
-        }
+        StampArgs { base: self.base.clone(), devices: self.devices(), out: self.path("out"), stdout: false, replace: false }
     }
 
     /// A configuration signed by a fleet's key.
@@ -111,7 +116,7 @@ fn a_base_without_a_fleet_needs_one_and_a_given_one_wins() {
     assert!(bench.stamp(&bench.args()).expect_err("refused").contains("name one with --fleet"));
     std::fs::create_dir(bench.path("fleet")).expect("made");
     std::fs::write(bench.path("fleet/fleet.pub"), fleet(7).to_json()).expect("written");
-    bench.stamp(&StampArgs { fleet: Some(bench.path("fleet")), ..bench.args() }).expect("stamped");
+    bench.stamp(&bench.with(|devices| DeviceArgs { fleet: Some(bench.path("fleet")), ..devices })).expect("stamped");
     assert_eq!(bench.seed().fleet, fleet(7));
 }
 
@@ -122,9 +127,9 @@ fn what_cannot_be_begun_says_what_to_do() {
     let (nowhere, key) = (bench.path("nowhere"), bench.path("devices.csv"));
     for (args, expected) in [
         (StampArgs { out: nowhere.clone(), ..bench.args() }, "there is no such folder; make it first"),
-        (StampArgs { station_key: None, ..bench.args() }, "imager station-key"),
-        (StampArgs { station_key: Some(key), ..bench.args() }, "as a station's key"),
-        (StampArgs { inventory: nowhere.clone(), ..bench.args() }, "cannot read "),
+        (bench.with(|devices| DeviceArgs { station_key: None, ..devices }), "imager station-key"),
+        (bench.with(|devices| DeviceArgs { station_key: Some(key), ..devices }), "as a station's key"),
+        (bench.with(|devices| DeviceArgs { inventory: nowhere.clone(), ..devices }), "cannot read "),
         (StampArgs { base: nowhere, ..bench.args() }, "cannot open "),
         (StampArgs { stdout: true, ..bench.args() }, "the inventory lists 2 devices"),
     ] {

@@ -8,7 +8,7 @@ use machine_config::check_hub;
 use machine_config::schema::Hub;
 use machine_config::types::{MacAddress, Secret, ValueError};
 
-use super::{InventoryError, Token, place};
+use super::{ConfigChoice, IdentityChoice, InventoryError, Token, place};
 
 /// Bytes of a join token that somebody chose.
 const TOKEN_BYTES: std::ops::RangeInclusive<usize> = 16..=256;
@@ -83,6 +83,22 @@ impl Cells<'_> {
             return Err(self.wrong("join_token", "a token has 16 to 256 visible ASCII characters; or write `auto`"));
         }
         Ok(Token::Given(Secret::from(value.to_owned())))
+    }
+
+    pub(super) fn config(&self) -> ConfigChoice {
+        match self.get("config") {
+            None => ConfigChoice::Unsaid,
+            Some("none") => ConfigChoice::None,
+            Some(path) => ConfigChoice::Given(path.into()),
+        }
+    }
+
+    pub(super) fn identity(&self) -> IdentityChoice {
+        match self.get("identity") {
+            None | Some("none") => IdentityChoice::Own,
+            Some("auto") => IdentityChoice::Auto,
+            Some(path) => IdentityChoice::Given(path.into()),
+        }
     }
 
     pub(super) fn labels(&self) -> Result<BTreeMap<String, String>, InventoryError> {

@@ -19,11 +19,25 @@ fn a_full_row_and_a_short_one() {
     assert_eq!(rows.len(), 2);
     assert_eq!((rows[0].line, rows[1].line), (2, 4));
     assert_eq!(rows[0].mac.as_ref().map(MacAddress::as_str), Some("52:54:00:aa:bb:01"));
-    assert_eq!((&rows[0].token, rows[0].config.clone()), (&Token::Auto, Some(PathBuf::from("box-1.yaml"))));
+    assert_eq!((&rows[0].token, &rows[0].config), (&Token::Auto, &ConfigChoice::Given("box-1.yaml".into())));
     assert_eq!(rows[0].labels, BTreeMap::from([("shop".into(), "4,2".into()), ("row".into(), "b".into())]));
     assert_eq!(rows[1].token, Token::None);
-    assert!(rows[1].serial.is_none() && rows[1].hub.is_none() && rows[1].config.is_none());
+    assert!(rows[1].serial.is_none() && rows[1].hub.is_none());
+    assert_eq!((&rows[1].config, &rows[1].identity), (&ConfigChoice::None, &IdentityChoice::Own));
     assert_eq!(parse(b"board,name\nnuc,a").expect("columns in any order")[0].board, "nuc");
+}
+
+#[test]
+fn what_a_row_leaves_open_is_told_from_what_it_refuses() {
+    let rows = parse(b"name,board,config,identity\na,nuc,,\nb,nuc,none,none\nc,nuc,c.yaml,auto\nd,nuc,,d.key\n").expect("good");
+    let choices: Vec<_> = rows.into_iter().map(|row| (row.config, row.identity)).collect();
+    let expected = [
+        (ConfigChoice::Unsaid, IdentityChoice::Own),
+        (ConfigChoice::None, IdentityChoice::Own),
+        (ConfigChoice::Given("c.yaml".into()), IdentityChoice::Auto),
+        (ConfigChoice::Unsaid, IdentityChoice::Given("d.key".into())),
+    ];
+    assert_eq!(choices, expected);
 }
 
 #[test]

@@ -1,0 +1,131 @@
+//! The devices that a command stamps: inventory, configurations, keys, fleet and station's key, read from the files that the options name and
+//! planned on a base. Writes nothing.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use machine_config::seed::Seed;
+use machine_config::{FleetTrust, MachineConfig, SigningKey, Verified};
+
+use super::args::DeviceArgs;
+use super::fleet;
+use crate::draft::folder_of;
+use crate::progress::{Event, Progress, step};
+use crate::stamp::base::Base;
+use crate::stamp::inventory::{self, ConfigChoice, IdentityChoice, Row};
+use crate::stamp::plan::{Facts, Stamp, plan};
+use crate::stamp::press::Press;
+use crate::stamp::{identity, station};
+
+/// A press with its base, and the stamps of an inventory, in its order.
+pub(super) struct Devices {
+    pub(super) press: Press,
+    pub(super) stamps: Vec<Stamp>,
+}
+
+/// What the options name, read and judged, for the rows of the inventory: [`read_inventory`]. The base is looked at last: it takes longest.
+pub(super) fn load(path: &Path, args: &DeviceArgs, rows: &[Row], progress: &dyn Progress) -> Result<Devices> {
+    let station = load_station(args)?;
+    let folder = folder_of(&args.inventory);
+    let identities = read_identities(rows, folder)?;
+    let base = step(progress, "check the base", || Base::open(path))?;
+    let fleet = choose_fleet(args, &base, path, progress)?;
+    let common = args.config.as_deref().map(|path| Ok::<_, anyhow::Error>((path, fleet::judged(path, &fleet)?))).transpose()?;
+    let facts = Facts {
+        board: &base.release.board,
+        k3s_roles: &base.release.k3s_roles,
+        fleet: &fleet,
+        configs: &read_configs(rows, folder, &fleet)?,
+        common_config: common.as_ref().map(|(path, config)| (*path, config)),
+        identities: &identities,
+    };
+    let stamps = plan(rows, &facts, getrandom::fill)?;
+    let press = step(progress, "hash the base", || Press::new(base, station))?;
+    Ok(Devices { press, stamps })
+}
+
+/// The rows of an inventory.
+pub(super) fn read_inventory(path: &Path) -> Result<Vec<Row>> {
+    let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    inventory::parse(&text).with_context(|| format!("cannot use {}", path.display()))
+}
+
+fn load_station(args: &DeviceArgs) -> Result<SigningKey> {
+    match &args.station_key {
+        Some(path) => Ok(station::load(path)?),
+        None => bail!(
+            "cannot sign manifests: no station key is named; make one with `imager station-key FILE`, name it with --station-key or SKERRY_STATION_KEY"
+        ),
+    }
+}
+
+/// The fleet that the devices obey, and a warning of what the base's SEED holds that no stamp takes over.
+fn choose_fleet(args: &DeviceArgs, base: &Base, path: &Path, progress: &dyn Progress) -> Result<FleetTrust> {
+    let left: Vec<&str> = base.seed.iter().flat_map(left_out).collect();
+    if !left.is_empty() {
+        let message =
+            format!("the base's own {} goes into no stamped image; what a device gets stands in its row", left.join(" and "));
+        progress.event(Event::Warn { message: &message });
+    }
+    match (&args.fleet, &base.seed) {
+        (Some(folder), _) => fleet::read(folder),
+        (None, Some(seed)) => Ok(seed.fleet.clone()),
+        (None, None) => {
+            bail!(
+                "cannot stamp {}: it belongs to no fleet; name one with --fleet, or build the base with --fleet",
+                path.display()
+            )
+        }
+    }
+}
+
+fn left_out(seed: &Seed) -> Vec<&'static str> {
+    let parts = [
+        ("hub", seed.hub.is_some()),
+        ("join token", seed.join_token.is_some()),
+        ("configuration", seed.config.is_some()),
+        ("device key", seed.identity.is_some()),
+    ];
+    parts.into_iter().filter(|(_, there)| *there).map(|(name, _)| name).collect()
+}
+
+/// Each configuration that rows name, read once; paths are relative to the inventory's folder.
+fn read_configs(rows: &[Row], folder: &Path, fleet: &FleetTrust) -> Result<BTreeMap<PathBuf, Verified<MachineConfig>>> {
+    read_each(rows, folder, |row| given_config(&row.config), |path| fleet::judged(path, fleet))
+}
+
+/// Each device key that rows name; paths are relative to the inventory's folder.
+fn read_identities(rows: &[Row], folder: &Path) -> Result<BTreeMap<PathBuf, SigningKey>> {
+    read_each(rows, folder, |row| given_identity(&row.identity), |path| Ok(identity::load(path)?))
+}
+
+fn given_config(choice: &ConfigChoice) -> Option<&PathBuf> {
+    match choice {
+        ConfigChoice::Given(path) => Some(path),
+        ConfigChoice::Unsaid | ConfigChoice::None => None,
+    }
+}
+
+fn given_identity(choice: &IdentityChoice) -> Option<&PathBuf> {
+    match choice {
+        IdentityChoice::Given(path) => Some(path),
+        IdentityChoice::Own | IdentityChoice::Auto => None,
+    }
+}
+
+/// What `read` makes of each file that rows name, once for each file.
+fn read_each<T>(
+    rows: &[Row],
+    folder: &Path,
+    named: impl Fn(&Row) -> Option<&PathBuf>,
+    read: impl Fn(&Path) -> Result<T>,
+) -> Result<BTreeMap<PathBuf, T>> {
+    let mut all = BTreeMap::new();
+    for row in rows {
+        let Some(path) = named(row).filter(|path| !all.contains_key(*path)) else { continue };
+        let one = read(&folder.join(path)).with_context(|| format!("cannot stamp {} (line {})", row.name, row.line))?;
+        all.insert(path.clone(), one);
+    }
+    Ok(all)
+}
