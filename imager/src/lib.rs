@@ -11,6 +11,7 @@ pub mod draft;
 pub mod flash;
 pub mod image;
 pub mod inspect;
+pub mod label;
 #[cfg(test)]
 mod oracle;
 pub mod parallel;

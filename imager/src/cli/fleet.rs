@@ -5,7 +5,8 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use machine_config::{FleetTrust, MachineConfig, Verified, judge_for_fleet};
 
-fn bytes(path: &Path) -> Result<Vec<u8>> {
+/// What is in a file, which an error names.
+pub(super) fn bytes(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 

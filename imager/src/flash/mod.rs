@@ -3,3 +3,4 @@
 //! [`outcome`] is what came of each drive.
 
 pub mod outcome;
+pub mod record;
