@@ -35,6 +35,7 @@ pub const COPY_BYTES: usize = SEED_BYTES as usize / 2;
 
 const MAGIC: &[u8; 8] = b"SKRYSEED";
 const VERSION: u32 = 1;
+const LENGTH_AT: usize = 12;
 const DIGEST_AT: usize = 16;
 const PAYLOAD_AT: usize = 48;
 
@@ -189,6 +190,25 @@ pub fn encode(seed: &Seed) -> Result<Vec<u8>, EncodeError> {
     Ok(copy.repeat(2))
 }
 
+/// The first copy without the zeros that fill it: everything that an encoded seed says. None when the length it claims does not fit.
+pub fn content(partition: &[u8]) -> Option<&[u8]> {
+    let length = partition.get(LENGTH_AT..DIGEST_AT)?.try_into().map(u32::from_le_bytes).ok()?;
+    partition.get(..COPY_BYTES)?.get(..PAYLOAD_AT.checked_add(usize::try_from(length).ok()?)?)
+}
+
+/// Whether a partition is what [`encode`] makes: its content, filled with zeros, twice.
+pub fn is_canonical(partition: &[u8]) -> bool {
+    let is_filled = |copy: &[u8], content: &[u8]| {
+        copy.split_at_checked(content.len()).is_some_and(|(start, rest)| start == content && rest.iter().all(|byte| *byte == 0))
+    };
+    match (content(partition), partition.split_at_checked(COPY_BYTES)) {
+        (Some(content), Some((first, second))) => {
+            second.len() == COPY_BYTES && is_filled(first, content) && is_filled(second, content)
+        }
+        (Some(_) | None, Some(_) | None) => false,
+    }
+}
+
 fn checksum(header: &[u8], payload: &[u8]) -> [u8; 32] {
     Sha256::new().chain_update(header).chain_update(payload).finalize().into()
 }
@@ -291,6 +311,21 @@ mod tests {
         let used = partition.iter().take(COPY_BYTES).rposition(|byte| *byte != 0).expect("not blank") + 1;
         let lines: Vec<String> = partition[..PAYLOAD_AT].chunks(16).map(hex::encode).collect();
         insta::assert_snapshot!(format!("{}\n{}", lines.join("\n"), String::from_utf8_lossy(&partition[PAYLOAD_AT..used])));
+    }
+
+    #[test]
+    fn the_content_is_all_of_a_copy_but_the_filling() {
+        let partition = encode(&seed()).expect("fits");
+        let used = content(&partition).expect("encoded");
+        assert!(used.ends_with(b"}") && partition[used.len()..COPY_BYTES].iter().all(|byte| *byte == 0));
+        assert!(is_canonical(&partition));
+        for at in [0, used.len() - 1, used.len(), COPY_BYTES - 1, COPY_BYTES, COPY_BYTES + used.len(), partition.len() - 1] {
+            let mut changed = partition.clone();
+            changed[at] ^= 1;
+            let same = content(&changed) == Some(used) && is_canonical(&changed);
+            assert!(!same, "byte {at}");
+        }
+        assert!(!is_canonical(&partition[..COPY_BYTES]) && !is_canonical(&[]) && content(&[0xff; COPY_BYTES]).is_none());
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub struct BaseEntry {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct SeedEntry {
-    /// SHA-256 of the partition.
+    /// SHA-256 of its content: one copy without the zeros that fill it. The other copy is equal.
     pub sha256: Digest,
     /// The fleet the device obeys.
     pub fleet: DnsName,

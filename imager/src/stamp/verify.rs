@@ -131,7 +131,7 @@ pub fn verify(path: &Path, manifest: &[u8], station: Option<&PublicKey>, base: O
     if blank != manifest.base.blank_sha256 {
         return Err(outside(path, &opened, &image, base)?);
     }
-    if Digest::of(&seed) != manifest.seed.sha256 {
+    if seed::content(&seed).map(Digest::of) != Some(manifest.seed.sha256) || !seed::is_canonical(&seed) {
         return Err(VerifyError::SeedChanged { path: path.to_owned(), device: manifest.device.name.to_string() });
     }
     if whole != manifest.image.sha256 {
