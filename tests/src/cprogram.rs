@@ -1,15 +1,17 @@
-//! Compiles the few static C programs that the tests put into guests. One wrapper for one tool: `cc`.
+//! Compiles the few static C programs that the tests put into guests. One wrapper for one tool: the architecture's C compiler.
 
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use imager::board::Architecture;
+
 /// Why a C program could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum CompileError {
     /// The compiler is not there.
-    #[error("cannot run `{compiler}`: {source}; `make setup` installs it")]
+    #[error("cannot run `{compiler}`: {source}; `make setup-tests` installs it")]
     Start {
         /// The compiler's name.
         compiler: &'static str,
@@ -26,7 +28,13 @@ pub enum CompileError {
     },
 }
 
-const COMPILER: &str = "cc";
+/// The compiler of an architecture's programs, by the name the host gives it.
+fn compiler(architecture: Architecture) -> &'static str {
+    match architecture {
+        Architecture::X86_64 => "cc",
+        Architecture::Aarch64 => "aarch64-linux-gnu-gcc",
+    }
+}
 
 fn arguments(program: &Path, out: &Path) -> Vec<OsString> {
     let mut list: Vec<OsString> =
@@ -36,12 +44,13 @@ fn arguments(program: &Path, out: &Path) -> Vec<OsString> {
     list
 }
 
-/// Compiles `program` to a static executable at `out`; the same source gives the same bytes.
-pub fn compile(program: &Path, out: &Path) -> Result<(), CompileError> {
-    let output = Command::new(COMPILER)
+/// Compiles `program` to a static executable of `architecture` at `out`; the same source gives the same bytes.
+pub fn compile(program: &Path, architecture: Architecture, out: &Path) -> Result<(), CompileError> {
+    let compiler = compiler(architecture);
+    let output = Command::new(compiler)
         .args(arguments(program, out))
         .output()
-        .map_err(|source| CompileError::Start { compiler: COMPILER, source })?;
+        .map_err(|source| CompileError::Start { compiler, source })?;
     if output.status.success() {
         return Ok(());
     }
@@ -66,7 +75,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("broken.c");
         std::fs::write(&program, "int main(void) { return nothing; }\n").unwrap();
-        let error = compile(&program, &folder.path().join("broken")).unwrap_err();
+        let error = compile(&program, Architecture::X86_64, &folder.path().join("broken")).unwrap_err();
         assert!(error.to_string().contains("nothing"), "{error}");
     }
 }

@@ -44,7 +44,7 @@ impl<'a> Device<'a> {
 
     /// Powers it on and waits until its console shows a line with `text`.
     pub fn power_on_until(&mut self, text: &str, patience: &Patience) -> Result<()> {
-        let rig = self.lab.rig(&self.logs);
+        let rig = self.lab.rig_for(&self.guest, &self.logs)?;
         let booted = boot(&self.guest, &rig, Some(&self.disk), &mut self.run, patience, |line| line.contains(text))?;
         self.booted = Some(booted);
         Ok(())

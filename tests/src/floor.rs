@@ -6,6 +6,7 @@ use std::path::Path;
 use std::{fs, str};
 
 use cpio::NewcBuilder;
+use imager::board::Architecture;
 
 use crate::cprogram::{self, CompileError};
 use crate::harness::boot::{BootError, Rig};
@@ -51,7 +52,7 @@ pub enum FloorError {
 pub fn make_initramfs(out: &Path) -> Result<(), FloorError> {
     let folder = tempfile::tempdir()?;
     let program = folder.path().join("init");
-    cprogram::compile(&places::source("floor/init.c"), &program)?;
+    cprogram::compile(&places::source("floor/init.c"), Architecture::X86_64, &program)?;
     fs::write(out, initramfs(&fs::read(program)?)?)?;
     Ok(())
 }

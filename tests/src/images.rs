@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use api::SANDBOX_IMAGE;
+use imager::board::Architecture;
 
 use crate::config::HELLO_IMAGE;
 use crate::cprogram;
 use crate::fleet::TestFleet;
-use crate::harness::firmware;
+use crate::harness::{fetched, firmware};
 use crate::oci::{self, Image};
 use crate::places;
 
@@ -22,27 +23,79 @@ pub const FLEET: &str = "fleet";
 /// Folder of a fleet that means nothing to them.
 pub const FOREIGN_FLEET: &str = "foreign-fleet";
 
-/// The board all test images are for.
-pub const BOARD: &str = "qemu-x86_64";
-
 /// The images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TestImage {
-    /// As it leaves the factory: knows its fleet, has no configuration.
+    /// The virtual PC's as it leaves the factory: knows its fleet, has no configuration.
     Blank,
     /// The same with a signed configuration in SEED.
     Seeded,
+    /// The NUC's; this and all following have the configuration in SEED too.
+    Nuc,
+    /// The virtual arm64 machine's.
+    QemuAarch64,
+    /// The generic arm64 machine's.
+    Arm64Uefi,
+    /// The Raspberry Pi 4's.
+    Rpi4,
+    /// The Raspberry Pi 5's.
+    Rpi5,
 }
 
 impl TestImage {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Blank, Self::Seeded];
+    pub const ALL: [Self; 7] = [Self::Blank, Self::Seeded, Self::Nuc, Self::QemuAarch64, Self::Arm64Uefi, Self::Rpi4, Self::Rpi5];
+
+    /// One with a configuration for each board.
+    pub const BOARDS: [Self; 6] = [Self::Seeded, Self::Nuc, Self::QemuAarch64, Self::Arm64Uefi, Self::Rpi4, Self::Rpi5];
 
     /// Its file in the images' folder.
     pub fn file_name(self) -> &'static str {
         match self {
             Self::Blank => "blank.img",
             Self::Seeded => "seeded.img",
+            Self::Nuc => "nuc.img",
+            Self::QemuAarch64 => "qemu-aarch64.img",
+            Self::Arm64Uefi => "arm64-uefi.img",
+            Self::Rpi4 => "rpi4.img",
+            Self::Rpi5 => "rpi5.img",
+        }
+    }
+
+    /// The board it is for.
+    pub fn board(self) -> &'static str {
+        match self {
+            Self::Blank | Self::Seeded => "qemu-x86_64",
+            Self::Nuc => "nuc",
+            Self::QemuAarch64 => "qemu-aarch64",
+            Self::Arm64Uefi => "arm64-uefi",
+            Self::Rpi4 => "rpi4",
+            Self::Rpi5 => "rpi5",
+        }
+    }
+
+    /// The board's architecture.
+    pub fn architecture(self) -> Architecture {
+        match self {
+            Self::Blank | Self::Seeded | Self::Nuc => Architecture::X86_64,
+            Self::QemuAarch64 | Self::Arm64Uefi | Self::Rpi4 | Self::Rpi5 => Architecture::Aarch64,
+        }
+    }
+
+    /// What it is made of, once [`make_parts`] has made that in `folder`.
+    pub fn inputs(self, folder: &Path) -> Inputs {
+        let config = match self {
+            Self::Blank => None,
+            Self::Seeded | Self::Nuc | Self::QemuAarch64 | Self::Arm64Uefi | Self::Rpi4 | Self::Rpi5 => Some(folder.join(CONFIG)),
+        };
+        Inputs {
+            imager: imager(),
+            board: self.board().into(),
+            k3s: K3sFrom::File(standin(self.architecture())),
+            archive: folder.join(archive_name(self.architecture())),
+            fleet: folder.join(FLEET),
+            config,
+            cache: None,
         }
     }
 }
@@ -61,6 +114,8 @@ pub enum K3sFrom {
 pub struct Inputs {
     /// The `imager` command.
     pub imager: PathBuf,
+    /// The board.
+    pub board: String,
     /// k3s.
     pub k3s: K3sFrom,
     /// OCI archive with the pause and greeting images.
@@ -76,7 +131,7 @@ pub struct Inputs {
 impl Inputs {
     /// The command's arguments for an image at `out`.
     fn arguments(&self, out: &Path) -> Vec<OsString> {
-        let mut list: Vec<OsString> = vec!["build".into(), "--board".into(), BOARD.into()];
+        let mut list: Vec<OsString> = vec!["build".into(), "--board".into(), self.board.clone().into()];
         let mut add = |flag: &str, value: OsString| list.extend([flag.into(), value]);
         add("--fleet", self.fleet.clone().into());
         if let Some(config) = &self.config {
@@ -118,7 +173,7 @@ impl Inputs {
                 return Err(error); // something else is wrong, and the stand-in would not mend it
             }
             loudly(&reason);
-            self.k3s = K3sFrom::File(standin());
+            self.k3s = K3sFrom::File(standin(Architecture::X86_64));
             self.build(out)?;
         }
         Ok(self.k3s.clone())
@@ -141,10 +196,13 @@ pub fn imager() -> PathBuf {
     std::env::var_os("SKERRY_IMAGER").map_or_else(|| places::beside("imager"), PathBuf::from)
 }
 
-/// The stand-in as `make node` builds it; `SKERRY_STANDIN` names another.
-pub fn standin() -> PathBuf {
-    let built = || places::target().join("x86_64-unknown-linux-gnu/image/standin-k3s");
-    std::env::var_os("SKERRY_STANDIN").map_or_else(built, PathBuf::from)
+/// The stand-in as `make node` builds it; `SKERRY_STANDIN` names another of x86-64.
+pub fn standin(architecture: Architecture) -> PathBuf {
+    let built = || places::target().join(architecture.rust_target()).join("image/standin-k3s");
+    match architecture {
+        Architecture::X86_64 => std::env::var_os("SKERRY_STANDIN").map_or_else(built, PathBuf::from),
+        Architecture::Aarch64 => built(),
+    }
 }
 
 /// The cache `imager` chooses: `SKERRY_CACHE`, else `skerry` in the user's cache folder.
@@ -156,44 +214,59 @@ pub fn cache() -> Result<PathBuf> {
 }
 
 /// Compiles the test programs and writes them as one OCI archive at `out`.
-pub fn make_archive(out: &Path) -> Result<()> {
+pub fn make_archive(architecture: Architecture, out: &Path) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let mut images = Vec::new();
     for (name, program) in [(SANDBOX_IMAGE, "pause"), (HELLO_IMAGE, "hello")] {
         let binary = folder.path().join(program);
-        cprogram::compile(&places::source(&format!("apps/{program}.c")), &binary)?;
+        cprogram::compile(&places::source(&format!("apps/{program}.c")), architecture, &binary)?;
         images.push(Image { name: name.into(), program: program.into(), bytes: fs::read(binary)? });
     }
     let file = File::create(out).with_context(|| format!("cannot write {}", out.display()))?;
-    oci::write_archive(&images, "amd64", file).with_context(|| format!("cannot write {}", out.display()))
+    let oci_name = match architecture {
+        Architecture::X86_64 => "amd64",
+        Architecture::Aarch64 => "arm64",
+    };
+    oci::write_archive(&images, oci_name, file).with_context(|| format!("cannot write {}", out.display()))
 }
 
+/// The archive's file in the images' folder.
+fn archive_name(architecture: Architecture) -> String {
+    format!("images-{architecture}.tar")
+}
+
+/// The signed configuration's file in the images' folder.
+const CONFIG: &str = "seed.yaml";
+
+const ARCHITECTURES: [Architecture; 2] = [Architecture::X86_64, Architecture::Aarch64];
+
 /// Fetches the guests' firmware into `folder`. Without it the host's own does, two seconds slower at each boot.
-pub fn fetch_firmware(folder: &Path) {
-    if let Err(error) = firmware::fetch(folder) {
-        eprintln!("using the host's firmware: {error:#}");
+pub fn fetch_firmware(folder: &Path, architecture: Architecture) {
+    if let Err(error) = firmware::fetch(folder, architecture) {
+        eprintln!("using the host's firmware for {architecture}: {error:#}");
     }
 }
 
-/// Makes everything the VM tests need in `folder`: fleets, archive, configurations, images.
-pub fn make_all(folder: &Path) -> Result<()> {
+/// Makes what images are made of in `folder`: fleets, archives, the configuration; fetches the firmware of guests.
+pub fn make_parts(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let fleet = TestFleet::open_or_make(&folder.join(FLEET), "acme")?;
     TestFleet::open_or_make(&folder.join(FOREIGN_FLEET), "rival")?;
-    fetch_firmware(folder);
-    let archive = folder.join("images.tar");
-    make_archive(&archive)?;
-    let config = folder.join("seed.yaml");
-    fs::write(&config, fleet.sign(&fleet.config()?)?).context("cannot write the configuration for SEED")?;
+    for architecture in ARCHITECTURES {
+        fetch_firmware(folder, architecture);
+        make_archive(architecture, &folder.join(archive_name(architecture)))?;
+    }
+    for emulator in fetched::EMULATORS {
+        fetched::fetch(folder, emulator, Architecture::X86_64).with_context(|| format!("cannot fetch {emulator}"))?;
+    }
+    fs::write(folder.join(CONFIG), fleet.sign(&fleet.config()?)?).context("cannot write the configuration for SEED")
+}
+
+/// Makes everything the VM tests need in `folder`.
+pub fn make_all(folder: &Path) -> Result<()> {
+    make_parts(folder)?;
     for image in TestImage::ALL {
-        let config = match image {
-            TestImage::Blank => None,
-            TestImage::Seeded => Some(config.clone()),
-        };
-        let k3s = K3sFrom::File(standin());
-        let inputs =
-            Inputs { imager: imager(), k3s, archive: archive.clone(), fleet: fleet.folder().into(), config, cache: None };
-        let took = inputs.build(&folder.join(image.file_name()))?;
+        let took = image.inputs(folder).build(&folder.join(image.file_name()))?;
         eprintln!("built {} in {:.1} s", image.file_name(), took.as_secs_f32());
     }
     Ok(())
@@ -201,12 +274,15 @@ pub fn make_all(folder: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use imager::board::Board;
+
     use super::*;
 
     #[test]
     fn an_image_is_asked_for_as_an_operator_would() {
         let inputs = Inputs {
             imager: "imager".into(),
+            board: "qemu-x86_64".into(),
             k3s: K3sFrom::File("/standin".into()),
             archive: "/a.tar".into(),
             fleet: "/fleet".into(),
@@ -231,8 +307,19 @@ mod tests {
     fn the_archive_holds_both_programs() {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("images.tar");
-        make_archive(&out).unwrap();
+        make_archive(Architecture::X86_64, &out).unwrap();
         let text = String::from_utf8_lossy(&fs::read(out).unwrap()).into_owned();
         assert!(text.contains(SANDBOX_IMAGE) && text.contains(HELLO_IMAGE));
+    }
+
+    #[test]
+    fn every_board_has_an_image_of_its_architecture() {
+        let folder = places::workspace().join("kernel/boards");
+        let names = imager::board::names(&folder).unwrap();
+        let tested: std::collections::BTreeSet<_> = TestImage::BOARDS.map(|image| image.board().to_owned()).into();
+        assert_eq!(names.into_iter().collect::<std::collections::BTreeSet<_>>(), tested);
+        for image in TestImage::ALL {
+            assert_eq!(Board::load(&folder, image.board()).unwrap().architecture, image.architecture(), "{image:?}");
+        }
     }
 }

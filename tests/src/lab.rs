@@ -3,14 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use imager::board::Architecture;
 
 use crate::fleet::TestFleet;
 use crate::floor;
 use crate::harness::boot::Rig;
 use crate::harness::disk::DISK_BYTES;
+use crate::harness::emulator::Emulator;
+use crate::harness::fetched;
+use crate::harness::firmware::NoFirmware;
 use crate::harness::logs::Logs;
-use crate::harness::{Accelerator, DirectKernel, Disk, Firmware, Guest};
+use crate::harness::{Accelerator, Chassis, DirectKernel, Disk, Firmware, Guest};
 use crate::images::{FLEET, FOREIGN_FLEET, TestImage};
 use crate::places;
 use crate::uki::Uki;
@@ -21,6 +25,7 @@ pub struct Lab {
     images: PathBuf,
     accelerator: Accelerator,
     firmware: Firmware,
+    arm_firmware: Result<Firmware, NoFirmware>,
 }
 
 impl Lab {
@@ -51,9 +56,10 @@ impl Lab {
     /// Opens it for one image, whose kernel is the one to probe with.
     pub fn for_image(image: &Path) -> Result<Self> {
         let images = image.parent().context("an image lies in a folder")?.to_owned();
-        let firmware = Firmware::find(&images)?;
+        let firmware = Firmware::find(&images, Architecture::X86_64)?;
+        let arm_firmware = Firmware::find(&images, Architecture::Aarch64);
         let accelerator = Accelerator::choose(|candidate| probe(candidate, image)).context("cannot ask the emulator")?;
-        Ok(Self { images, accelerator, firmware })
+        Ok(Self { images, accelerator, firmware, arm_firmware })
     }
 
     /// How guests are run here.
@@ -86,7 +92,25 @@ impl Lab {
         TestFleet::open(&self.images.join(FOREIGN_FLEET))
     }
 
-    /// What a boot with these logs needs.
+    /// The fetched emulator of a chassis, newer than the host's.
+    pub fn newer_emulator(&self, chassis: Chassis) -> Result<Emulator> {
+        fetched::emulator(&self.images, chassis)
+    }
+
+    /// What a boot of `guest` with these logs needs: the firmware of its chassis.
+    pub fn rig_for<'a>(&'a self, guest: &Guest, logs: &'a Logs) -> Result<Rig<'a>> {
+        let firmware = match guest.chassis {
+            Chassis::Pc => Some(&self.firmware),
+            Chassis::Arm { .. } => match &self.arm_firmware {
+                Ok(firmware) => Some(firmware),
+                Err(error) => bail!("{error}"),
+            },
+            Chassis::RaspberryPi3 | Chassis::RaspberryPi4 => None, // the kernel it is handed does that work
+        };
+        Ok(Rig { firmware, ..self.rig(logs) })
+    }
+
+    /// What the boot of a PC with these logs needs.
     pub fn rig<'a>(&'a self, logs: &'a Logs) -> Rig<'a> {
         Rig { accelerator: &self.accelerator, firmware: Some(&self.firmware), logs }
     }
@@ -97,9 +121,14 @@ impl Lab {
 /// The command line is the image's own, so that the kernel does the same work before PID 1.
 pub fn floor_kernel(image: &Path, logs: &Logs) -> Result<DirectKernel> {
     let uki = Uki::read(image)?;
-    let direct = DirectKernel { kernel: logs.path("kernel"), initrd: logs.path("floor.cpio"), command_line: uki.command_line()? };
+    let direct = DirectKernel {
+        kernel: logs.path("kernel"),
+        initrd: Some(logs.path("floor.cpio")),
+        devicetree: None,
+        command_line: uki.command_line()?,
+    };
     fs::write(&direct.kernel, uki.section(".linux")?).context("cannot write the floor's kernel")?;
-    floor::make_initramfs(&direct.initrd)?;
+    floor::make_initramfs(&logs.path("floor.cpio"))?;
     Ok(direct)
 }
 

@@ -3,20 +3,27 @@
 //!
 //! Nothing here ships on a device, and nothing here reaches a host outside the machine it runs on.
 
+pub mod bootfiles;
 pub mod config;
 pub mod cprogram;
 pub mod device;
+pub mod esp;
 pub mod figure;
 pub mod filesystem;
 pub mod fleet;
 pub mod floor;
+pub mod greeting;
 pub mod harness;
 pub mod http;
 pub mod images;
+pub mod initramfs;
 pub mod lab;
+pub mod modules;
 pub mod node;
 pub mod oci;
+pub mod picfg;
 pub mod places;
+pub mod runtime_image;
 pub mod standin;
 pub mod story;
 mod sys;

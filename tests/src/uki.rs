@@ -1,21 +1,13 @@
 //! Takes the kernel and the command line out of an image's UKI, so that the floor runs the very same kernel.
 
-use std::fs::File;
-use std::io::{self, Cursor, Read};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use lamfat::{FileSystem, FsOptions};
-use machine_config::disk::{Partition, SECTOR_BYTES};
 use object::{Object, ObjectSection};
 
-use crate::filesystem;
+use crate::esp::Esp;
 
 /// Where the UKI of slot A lies on the ESP.
 pub const UKI: &str = "EFI/Linux/skerry-a.efi";
-
-const LOADER: &str = "EFI/BOOT/BOOTX64.EFI";
-const LOADER_CONFIG: &str = "loader/loader.conf";
 
 /// Why an image's UKI could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -37,9 +29,9 @@ impl Uki {
     /// Reads the UKI from the image's ESP.
     pub fn read(image: &Path) -> Result<Self, UkiError> {
         let cannot = |part, reason: String| UkiError { image: image.into(), part, reason };
-        let esp = esp(image).map_err(|error| cannot("the ESP", format!("{error:#}")))?;
-        let bytes = file_in(esp, UKI).map_err(|error| cannot("the UKI", error.to_string()))?;
-        Ok(Self { image: image.into(), bytes })
+        let esp = Esp::read(image).map_err(|error| cannot("the ESP", format!("{error:#}")))?;
+        let bytes = esp.file(UKI).map_err(|error| cannot("the UKI", format!("{error:#}")))?;
+        Ok(Self { image: image.into(), bytes: bytes.into() })
     }
 
     /// Size of the UKI in bytes.
@@ -67,28 +59,6 @@ impl Uki {
         let text = String::from_utf8_lossy(self.section(".cmdline")?);
         Ok(text.trim_end_matches(['\0', '\n']).to_owned())
     }
-}
-
-fn esp(image: &Path) -> anyhow::Result<Vec<u8>> {
-    let entry = filesystem::find(image, Partition::Esp)?;
-    let mut bytes = vec![0; usize::try_from(entry.size()? * SECTOR_BYTES)?];
-    File::open(image)?.read_exact_at(&mut bytes, entry.starting_lba * SECTOR_BYTES)?;
-    Ok(bytes)
-}
-
-/// Bytes of the boot loader and its configuration on the image's ESP.
-pub fn loader_bytes(image: &Path) -> Result<u64, UkiError> {
-    let cannot = |reason: String| UkiError { image: image.into(), part: "the boot loader", reason };
-    let esp = esp(image).map_err(|error| cannot(format!("{error:#}")))?;
-    let sizes = [LOADER, LOADER_CONFIG].map(|path| file_in(esp.clone(), path).map(|bytes| bytes.len() as u64));
-    sizes.into_iter().sum::<io::Result<u64>>().map_err(|error| cannot(error.to_string()))
-}
-
-fn file_in(esp: Vec<u8>, path: &str) -> io::Result<Vec<u8>> {
-    let fat = FileSystem::new(Cursor::new(esp), FsOptions::new())?;
-    let mut bytes = Vec::new();
-    fat.root_dir().open_file(path)?.read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -7,11 +7,11 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 use machine_config::disk::{Partition, SECTOR_BYTES};
-use skerry_tests::filesystem;
 use skerry_tests::images::{TestImage, imager};
 use skerry_tests::lab::Lab;
 use skerry_tests::story::step;
 use skerry_tests::uki::Uki;
+use skerry_tests::{filesystem, initramfs};
 
 /// Programs that run what they are told, by the beginnings of their names.
 const INTERPRETERS: [&str; 22] = [
@@ -27,36 +27,23 @@ const LOGINS: [&str; 12] =
 fn nothing_in_the_image_can_be_logged_in_to() {
     let Some(lab) = Lab::open_or_skip() else { return };
     let image = lab.image(TestImage::Seeded);
-    step("the initramfs holds no interpreter, no login and nothing of containerd", || initramfs(&image));
+    step("the initramfs holds no interpreter, no login and nothing of containerd", || ram_disk(&image));
     step("the runtime image holds no interpreter, no login and no set-user-id file", || runtime(&image));
     step("imager finds the same when it reads the image back", || read_back(&image));
     step("a truncated image is refused by name", || truncated(&image, &lab));
 }
 
-fn initramfs(image: &Path) -> Result<()> {
+fn ram_disk(image: &Path) -> Result<()> {
     let uki = Uki::read(image)?;
-    let packed = uki.section(".initrd")?;
-    let names = cpio_names(packed)?;
+    let files = initramfs::read(uki.section(".initrd")?)?;
+    let foreign = files.iter().find(|(_, entry)| entry.mode & 0o6000 != 0);
+    ensure!(foreign.is_none(), "set-user-id: {:?}", foreign.map(|(name, _)| name));
+    let names: BTreeSet<String> = files.into_keys().collect();
     ensure!(names.contains("init") && names.contains("skerry/apid"), "it lacks PID 1 or apid: {names:?}");
     refuse_by_name(&names)?;
     let foreign = names.iter().find(|name| ["containerd", "runc", "k3s"].iter().any(|word| file_name(name).starts_with(word)));
     ensure!(foreign.is_none(), "the RAM disk carries {foreign:?}");
     Ok(())
-}
-
-/// The names in a zstd-compressed newc archive.
-fn cpio_names(packed: &[u8]) -> Result<BTreeSet<String>> {
-    let mut reader: Box<dyn Read> = Box::new(zstd::Decoder::new(packed).context("the initramfs is not zstd")?);
-    let mut names = BTreeSet::new();
-    loop {
-        let entry = cpio::NewcReader::new(reader).context("the initramfs is no newc archive")?;
-        if entry.entry().is_trailer() {
-            return Ok(names);
-        }
-        ensure!(entry.entry().mode() & 0o6000 == 0, "{} is set-user-id", entry.entry().name());
-        names.insert(entry.entry().name().trim_start_matches("./").to_owned());
-        reader = entry.finish().context("the initramfs is cut off")?;
-    }
 }
 
 fn runtime(image: &Path) -> Result<()> {

@@ -5,16 +5,17 @@ use anyhow::{Context, Result, ensure};
 use api::Role;
 use api::v1::{GetConfigRequest, KmsgRequest, LogsRequest, NodeMode, ServiceState};
 use machine_config::DeviceId;
-use skerry_tests::config::{Config, HELLO_IMAGE, HELLO_PORT, K3s, TOKEN};
+use skerry_tests::config::{Config, HELLO_PORT, K3s, TOKEN};
 use skerry_tests::device::Device;
 use skerry_tests::fleet::{Credentials, TestFleet};
+use skerry_tests::greeting::{Pace, wait_for_greeting};
 use skerry_tests::harness::emulator::Cable;
 use skerry_tests::harness::{Guest, Patience};
 use skerry_tests::images::TestImage;
 use skerry_tests::lab::Lab;
 use skerry_tests::node::Node;
 use skerry_tests::story::step;
-use skerry_tests::{filesystem, http, standin};
+use skerry_tests::{filesystem, standin};
 
 #[test]
 fn a_seeded_device_works_unattended_and_survives() {
@@ -25,13 +26,13 @@ fn a_seeded_device_works_unattended_and_survives() {
     let admin = fleet.certificate(Role::Admin, device.logs().folder()).unwrap();
     let id = step("it powers on", || device.power_on().and_then(|()| device.id_on_console()));
     let node = step("a configuration in SEED needs no API call", || is_configured(&mut device, &id, &admin));
-    step("it runs a container through containerd's CRI socket", || runs_the_container(&mut device, &node));
+    step("it runs a container through containerd's CRI socket", || wait_for_greeting(&mut device, &node, Pace::USUAL));
     step("k3s is given its arguments, configuration, environment and cgroup", || keeps_the_contract(&node));
     step("its streams follow what happens, and its secrets stay its own", || streams(&node));
     step("a crashing service is restarted with growing pauses and disturbs no other", || restarts_with_backoff(&fleet, &node));
     drop(node);
     let node = step("it keeps its identity and configuration over a reboot", || reboots(&mut device, &id, &admin));
-    step("the container runs again", || runs_the_container(&mut device, &node));
+    step("the container runs again", || wait_for_greeting(&mut device, &node, Pace::USUAL));
     drop(node);
     step("without a network it comes up after its plug was pulled, and runs its services", || works_offline(&mut device));
     let node = step("it is the same device when the cable is back", || is_back(&mut device, &id, &admin));
@@ -43,26 +44,6 @@ fn is_configured(device: &mut Device<'_>, id: &DeviceId, admin: &Credentials) ->
     let status = node.wait_mode(NodeMode::Configured, &Patience::new("the configuration from SEED in force", 5))?;
     ensure!(status.config_generation == 1 && status.hostname == "box-1", "{status:?}");
     Ok(node)
-}
-
-fn runs_the_container(device: &mut Device<'_>, node: &Node) -> Result<()> {
-    node.wait_service("containerd", ServiceState::Ready, &Patience::new("containerd", 20))?;
-    node.wait_service("images", ServiceState::Done, &Patience::new("the import of images", 20))?;
-    let images = node.wait_until(&Patience::new("k3s listing images", 15), |node| standin::last_report(node, "images"))?;
-    let names: Vec<_> = images.as_array().context("no list of images")?.iter().filter_map(|name| name.as_str()).collect();
-    ensure!(names.contains(&HELLO_IMAGE), "the archive's image was not imported: {names:?}");
-    let greeting = node.wait_until(&Patience::new("the container's output", 20), |node| {
-        let lines = standin::container_lines(node, "hello")?;
-        Ok(lines.into_iter().find(|line| line.starts_with("hello from a container")))
-    })?;
-    ensure!(greeting.contains("on box-1") && greeting.contains("pid 1,"), "the container greets oddly: {greeting}");
-    let running = node.wait_until(&Patience::new("the container in the node's list", 5), |node| {
-        Ok(node.containers()?.into_iter().find(|container| container.name == "hello" && container.state == "running"))
-    })?;
-    ensure!(running.image == HELLO_IMAGE && running.pod == "default/hello", "{running:?}");
-    let answer = http::ask(device.port(HELLO_PORT)?).context("the container does not answer on the network")?;
-    ensure!(answer.contains("hello from a container"), "it answers {answer:?}");
-    Ok(())
 }
 
 fn keeps_the_contract(node: &Node) -> Result<()> {

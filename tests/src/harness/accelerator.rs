@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::{fs, io};
 
-use super::emulator::PROGRAM;
+use super::hardware::Chassis;
 use crate::places;
 
 /// How the guest's code is run.
@@ -44,7 +44,7 @@ impl Accelerator {
 
     /// Emulation with the CPU model that the installed emulator runs reliably.
     pub fn emulation() -> io::Result<Self> {
-        let output = Command::new(PROGRAM).arg("--version").output()?;
+        let output = Command::new(Chassis::Pc.program()).arg("--version").output()?;
         let major = major_version(&String::from_utf8_lossy(&output.stdout));
         Ok(Self::Tcg { cpu: cpu_model(major) })
     }

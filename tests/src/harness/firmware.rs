@@ -4,11 +4,8 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 use imager::board::Architecture;
-use imager::components::assemble::{AssembleOptions, test_files};
-use imager::components::{MirrorChoice, Wishes};
-use imager::progress::Silent;
 
-use crate::places;
+use super::fetched;
 
 /// Firmware code, and the variables it starts with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,50 +18,75 @@ pub struct Firmware {
 
 /// No firmware was found.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot find UEFI firmware for the guest: looked in {}; `make setup` installs it, SKERRY_OVMF=FOLDER names another place",
+#[error("cannot find UEFI firmware for the guest: looked in {}; `make setup-tests` installs it, {variable}=FOLDER names another place",
     .looked.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "))]
 pub struct NoFirmware {
+    variable: &'static str,
     looked: Vec<PathBuf>,
 }
 
-/// Where fetched firmware lies in the images' folder.
-const FOLDER: &str = "ovmf";
-
-/// Code and variables by the names that distributions give them.
-const NAMES: [(&str, &str); 2] = [("OVMF_CODE_4M.fd", "OVMF_VARS_4M.fd"), ("OVMF_CODE.fd", "OVMF_VARS.fd")];
-
-fn in_folder(folder: &Path) -> Option<Firmware> {
-    let pairs = NAMES.map(|(code, variables)| Firmware { code: folder.join(code), variables: folder.join(variables) });
-    pairs.into_iter().find(|pair| pair.code.is_file() && pair.variables.is_file())
+/// Where the firmware of one architecture comes from.
+#[derive(Debug)]
+struct Source {
+    /// The component, and the folder of the images it is fetched into.
+    component: &'static str,
+    /// Where in the component it lies.
+    within: &'static str,
+    /// The variable that names another folder.
+    variable: &'static str,
+    /// Code and variables by the names that distributions give them.
+    names: &'static [(&'static str, &'static str)],
+    /// Where hosts have it.
+    host: &'static [&'static str],
 }
 
-/// Fetches the locked firmware into the folder `ovmf` of `images`.
-pub fn fetch(images: &Path) -> anyhow::Result<()> {
-    let kernel = places::workspace().join("kernel");
-    let options = AssembleOptions {
-        manifest: kernel.join("components.toml"),
-        lock: kernel.join("components.lock"),
-        cache: None,
-        mirrors: MirrorChoice::default(),
-        wishes: Wishes::default(),
-    };
-    let files = test_files("ovmf", Architecture::X86_64, &options, &Silent)?;
-    let folder = images.join(FOLDER);
-    fs::create_dir_all(&folder)?;
-    for (name, path) in &files {
-        let name = Path::new(name).file_name().unwrap_or(name.as_ref());
-        fs::copy(path, folder.join(name))?;
+const OVMF: Source = Source {
+    component: "ovmf",
+    within: "usr/share/OVMF",
+    variable: "SKERRY_OVMF",
+    names: &[("OVMF_CODE_4M.fd", "OVMF_VARS_4M.fd"), ("OVMF_CODE.fd", "OVMF_VARS.fd")],
+    host: &["/usr/share/OVMF", "/usr/share/ovmf/x64", "/usr/share/edk2/x64"],
+};
+
+const AAVMF: Source = Source {
+    component: "aavmf",
+    within: "usr/share/AAVMF",
+    variable: "SKERRY_AAVMF",
+    names: &[("AAVMF_CODE.fd", "AAVMF_VARS.fd"), ("QEMU_EFI.fd", "QEMU_VARS.fd")],
+    host: &["/usr/share/AAVMF", "/usr/share/edk2/aarch64"],
+};
+
+fn source(architecture: Architecture) -> &'static Source {
+    match architecture {
+        Architecture::X86_64 => &OVMF,
+        Architecture::Aarch64 => &AAVMF,
     }
-    Ok(())
+}
+
+impl Source {
+    fn in_folder(&self, folder: &Path) -> Option<Firmware> {
+        let pairs = self.names.iter();
+        let mut pairs = pairs.map(|(code, variables)| Firmware { code: folder.join(code), variables: folder.join(variables) });
+        pairs.find(|pair| pair.code.is_file() && pair.variables.is_file())
+    }
+}
+
+/// Fetches the locked firmware of an architecture into its folder in `images`.
+pub fn fetch(images: &Path, architecture: Architecture) -> anyhow::Result<()> {
+    fetched::fetch(images, source(architecture).component, architecture)
 }
 
 impl Firmware {
-    /// The firmware of `SKERRY_OVMF`, of `fetched` (the folder the images were built into), or of the host, in this order.
-    pub fn find(fetched: &Path) -> Result<Self, NoFirmware> {
-        let named = env::var_os("SKERRY_OVMF").map(PathBuf::from);
-        let host = ["/usr/share/OVMF", "/usr/share/ovmf/x64", "/usr/share/edk2/x64"].map(PathBuf::from);
-        let folders: Vec<PathBuf> = named.into_iter().chain([fetched.join(FOLDER)]).chain(host).collect();
-        folders.iter().find_map(|folder| in_folder(folder)).ok_or(NoFirmware { looked: folders })
+    /// The firmware that the architecture's variable names, that of `fetched` (the folder the images were built into), or the host's,
+    /// in this order.
+    pub fn find(fetched: &Path, architecture: Architecture) -> Result<Self, NoFirmware> {
+        let source = source(architecture);
+        let named = env::var_os(source.variable).map(PathBuf::from);
+        let host = source.host.iter().map(PathBuf::from);
+        let folders: Vec<PathBuf> =
+            named.into_iter().chain([fetched.join(source.component).join(source.within)]).chain(host).collect();
+        let found = folders.iter().find_map(|folder| source.in_folder(folder));
+        found.ok_or(NoFirmware { variable: source.variable, looked: folders })
     }
 
     /// A copy whose variables are `path`, so that a run changes no other run's.
@@ -81,12 +103,12 @@ mod tests {
     #[test]
     fn fetched_firmware_comes_before_the_hosts() {
         let folder = tempfile::tempdir().unwrap();
-        let ovmf = folder.path().join("ovmf");
-        fs::create_dir(&ovmf).unwrap();
+        let ovmf = folder.path().join("ovmf/usr/share/OVMF");
+        fs::create_dir_all(&ovmf).unwrap();
         fs::write(ovmf.join("OVMF_CODE_4M.fd"), "code").unwrap();
-        assert_eq!(in_folder(&ovmf), None, "code without variables is no firmware");
+        assert_eq!(OVMF.in_folder(&ovmf), None, "code without variables is no firmware");
         fs::write(ovmf.join("OVMF_VARS_4M.fd"), "variables").unwrap();
-        let found = Firmware::find(folder.path()).unwrap();
+        let found = Firmware::find(folder.path(), Architecture::X86_64).unwrap();
         assert_eq!(found.code, ovmf.join("OVMF_CODE_4M.fd"));
         let own = found.with_own_variables(folder.path().join("own.fd")).unwrap();
         assert_eq!(fs::read_to_string(own.variables).unwrap(), "variables");

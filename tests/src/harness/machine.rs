@@ -27,7 +27,7 @@ pub enum MachineError {
     #[error("cannot run `{program}`: {source}; `make setup` installs it")]
     Start {
         /// The emulator.
-        program: &'static str,
+        program: String,
         /// What the system said.
         source: io::Error,
     },
@@ -83,7 +83,8 @@ impl Machine {
         let prepare = |source| MachineError::Prepare { name: guest.name.clone(), source };
         let (files, sockets) = prepare_files(firmware, disk, logs).map_err(prepare)?;
         let arguments = emulator::arguments(guest, accelerator, &files, ConsoleTo::Pipe);
-        fs::write(logs.path("command.txt"), format!("{} {}\n", emulator::PROGRAM, arguments.join(" "))).map_err(prepare)?;
+        fs::write(logs.path("command.txt"), format!("{} {}\n", guest.program().display(), arguments.join(" ")))
+            .map_err(prepare)?;
         let mut child = Self::spawn(guest, &arguments, logs, run)?;
         let output = child.stdout.take().expect("stdout was asked for as a pipe");
         let console = Console::read(output, logs.create(run, "console.log").map_err(prepare)?);
@@ -92,14 +93,16 @@ impl Machine {
             Err(error) => return Err(Self::failed_start(child, logs, run, error)),
         };
         let usernet = qmp.monitor("info usernet")?;
-        set_cable(&mut qmp, guest.cable)?;
+        if guest.card.is_some() {
+            set_cable(&mut qmp, guest.cable)?;
+        }
         Ok(Self { child, console, qmp, logs: logs.clone(), usernet, exit: None, _sockets: sockets })
     }
 
     fn spawn(guest: &Guest, arguments: &[String], logs: &Logs, run: u32) -> Result<Child, MachineError> {
-        let start = |source| MachineError::Start { program: emulator::PROGRAM, source };
+        let start = |source| cannot_start(guest, source);
         let errors = logs.create(run, "emulator.log").map_err(start)?;
-        let mut command = Command::new(emulator::PROGRAM);
+        let mut command = Command::new(guest.program());
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors);
         match guest.lifetime {
             Lifetime::OfItsStarter => sys::die_with_parent(&mut command),
@@ -155,7 +158,7 @@ impl Machine {
     /// Waits until the guest has powered itself off.
     pub fn wait_exit(&mut self, patience: &Patience) -> Result<ExitStatus, MachineError> {
         if wait_child(&self.child, patience) {
-            let status = self.child.wait().map_err(|source| MachineError::Start { program: emulator::PROGRAM, source })?;
+            let status = self.child.wait().map_err(|source| MachineError::Start { program: "the emulator".into(), source })?;
             self.exit = Some(status);
             return Ok(status);
         }
@@ -203,6 +206,10 @@ impl Machine {
     }
 }
 
+fn cannot_start(guest: &Guest, source: io::Error) -> MachineError {
+    MachineError::Start { program: guest.program().display().to_string(), source }
+}
+
 fn set_cable(qmp: &mut Qmp, cable: Cable) -> Result<(), QmpError> {
     let up = match cable {
         Cable::Plugged => true,
@@ -229,10 +236,10 @@ pub fn run_on_terminal(
     started: impl FnOnce(&str),
 ) -> Result<ExitStatus, MachineError> {
     let prepare = |source| MachineError::Prepare { name: guest.name.clone(), source };
-    let start = |source| MachineError::Start { program: emulator::PROGRAM, source };
+    let start = |source| cannot_start(guest, source);
     let (files, _sockets) = prepare_files(rig.firmware, Some(disk), rig.logs).map_err(prepare)?;
     let arguments = emulator::arguments(guest, rig.accelerator, &files, ConsoleTo::Terminal);
-    let mut child = Command::new(emulator::PROGRAM).args(arguments).spawn().map_err(start)?;
+    let mut child = Command::new(guest.program()).args(arguments).spawn().map_err(start)?;
     let usernet = Qmp::connect(&files.qmp).and_then(|mut qmp| qmp.monitor("info usernet"));
     started(&usernet.unwrap_or_default());
     child.wait().map_err(start)

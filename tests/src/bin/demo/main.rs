@@ -15,13 +15,14 @@ use anyhow::{Context, Result, bail};
 use api::Role;
 use api::v1::{self, NodeMode, PhaseState, ServiceState};
 use ctl::client::CallError;
+use imager::board::Architecture;
 use machine_config::DeviceId;
 use skerry_tests::config::{Config, HELLO_PORT};
 use skerry_tests::device::Device;
 use skerry_tests::fleet::{Credentials, TestFleet};
 use skerry_tests::harness::emulator::Lifetime;
 use skerry_tests::harness::{Guest, Patience};
-use skerry_tests::images::{self, Inputs, K3sFrom};
+use skerry_tests::images::{self, Inputs, K3sFrom, TestImage};
 use skerry_tests::lab::Lab;
 use skerry_tests::node::Node;
 use skerry_tests::{http, places};
@@ -89,13 +90,21 @@ fn prepare(folder: &Path, tell: &Narration) -> Result<Prepared> {
     let fleet = TestFleet::open_or_make(&folder.join("fleet"), "acme")?;
     let admin = fleet.certificate(Role::Admin, folder)?;
     tell.step("an archive with a pause image and a greeting program, since no registry is asked");
-    images::fetch_firmware(folder);
+    images::fetch_firmware(folder, Architecture::X86_64);
     let archive = folder.join("images.tar");
-    images::make_archive(&archive)?;
+    images::make_archive(Architecture::X86_64, &archive)?;
     tell.step("the disk image (imager build)");
     let image = folder.join("skerry.img");
     let k3s = K3sFrom::Release;
-    let mut inputs = Inputs { imager: images::imager(), k3s, archive, fleet: fleet.folder().into(), config: None, cache: None };
+    let mut inputs = Inputs {
+        imager: images::imager(),
+        board: TestImage::Blank.board().into(),
+        k3s,
+        archive,
+        fleet: fleet.folder().into(),
+        config: None,
+        cache: None,
+    };
     let k3s = inputs.build_or_stand_in(&image, |reason| {
         tell.loudly(&[
             "k3s cannot be had here, so this demo runs WITHOUT KUBERNETES.",
