@@ -1,72 +1,21 @@
 //! What a board is: architecture, boot method, kernel, modules, partition sizes. Data from `kernel/boards/NAME.toml`, read strictly.
 //!
-//! It refuses unknown keys and names that are not there; it decides nothing about the image.
+//! It refuses unknown keys, names that are not there, and keys that the board's boot method has no use for; it decides nothing about the image.
 
-use std::fmt;
+mod architecture;
+mod format;
+mod method;
+mod modules;
+
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::components::manifest::toml_reason;
-
-/// Processor architectures an image can be for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Architecture {
-    /// 64-bit x86.
-    #[serde(rename = "x86_64")]
-    X86_64,
-    /// 64-bit Arm.
-    #[serde(rename = "aarch64")]
-    Aarch64,
-}
-
-impl Architecture {
-    /// The kernel's and Rust's name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::X86_64 => "x86_64",
-            Self::Aarch64 => "aarch64",
-        }
-    }
-
-    /// Debian's name.
-    pub fn debian(self) -> &'static str {
-        match self {
-            Self::X86_64 => "amd64",
-            Self::Aarch64 => "arm64",
-        }
-    }
-
-    /// UEFI's name of the loader at the fallback path.
-    pub fn efi_fallback_name(self) -> &'static str {
-        match self {
-            Self::X86_64 => "BOOTX64.EFI",
-            Self::Aarch64 => "BOOTAA64.EFI",
-        }
-    }
-
-    /// The target triple of the node's binaries.
-    pub fn rust_target(self) -> &'static str {
-        match self {
-            Self::X86_64 => "x86_64-unknown-linux-gnu",
-            Self::Aarch64 => "aarch64-unknown-linux-gnu",
-        }
-    }
-}
-
-impl fmt::Display for Architecture {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// How the board gets from power-on to the kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum BootMethod {
-    /// UEFI firmware, systemd-boot at the fallback path, one UKI per slot.
-    UefiUki,
-}
+pub use architecture::Architecture;
+pub use format::Format;
+pub use method::BootMethod;
+pub use modules::{ModuleSets, Modules};
 
 /// k3s roles a board is strong enough for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,29 +37,11 @@ impl K3sRole {
     }
 }
 
-/// Kernel modules by where and when they are loaded. Dependencies are added by themselves; built-in names are allowed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Modules {
-    /// In the initramfs, loaded at once whatever hardware is seen.
-    #[serde(default)]
-    pub early: Vec<String>,
-    /// In the initramfs, loaded when a device asks for them by alias.
-    #[serde(default)]
-    pub hardware: Vec<String>,
-    /// In the runtime image, loaded before services.
-    #[serde(default)]
-    pub runtime: Vec<String>,
-    /// In the runtime image, loaded when a device or the machine configuration asks for them.
-    #[serde(default)]
-    pub runtime_hardware: Vec<String>,
-}
-
 /// Partition sizes in MiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct PartitionSizes {
-    /// The ESP: room for one UKI per slot.
+    /// The ESP at least; more when the files in it and their room to grow need it.
     pub esp_mib: u64,
     /// RUNTIME-A at least; more when the content and its room to grow need it.
     pub runtime_mib: u64,
@@ -149,13 +80,27 @@ pub struct Board {
     pub cmdline: Vec<String>,
     /// Kernel modules.
     pub modules: Modules,
-    /// Firmware files below `/lib/firmware`, by path, that the initramfs carries.
+    /// The module that drives the watchdog; loaded before all others, so that a board which cannot restart without it can at once.
+    #[serde(default)]
+    pub watchdog: Option<String>,
+    /// Firmware files below `/lib/firmware`, by glob, that the initramfs carries.
     #[serde(default)]
     pub firmware: Vec<String>,
+    /// Device trees that the board's firmware loads, by path below the kernel's own folder of them; of several for one model, the first is used.
+    #[serde(default)]
+    pub devicetrees: Vec<String>,
+    /// The component with the files that the board's own firmware reads from the boot partition.
+    #[serde(default)]
+    pub boot_files: Option<String>,
+    /// The component with processor microcode.
+    #[serde(default)]
+    pub microcode: Option<String>,
     /// Partition sizes.
     pub partitions: PartitionSizes,
     /// k3s roles that make sense here.
     pub k3s_roles: Vec<K3sRole>,
+    /// Forms in which an image of this board makes sense.
+    pub formats: Vec<Format>,
     /// What is proved and what is not.
     #[serde(default)]
     pub standing: Standing,
@@ -193,7 +138,7 @@ pub enum BoardError {
 }
 
 impl Board {
-    /// Reads `FOLDER/NAME.toml`.
+    /// Reads `FOLDER/NAME.toml`, and the module sets beside that folder.
     pub fn load(folder: &Path, name: &str) -> Result<Self, BoardError> {
         let known = names(folder)?;
         if !known.iter().any(|other| other == name) {
@@ -201,7 +146,8 @@ impl Board {
         }
         let path = folder.join(format!("{name}.toml"));
         let text = std::fs::read_to_string(&path).map_err(|source| BoardError::Read { path: path.clone(), source })?;
-        let board = Self::parse(&text).map_err(|reason| BoardError::Parse { path: path.clone(), reason })?;
+        let sets = ModuleSets::load(&folder.join("../modules"))?;
+        let board = Self::parse(&text, &sets).map_err(|reason| BoardError::Parse { path: path.clone(), reason })?;
         if board.name != name {
             return Err(BoardError::Parse { path, reason: format!("it says `name = \"{}\"`", board.name) });
         }
@@ -209,12 +155,48 @@ impl Board {
     }
 
     /// Parses a board; the error is one line with its place.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let board: Self = toml::from_str(text).map_err(|error| toml_reason(text, &error))?;
-        match board.consoles.is_empty() {
-            true => Err("`consoles` is empty: a board needs at least one, such as \"tty0\"".into()),
-            false => Ok(board),
-        }
+    pub fn parse(text: &str, sets: &ModuleSets) -> Result<Self, String> {
+        let mut board: Self = toml::from_str(text).map_err(|error| toml_reason(text, &error))?;
+        board.check()?;
+        board.modules.take_in(sets)?;
+        board.modules.early.splice(0..0, board.watchdog.clone());
+        Ok(board)
+    }
+
+    /// Refuses what does not go together, so that no key of a board file is without effect.
+    fn check(&self) -> Result<(), String> {
+        let (method, rpi) = (self.boot.as_str(), self.boot.is_rpi());
+        let rules = [
+            (self.consoles.is_empty(), "`consoles` is empty: a board needs at least one, such as \"tty0\"".to_owned()),
+            (self.formats.is_empty(), "`formats` is empty: a board needs at least one, such as \"raw\"".to_owned()),
+            (rpi && self.architecture != Architecture::Aarch64, format!("boot method {method} is for aarch64")),
+            (rpi && self.devicetrees.is_empty(), format!("boot method {method} needs `devicetrees`")),
+            (
+                !rpi && !self.devicetrees.is_empty(),
+                format!("boot method {method} has no use for `devicetrees`: firmware brings its own"),
+            ),
+            (
+                (self.boot == BootMethod::RpiUboot) != self.boot_files.is_some(),
+                format!("boot method rpi-uboot needs `boot-files`, and no other has a use for it; this is {method}"),
+            ),
+            (
+                self.microcode.is_some() && self.architecture != Architecture::X86_64,
+                "`microcode` is for x86_64: others get it from their firmware".to_owned(),
+            ),
+            (
+                rpi && self.formats.iter().any(|format| format.runs_from_ram()),
+                format!("`formats` may not name iso, pxe or uki: they need UEFI firmware, this is {method}"),
+            ),
+        ];
+        rules.into_iter().find(|(broken, _)| *broken).map_or(Ok(()), |(_, reason)| Err(reason))
+    }
+
+    /// What a configuration that gives k3s this role may be told of the board; none: it fits.
+    pub fn refused_role(&self, role: K3sRole) -> Option<String> {
+        let roles = self.k3s_roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", ");
+        let allowed = if roles.is_empty() { "none".to_owned() } else { roles };
+        (!self.k3s_roles.contains(&role))
+            .then(|| format!("board {} has not the memory for the k3s role {}: it allows {allowed}", self.name, role.as_str()))
     }
 
     /// The kernel command line without the words that depend on the image's content.
@@ -263,11 +245,51 @@ mod tests {
         assert!(Board::load(&boards(), "../boards/qemu-x86_64").is_err());
     }
 
+    fn qemu() -> String {
+        std::fs::read_to_string(boards().join("qemu-x86_64.toml")).expect("read")
+    }
+
+    fn refused(from: &str, to: &str) -> String {
+        assert!(qemu().contains(from), "{from}");
+        let sets = ModuleSets::load(&boards().join("../modules")).expect("sets");
+        Board::parse(&qemu().replace(from, to), &sets).expect_err(to)
+    }
+
     #[test]
     fn a_misspelt_key_is_named_with_its_line() {
-        let text = std::fs::read_to_string(boards().join("qemu-x86_64.toml")).expect("read");
-        let error = Board::parse(&text.replace("esp-mib", "esp-size")).expect_err("unknown key");
+        let error = refused("esp-mib", "esp-size");
         assert!(error.contains("esp-size") && error.starts_with("line "), "{error}");
+    }
+
+    #[test]
+    fn keys_that_would_have_no_effect_are_refused() {
+        let console = "consoles = [\"tty0\", \"ttyS0,115200\"]";
+        for (from, to, part) in [
+            (console, "consoles = []", "`consoles` is empty"),
+            (console, &format!("{console}\ndevicetrees = [\"a.dtb\"]"), "no use for `devicetrees`"),
+            (console, &format!("{console}\nboot-files = \"rpi\""), "needs `boot-files`"),
+            ("uefi-uki", "rpi-native", "is for aarch64"),
+            ("uefi-uki", "bios", "unknown variant"),
+            ("sets = [", "sets = [\"nowhere\", ", "`nowhere` is not there"),
+        ] {
+            let error = refused(from, to);
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_watchdog_is_loaded_first_and_shared_modules_are_in() {
+        let board = Board::load(&boards(), "rpi4").expect("loaded");
+        assert_eq!(board.modules.early.first(), board.watchdog.as_ref());
+        assert!(board.modules.runtime.contains(&"overlay".to_owned()));
+    }
+
+    #[test]
+    fn a_role_beyond_the_board_s_memory_is_refused() {
+        let mut board = Board::load(&boards(), "qemu-x86_64").expect("loaded");
+        assert_eq!(board.refused_role(K3sRole::Server), None);
+        board.k3s_roles = vec![K3sRole::Agent];
+        assert!(board.refused_role(K3sRole::Server).expect("refused").contains("allows agent"));
     }
 
     #[test]

@@ -186,12 +186,7 @@ pub fn run(
     let initramfs = compress_initramfs(&archive, cache, progress)?;
     let boot = boot_files(&ingredients, &initramfs, &runtime)?;
     let (runtime_bytes, root) = (runtime.verity.data_blocks * verity::BLOCK_BYTES, runtime.verity.root);
-    let parts = DiskParts {
-        sizes: board.partitions,
-        boot: &boot,
-        seed: ingredients.seed.as_deref(),
-        runtime,
-    };
+    let parts = DiskParts { sizes: board.partitions, boot: &boot, seed: ingredients.seed.as_deref(), runtime };
     let (output, written) = step(progress, "write the image", || disk::write(parts, out))?;
     step(progress, "read the image back", || inspect::inspect(&output.temporary_path(), Depth::EveryFile).map_err(Box::new))?;
     output.publish().map_err(DiskError::from)?;

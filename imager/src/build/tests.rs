@@ -1,7 +1,7 @@
 //! Whole builds from made-up ingredients: the same bytes under other conditions, and nothing left behind when one fails.
 
 use super::*;
-use crate::board::{Architecture, BootMethod, Modules, PartitionSizes, Standing};
+use crate::board::{Architecture, BootMethod, Format, Modules, PartitionSizes, Standing};
 use crate::components::elf::testing::elf;
 use crate::image::pe::tests::stub;
 use crate::progress::Silent;
@@ -18,9 +18,14 @@ fn board() -> Board {
         consoles: vec!["tty0".into()],
         cmdline: vec!["loglevel=3".into()],
         modules: Modules::default(),
+        watchdog: None,
         firmware: vec![],
+        devicetrees: vec![],
+        boot_files: None,
+        microcode: None,
         partitions: PartitionSizes { esp_mib: 40, runtime_mib: 1 },
         k3s_roles: vec![],
+        formats: vec![Format::Raw],
         standing: Standing::default(),
     }
 }
@@ -53,8 +58,9 @@ fn ingredients<'a>(board: &'a Board, folder: &Path, files: &[(String, Vec<u8>)])
         build_time_floor: 1_700_000_000,
         kernel: stub(0, 0x8664).into(),
         kernel_version: "6.12.0".into(),
-        stub: stub(8, 0x8664).into(),
-        loader: stub(0, 0x8664).into(),
+        loader: Some(Loader { program: stub(0, 0x8664).into(), stub: stub(8, 0x8664).into() }),
+        microcode: None,
+        boot_files: Tree::new(),
         hardware: Tree::new(),
         runtime,
         component_list: "[]\n".into(),

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Parser, Subcommand};
 
+use super::label::LabelArgs;
+use super::records::RecordsArgs;
+use super::serve::ServeArgs;
 use super::workspace;
 use crate::board::Board;
 use crate::cache::DerivedCache;
@@ -61,7 +64,13 @@ pub(super) enum Command {
     Stamp(StampArgs),
     /// Prove that a stamped image is what its manifest says.
     Verify(VerifyArgs),
-    /// Make the key with which this station signs manifests.
+    /// Boot machines of an inventory over the network from images that run in RAM, each stamped on its way.
+    Serve(ServeArgs),
+    /// Prove that the log of flashed drives is whole, and show it.
+    Records(RecordsArgs),
+    /// Print labels with a code for devices of a log, or of manifests.
+    Label(LabelArgs),
+    /// Make the key with which this station signs manifests and records.
     StationKey(StationKeyArgs),
 }
 
@@ -199,9 +208,12 @@ pub(super) struct FetchArgs {
 pub(super) struct FilesArgs {
     /// The component, such as `ovmf`.
     pub(super) component: String,
-    /// The board whose architecture is meant.
+    /// The board whose architecture is meant; a tool is for this machine.
     #[arg(long)]
     pub(super) board: String,
+    /// Copy the files into this folder, links and modes included, instead of telling where in the cache they are.
+    #[arg(long, value_name = "DIR")]
+    pub(super) into: Option<PathBuf>,
 }
 
 impl WishArgs {

@@ -3,12 +3,17 @@
 mod args;
 mod build;
 mod devices;
+mod files;
 mod fleet;
 mod floor;
+mod label;
+mod records;
+mod serve;
 mod stamp;
 mod ui;
 mod workspace;
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -48,6 +53,9 @@ impl Cli {
             Command::Files(files) => run_files(common, &files, ui),
             Command::Stamp(args) => stamp::run_stamp(common.json, &args, ui),
             Command::Verify(args) => stamp::run_verify(&args, ui),
+            Command::Serve(args) => serve::run(common, &args, ui),
+            Command::Records(args) => records::run(common.json, &args, ui),
+            Command::Label(args) => label::run(&args, ui),
             Command::StationKey(args) => stamp::run_station_key(&args, ui),
         }
     }
@@ -102,9 +110,15 @@ fn run_boards(common: &args::Common, _: &BoardsArgs) -> Result<()> {
 /// A board in a few lines.
 fn describe(board: &Board) -> String {
     let roles = board.k3s_roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", ");
+    let formats = board.formats.iter().map(|format| format.as_str()).collect::<Vec<_>>().join(", ");
     let lines = [
         ("architecture", board.architecture.to_string()),
+        ("boots by", board.boot.way().to_owned()),
+        ("kernel", board.kernel.clone()),
+        ("consoles", board.consoles.join(", ")),
+        ("watchdog", board.watchdog.clone().unwrap_or_else(|| "none".to_owned())),
         ("k3s", if roles.is_empty() { "no".to_owned() } else { roles }),
+        ("formats", formats),
         ("proven", board.standing.proven.join("; ")),
         ("awaits", board.standing.awaits.join("; ")),
     ];
@@ -156,8 +170,14 @@ fn run_files(common: &args::Common, args: &FilesArgs, ui: &Ui) -> Result<()> {
     let board = common.board(&args.board)?;
     let options = common.assemble_options(crate::components::Wishes::default())?;
     let files = assemble::test_files(&args.component, board.architecture, &options, ui)?;
-    let text: String = files.iter().map(|(name, path)| format!("{name}\t{}\n", path.display())).collect();
-    ui.done(&files, &text);
+    if let Some(folder) = &args.into {
+        files::lay_out(&files, folder)?;
+        ui.done(&json!({ "folder": folder }), &format!("{}\n", folder.display()));
+        return Ok(());
+    }
+    let paths: BTreeMap<_, _> = files.iter().filter_map(|(name, file)| Some((name, file.path()?))).collect();
+    let text: String = paths.iter().map(|(name, path)| format!("{name}\t{}\n", path.display())).collect();
+    ui.done(&paths, &text);
     Ok(())
 }
 

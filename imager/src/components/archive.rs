@@ -11,7 +11,7 @@ use super::fetch::{FetchError, Fetcher};
 use super::gpgv::SignatureError;
 use super::index::{Entry, Index, IndexError};
 use super::lockfile::{LockedDeb, LockedRelease};
-use super::manifest::{Archive, Manifest};
+use super::manifest::{Archive, Manifest, Suite};
 use super::release::{Compression, Release, ReleaseError};
 use super::version;
 use crate::board::Architecture;
@@ -77,13 +77,16 @@ impl ArchiveState {
     ) -> Result<Self, ArchiveError> {
         let mut state = Self { releases: Vec::new(), indexes: BTreeMap::new(), archives: BTreeMap::new() };
         for (suite, architectures) in needed(manifest) {
-            let archive = manifest.suite[suite].archive;
-            let release = state.read_release(suite, archive, fetcher, verify, freshness, progress)?;
+            let Suite { archive, areas } = &manifest.suite[suite];
+            let release = state.read_release(suite, *archive, fetcher, verify, freshness, progress)?;
             for architecture in architectures {
-                let index = read_index(suite, archive, architecture, &release, fetcher)?;
-                state.indexes.insert((suite.to_owned(), architecture), index);
+                let mut text = String::new();
+                for area in areas {
+                    read_index(suite, *archive, area, architecture, &release, fetcher, &mut text)?;
+                }
+                state.indexes.insert((suite.to_owned(), architecture), Index::parse(suite, &text)?);
             }
-            state.archives.insert(suite.to_owned(), archive);
+            state.archives.insert(suite.to_owned(), *archive);
         }
         Ok(state)
     }
@@ -160,23 +163,26 @@ fn needed(manifest: &Manifest) -> BTreeMap<&str, BTreeSet<Architecture>> {
     needed
 }
 
+/// Appends the index of one area to `text`. Areas of a suite are one set of packages; an index ends with an empty line or at once.
 fn read_index(
     suite: &str,
     archive: Archive,
+    area: &str,
     architecture: Architecture,
     release: &Release,
     fetcher: &Fetcher<'_>,
-) -> Result<Index, ArchiveError> {
-    let address = release.packages_index(architecture.debian())?;
-    let what = format!("package index of {suite} for {architecture}");
+    text: &mut String,
+) -> Result<(), ArchiveError> {
+    let address = release.packages_index(area, architecture.debian())?;
+    let what = format!("package index of {suite} ({area}) for {architecture}");
     let path = fetcher.obtain(&what, address.sha256, address.size, || Ok(fetcher.mirrors()?.url(archive, &address.path)))?;
     let unpack = |source| ArchiveError::Unpack { suite: suite.into(), source };
     let packed = io::BufReader::new(File::open(path).map_err(unpack)?);
-    let mut text = String::new();
     match address.form {
-        Compression::Xz => lzma_rust2::XzReader::new(packed, true).take(INDEX_LIMIT).read_to_string(&mut text),
-        Compression::Gzip => flate2::read::MultiGzDecoder::new(packed).take(INDEX_LIMIT).read_to_string(&mut text),
+        Compression::Xz => lzma_rust2::XzReader::new(packed, true).take(INDEX_LIMIT).read_to_string(text),
+        Compression::Gzip => flate2::read::MultiGzDecoder::new(packed).take(INDEX_LIMIT).read_to_string(text),
     }
     .map_err(unpack)?;
-    Ok(Index::parse(suite, &text)?)
+    text.push('\n');
+    Ok(())
 }

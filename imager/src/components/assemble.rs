@@ -3,28 +3,30 @@
 //! A build that finds everything in the cache touches neither the network nor the clock.
 
 mod gather;
+mod microcode;
 mod trees;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::cache::CacheError;
+use super::cache::{Cache, CacheError};
 use super::closure::WrongArchitecture;
 use super::digest::Digest;
-use super::extract::ExtractError;
+use super::extract::{ExtractError, Item};
 use super::fetch::{FetchError, Unavailable};
 use super::kmod::{self, KmodError};
 use super::lockfile::LockedDeb;
-use super::manifest::Manifest;
+use super::manifest::{Manifest, Role};
 use super::modules::ModuleError;
 pub use super::options::ComponentOptions as AssembleOptions;
 use super::options::OptionsError;
 use super::place::PlaceError;
 use super::select::{Chosen, SelectError, Source, choose};
 use crate::board::{Architecture, Board};
+use crate::image::boot::Loader;
 use crate::progress::{Event, Progress};
 use crate::tree::{Content, Tree, TreeError};
 use gather::{GIVEN, Gatherer, Parts, digest_of_items};
@@ -37,10 +39,12 @@ pub struct Components {
     pub kernel: Content,
     /// Its version, as its modules name it.
     pub kernel_version: String,
-    /// systemd-boot.
-    pub loader: Content,
-    /// systemd's UKI stub.
-    pub stub: Content,
+    /// systemd-boot and systemd's UKI stub; none: nothing on the board's way to the kernel needs them.
+    pub loader: Option<Loader>,
+    /// Processor microcode, as an early initramfs; none: the board names none.
+    pub microcode: Option<Content>,
+    /// What else the boot partition holds: the board's own boot files and device trees at the top, licences of firmware in a folder.
+    pub boot_files: Tree,
     /// [`MODULES_FOLDER`] and [`FIRMWARE_FOLDER`], for the initramfs.
     pub initramfs: Tree,
     /// The runtime's files below `usr/`; the image mounted at `/usr` holds them without that prefix.
@@ -143,6 +147,16 @@ pub enum AssembleError {
     /// The board's modules cannot be chosen.
     #[error(transparent)]
     Modules(#[from] ModuleError),
+    /// A device tree of the board is nowhere.
+    #[error("cannot find the device tree `{file}` that board {board} names: the kernel component `{kernel}` does not give it")]
+    DeviceTree {
+        /// The board.
+        board: String,
+        /// The file.
+        file: String,
+        /// The board's kernel.
+        kernel: String,
+    },
     /// A firmware file of the board is nowhere.
     #[error("cannot find the firmware file `{file}` that board {board} names: no firmware component gives it")]
     Firmware {
@@ -240,15 +254,56 @@ fn left_behind<'a>(
         .collect()
 }
 
-/// Files of a component that only tests use, by name, for a harness that is no image.
+/// Files of a component that only tests use, by name, for a harness that is no image. `arch` is the machine's under test; a tool is for the one
+/// it runs on.
 pub fn test_files(
     component: &str,
     arch: Architecture,
     options: &AssembleOptions,
     progress: &dyn Progress,
-) -> Result<BTreeMap<String, PathBuf>, AssembleError> {
+) -> Result<BTreeMap<String, TestFile>, AssembleError> {
     let opened = options.open()?;
-    Gatherer::new(&opened, options.mirrors.clone(), arch, progress).test_files(component)
+    let arch = match gather::test_component(&opened, component)?.role {
+        Role::Tool => Architecture::of_host().unwrap_or(arch),
+        Role::Kernel | Role::Loader | Role::Firmware | Role::BootFiles | Role::Microcode | Role::Runtime | Role::Test => arch,
+    };
+    let items = Gatherer::new(&opened, options.mirrors.clone(), arch, progress).test_items(component)?;
+    Ok(items.into_iter().map(|(path, item)| (path, TestFile::of(item, &opened.cache))).collect())
+}
+
+/// A file of a component that only tests use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TestFile {
+    /// A file in the cache, where nothing is marked as executable.
+    File {
+        /// Where it is.
+        path: PathBuf,
+        /// Whether it is a program.
+        executable: bool,
+    },
+    /// A link to another file of the component.
+    Link {
+        /// Its target.
+        target: String,
+    },
+}
+
+impl TestFile {
+    /// Where it is; none: it is a link.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::File { path, .. } => Some(path),
+            Self::Link { .. } => None,
+        }
+    }
+
+    fn of(item: Item, cache: &Cache) -> Self {
+        match item {
+            Item::File { sha256, executable, .. } => Self::File { path: cache.path(sha256), executable },
+            Item::Link { target } => Self::Link { target },
+        }
+    }
 }
 
 #[cfg(test)]

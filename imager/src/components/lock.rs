@@ -17,7 +17,7 @@ use super::extract::{ExtractError, Extractor, Items};
 use super::fetch::{FetchError, Fetcher};
 use super::index::{Entry, Index};
 use super::libraries::{complete, find_in, library_globs};
-use super::lockfile::{Lock, LockedDeb, LockedLibrary, LockedPackage, LockedRelease, LockfileError};
+use super::lockfile::{Lock, LockedDeb, LockedLibrary, LockedPackage, LockedRelease, LockfileError, Users};
 use super::manifest::{Component, Manifest, ManifestError, Package, Role};
 use super::mirror::MirrorChoice;
 use super::options::open_cache;
@@ -177,30 +177,54 @@ struct Resolver<'a> {
     progress: &'a dyn Progress,
 }
 
-/// The files of the runtime and who each came from: suite and package.
-#[derive(Default)]
-struct Origins {
-    of: BTreeMap<String, (String, String)>,
+/// Programs that load libraries together.
+struct Loading {
+    users: Users,
+    items: Items,
+    /// Who each file came from: suite and package.
+    origins: Origins,
+}
+
+type Origins = BTreeMap<String, (String, String)>;
+
+impl Loading {
+    fn of(users: Users) -> Self {
+        Self { users, items: Items::new(), origins: Origins::new() }
+    }
+}
+
+impl Users {
+    /// The role whose programs they are.
+    fn role(self) -> Role {
+        match self {
+            Self::Runtime => Role::Runtime,
+            Self::Tools => Role::Tool,
+        }
+    }
 }
 
 impl Resolver<'_> {
     fn resolve(&self, manifest: &Manifest, arch: Architecture) -> Result<(Vec<LockedPackage>, Vec<LockedLibrary>), LockError> {
         let mut packages = Vec::new();
-        let mut origins = Origins::default();
-        let mut runtime = Items::new();
+        let mut loading = [Users::Runtime, Users::Tools].map(Loading::of);
         let here = |component: &Component| component.architectures.contains(&arch);
         for (name, component) in manifest.component.iter().filter(|(_, component)| here(component)) {
             for package in &component.package {
                 let (locked, items) = self.package(name, component, package, arch)?;
-                if component.role == Role::Runtime {
+                if let Some(loading) = loading.iter_mut().find(|loading| loading.users.role() == component.role) {
                     let origin = (component.suites[0].clone(), locked.deb.name.clone());
-                    origins.of.extend(items.keys().map(|path| (path.clone(), origin.clone())));
-                    place::merge(&mut runtime, items).map_err(|source| LockError::Place { component: name.clone(), source })?;
+                    loading.origins.extend(items.keys().map(|path| (path.clone(), origin.clone())));
+                    let failed = |source| LockError::Place { component: name.clone(), source };
+                    place::merge(&mut loading.items, items).map_err(failed)?;
                 }
                 packages.push(locked);
             }
         }
-        Ok((packages, self.libraries(arch, runtime, origins)?))
+        let mut libraries = Vec::new();
+        for loading in loading {
+            libraries.extend(self.libraries(arch, loading)?);
+        }
+        Ok((packages, libraries))
     }
 
     /// Locks one package and takes its files, so that a wrong glob shows now.
@@ -219,7 +243,7 @@ impl Resolver<'_> {
         for glob in component.join.values() {
             place::joined(arch, package, glob, &given).map_err(placed)?;
         }
-        let wanted = expand(arch, &package.name);
+        let wanted = package.wanted(arch);
         Ok((LockedPackage { component: name.into(), architecture: arch, wanted, deb }, items))
     }
 
@@ -237,13 +261,15 @@ impl Resolver<'_> {
             suites: component.suites.join(", "),
         };
         let wanted = expand(arch, &package.name);
-        let (suite, entry) = self.archive.newest(&wanted, &component.suites, arch).ok_or_else(|| none(wanted))?;
-        let Some(follow) = &package.follow else { return Ok((suite, entry)) };
-        let pattern = expand(arch, follow);
-        let glob = GlobBuilder::new(&pattern).build();
-        let matcher = glob.map_err(|source| ExtractError::Glob { glob: pattern.clone(), source })?.compile_matcher();
-        let next = entry.depends.iter().find(|name| matcher.is_match(name));
-        next.and_then(|name| self.archive.newest(name, &component.suites, arch)).ok_or_else(|| none(pattern))
+        let mut found = self.archive.newest(&wanted, &component.suites, arch).ok_or_else(|| none(wanted))?;
+        for follow in &package.follow {
+            let pattern = expand(arch, follow);
+            let glob = GlobBuilder::new(&pattern).build();
+            let matcher = glob.map_err(|source| ExtractError::Glob { glob: pattern.clone(), source })?.compile_matcher();
+            let next = found.1.depends.iter().find(|name| matcher.is_match(name));
+            found = next.and_then(|name| self.archive.newest(name, &component.suites, arch)).ok_or_else(|| none(pattern))?;
+        }
+        Ok(found)
     }
 
     fn take(&self, deb: &LockedDeb, globs: &[String]) -> Result<Items, LockError> {
@@ -251,16 +277,18 @@ impl Resolver<'_> {
         self.extractor.take(&what, deb.sha256, globs, || Ok(self.fetcher.deb(deb)?))
     }
 
-    /// Finds the packages that give what the runtime's programs load.
-    fn libraries(&self, arch: Architecture, mut runtime: Items, mut origins: Origins) -> Result<Vec<LockedLibrary>, LockError> {
+    /// Finds the packages that give what programs load.
+    fn libraries(&self, arch: Architecture, loading: Loading) -> Result<Vec<LockedLibrary>, LockError> {
+        let Loading { users, mut items, mut origins } = loading;
         let step = format!("find libraries for {arch}");
         self.progress.event(Event::Begin { step: &step, total_bytes: None });
         let mut found: BTreeMap<String, LockedLibrary> = BTreeMap::new();
-        complete(arch, &mut runtime, |missing| {
+        complete(arch, &mut items, |missing| {
             let (deb, items) = self.provider(arch, missing, &origins)?;
             let origin = (deb.suite.clone(), deb.name.clone());
-            origins.of.extend(items.keys().map(|path| (path.clone(), origin.clone())));
-            let library = found.entry(deb.name.clone()).or_insert(LockedLibrary { architecture: arch, gives: Vec::new(), deb });
+            origins.extend(items.keys().map(|path| (path.clone(), origin.clone())));
+            let library =
+                found.entry(deb.name.clone()).or_insert(LockedLibrary { architecture: arch, users, gives: Vec::new(), deb });
             library.gives.extend(items.keys().cloned());
             library.gives.sort();
             library.gives.dedup();
@@ -272,7 +300,7 @@ impl Resolver<'_> {
 
     fn provider(&self, arch: Architecture, missing: &Missing, origins: &Origins) -> Result<(LockedDeb, Items), LockError> {
         let mut looked = Vec::new();
-        let (suite, package) = &origins.of[&missing.by];
+        let (suite, package) = &origins[&missing.by];
         if let Some(index) = self.archive.index(suite, arch) {
             for entry in candidates(index, package, &missing.wanted) {
                 let deb = self.archive.locked(suite, entry);
@@ -320,10 +348,10 @@ fn unlikeness(package: &str, wanted: &str) -> usize {
 
 fn changes(old: &Lock, new: &Lock) -> Vec<String> {
     let versions = |lock: &Lock| -> BTreeMap<(Architecture, String), String> {
-        let own = lock.package.iter().map(|package| (package.architecture, package.wanted.clone(), package.deb.version.clone()));
+        let own = lock.package.iter().map(|package| (package.architecture, package.name_for_people(), &package.deb.version));
         let libraries =
-            lock.library.iter().map(|library| (library.architecture, library.deb.name.clone(), library.deb.version.clone()));
-        own.chain(libraries).map(|(arch, name, version)| ((arch, name), version)).collect()
+            lock.library.iter().map(|library| (library.architecture, library.name_for_people(), &library.deb.version));
+        own.chain(libraries).map(|(arch, name, version)| ((arch, name), version.clone())).collect()
     };
     let (old, new) = (versions(old), versions(new));
     let mut lines = Vec::new();

@@ -82,16 +82,56 @@ pub struct LockedPackage {
     pub deb: LockedDeb,
 }
 
+/// Whose programs load a library: each of the two is complete in itself, so that both may come from other suites.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Users {
+    /// The runtime image's.
+    #[default]
+    Runtime,
+    /// Those of tools that tests run on the building machine.
+    Tools,
+}
+
+impl Users {
+    fn are_usual(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// A package that gives shared libraries.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct LockedLibrary {
     /// What it is locked for.
     pub architecture: Architecture,
+    /// Whose programs load it.
+    #[serde(default, skip_serializing_if = "Users::are_usual")]
+    pub users: Users,
     /// Paths taken from it when something needs them, in the image's merged-usr form.
     pub gives: Vec<String>,
     /// The file.
     #[serde(flatten)]
     pub deb: LockedDeb,
+}
+
+impl LockedPackage {
+    /// The package and, where it is named otherwise, its component: one package may serve several.
+    pub fn name_for_people(&self) -> String {
+        match self.wanted == self.component {
+            true => self.wanted.clone(),
+            false => format!("{} ({})", self.wanted, self.component),
+        }
+    }
+}
+
+impl LockedLibrary {
+    /// The package, and whose it is when not the runtime's.
+    pub fn name_for_people(&self) -> String {
+        match self.users {
+            Users::Runtime => self.deb.name.clone(),
+            Users::Tools => format!("{} (tools)", self.deb.name),
+        }
+    }
 }
 
 /// Why the lock cannot be read or written.
@@ -129,7 +169,7 @@ impl Lock {
         release.sort();
         package.sort();
         library.iter_mut().for_each(|library| library.gives.sort());
-        library.sort_by(|a, b| (a.architecture, &a.deb, &a.gives).cmp(&(b.architecture, &b.deb, &b.gives)));
+        library.sort_by(|a, b| (a.users, a.architecture, &a.deb, &a.gives).cmp(&(b.users, b.architecture, &b.deb, &b.gives)));
         Self { form: FORM, release, package, library }
     }
 
@@ -187,6 +227,7 @@ mod tests {
     fn order_of_finding_does_not_show() {
         let library = LockedLibrary {
             architecture: Architecture::X86_64,
+            users: Users::Tools,
             gives: vec!["usr/lib/b".into(), "usr/lib/a".into()],
             deb: deb("lib"),
         };

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::arch::expand;
 use super::digest::Digest;
 use super::version::Bound;
 use crate::board::Architecture;
@@ -25,11 +26,18 @@ pub struct Manifest {
 }
 
 /// One suite of an archive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Suite {
     /// The archive it is published in.
     pub archive: Archive,
+    /// The archive areas that are looked into; `non-free-firmware` is where firmware and microcode are.
+    #[serde(default = "main_alone")]
+    pub areas: Vec<String>,
+}
+
+fn main_alone() -> Vec<String> {
+    vec!["main".into()]
 }
 
 /// Debian's archives; each has its own base address.
@@ -62,10 +70,16 @@ pub enum Role {
     Loader,
     /// Firmware files a board's modules load; a board names them by path.
     Firmware,
+    /// Files that a board's own firmware reads from the boot partition; a board names one such component.
+    BootFiles,
+    /// Processor microcode, loaded before the kernel does anything else; a board names one such component.
+    Microcode,
     /// Part of the runtime image.
     Runtime,
     /// Used by tests, in no image.
     Test,
+    /// Programs that tests run on the building machine, with their libraries; in no image.
+    Tool,
 }
 
 /// One component: packages, or one pinned file.
@@ -103,8 +117,9 @@ pub struct Component {
 pub struct Package {
     /// The package's name; `{arch}` becomes Debian's architecture name.
     pub name: String,
-    /// The named package is empty: take the dependency whose name matches this glob instead.
-    pub follow: Option<String>,
+    /// The named package is empty: take the dependency whose name matches the first glob instead, of that the one that matches the next.
+    #[serde(default)]
+    pub follow: Vec<String>,
     /// Globs of files that keep their path (merged-usr: `bin/x` is `usr/bin/x`).
     #[serde(default)]
     pub take: Vec<String>,
@@ -171,6 +186,17 @@ pub enum ManifestError {
     },
 }
 
+impl Package {
+    /// What the lock knows this entry by: the name, and where following it ends.
+    pub fn wanted(&self, arch: Architecture) -> String {
+        let name = expand(arch, &self.name);
+        match self.follow.last() {
+            Some(last) => format!("{name} > {}", expand(arch, last)),
+            None => name,
+        }
+    }
+}
+
 impl Manifest {
     /// Reads and checks a components file.
     pub fn load(path: &Path) -> Result<Self, ManifestError> {
@@ -199,6 +225,9 @@ impl Manifest {
     fn check_component(&self, component: &Component) -> Result<(), String> {
         if component.package.is_empty() == component.file.is_none() {
             return Err("it needs either `package` entries or `file`".into());
+        }
+        if component.file.is_some() && component.role == Role::Tool {
+            return Err("a tool comes from packages: its libraries are found among them".into());
         }
         if component.suites.is_empty() != component.package.is_empty() {
             return Err("`suites` belongs to `package` entries, and they to it".into());

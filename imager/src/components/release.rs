@@ -116,13 +116,14 @@ impl Release {
         Ok(())
     }
 
-    /// Where the package index of `main` is, in the smallest form we read.
-    pub fn packages_index(&self, debian_arch: &str) -> Result<IndexAddress, ReleaseError> {
-        let index = format!("main/binary-{debian_arch}/Packages");
+    /// Where the package index of an archive area is, in the smallest form we read.
+    pub fn packages_index(&self, area: &str, debian_arch: &str) -> Result<IndexAddress, ReleaseError> {
+        let folder = format!("{area}/binary-{debian_arch}");
+        let index = format!("{folder}/Packages");
         for (suffix, form) in [("xz", Compression::Xz), ("gz", Compression::Gzip)] {
             if let Some(file) = self.files.get(&format!("{index}.{suffix}")) {
                 let name = match self.by_hash {
-                    true => format!("main/binary-{debian_arch}/by-hash/SHA256/{}", file.sha256),
+                    true => format!("{folder}/by-hash/SHA256/{}", file.sha256),
                     false => format!("{index}.{suffix}"),
                 };
                 let path = format!("dists/{}/{name}", self.codename);
@@ -165,12 +166,14 @@ mod tests {
 
     #[test]
     fn an_index_is_found_by_name_or_by_hash() {
-        let plain = Release::parse("trixie", &text("")).expect("release").packages_index("amd64").expect("index");
+        let plain = Release::parse("trixie", &text("")).expect("release").packages_index("main", "amd64").expect("index");
         assert_eq!(plain.path, "dists/trixie/main/binary-amd64/Packages.xz");
         let hashed = Release::parse("trixie", &text("Acquire-By-Hash: yes\n")).expect("release");
-        let address = hashed.packages_index("amd64").expect("index");
+        let address = hashed.packages_index("main", "amd64").expect("index");
         assert_eq!(address.path, format!("dists/trixie/main/binary-amd64/by-hash/SHA256/{}", Digest::of(b"index")));
-        assert!(matches!(hashed.packages_index("m68k"), Err(ReleaseError::NoIndex { .. })));
+        for (area, arch) in [("main", "m68k"), ("non-free-firmware", "amd64")] {
+            assert!(matches!(hashed.packages_index(area, arch), Err(ReleaseError::NoIndex { .. })), "{area} {arch}");
+        }
     }
 
     #[test]

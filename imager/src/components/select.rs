@@ -79,6 +79,14 @@ pub enum SelectError {
         /// Its kernel.
         kernel: String,
     },
+    /// Boot files or microcode are given that the board does not use.
+    #[error("cannot use a `{name}` of your own: board {board} does not use that component")]
+    NotOfBoard {
+        /// The name.
+        name: String,
+        /// The board.
+        board: String,
+    },
     /// The board names a kernel that is none.
     #[error(
         "cannot use `{kernel}` as the kernel of board {board}: components.toml has no kernel of that name for {architecture}"
@@ -88,6 +96,18 @@ pub enum SelectError {
         board: String,
         /// The name.
         kernel: String,
+        /// The board's architecture.
+        architecture: Architecture,
+    },
+    /// The board names a component that is not of the sort it is named for.
+    #[error("cannot use `{name}` as the {sort} of board {board}: components.toml has no such component for {architecture}")]
+    Sort {
+        /// The board.
+        board: String,
+        /// The name.
+        name: String,
+        /// What it is named for: `boot-files` or `microcode`.
+        sort: &'static str,
         /// The board's architecture.
         architecture: Architecture,
     },
@@ -122,6 +142,8 @@ pub fn choose<'a>(
 ) -> Result<Vec<Chosen<'a>>, SelectError> {
     check_wishes(manifest, board, wishes)?;
     check_kernel(manifest, board)?;
+    check_sort(manifest, board, "boot-files", board.boot_files.as_ref(), Role::BootFiles)?;
+    check_sort(manifest, board, "microcode", board.microcode.as_ref(), Role::Microcode)?;
     let mut chosen = Vec::new();
     for (name, component) in manifest.component.iter().filter(|(name, component)| wanted(name, component, board, wishes)) {
         let source = source(name, component, lock, board.architecture, wishes)?;
@@ -167,11 +189,14 @@ fn check_wishes(manifest: &Manifest, board: &Board, wishes: &Wishes) -> Result<(
 fn check_given(name: &str, role: Role, board: &Board) -> Result<(), SelectError> {
     let name = name.to_owned();
     match role {
-        Role::Test => Err(SelectError::OnlyForTests { name }),
+        Role::Test | Role::Tool => Err(SelectError::OnlyForTests { name }),
         Role::Kernel if name != board.kernel => {
             Err(SelectError::OtherKernel { name, board: board.name.clone(), kernel: board.kernel.clone() })
         }
-        Role::Kernel | Role::Loader | Role::Firmware | Role::Runtime => Ok(()),
+        Role::BootFiles | Role::Microcode if ![&board.boot_files, &board.microcode].contains(&&Some(name.clone())) => {
+            Err(SelectError::NotOfBoard { name, board: board.name.clone() })
+        }
+        Role::Kernel | Role::Loader | Role::Firmware | Role::BootFiles | Role::Microcode | Role::Runtime => Ok(()),
     }
 }
 
@@ -185,15 +210,33 @@ fn check_kernel(manifest: &Manifest, board: &Board) -> Result<(), SelectError> {
     }
 }
 
+fn check_sort(
+    manifest: &Manifest,
+    board: &Board,
+    sort: &'static str,
+    named: Option<&String>,
+    role: Role,
+) -> Result<(), SelectError> {
+    let Some(name) = named else { return Ok(()) };
+    let good = |component: &Component| component.role == role && component.architectures.contains(&board.architecture);
+    match manifest.component.get(name).is_some_and(good) {
+        true => Ok(()),
+        false => Err(SelectError::Sort { board: board.name.clone(), name: name.clone(), sort, architecture: board.architecture }),
+    }
+}
+
 fn wanted(name: &str, component: &Component, board: &Board, wishes: &Wishes) -> bool {
     if wishes.given.contains_key(name) {
         return true;
     }
     let role = match component.role {
         Role::Kernel => name == board.kernel,
-        Role::Loader | Role::Runtime => true,
+        Role::Loader => board.boot.has_loader(),
+        Role::Runtime => true,
         Role::Firmware => !board.firmware.is_empty(),
-        Role::Test => false,
+        Role::BootFiles => board.boot_files.as_deref() == Some(name),
+        Role::Microcode => board.microcode.as_deref() == Some(name),
+        Role::Test | Role::Tool => false,
     };
     // What belongs to a pinned version goes with it: not beside another one given by path, nor alone.
     let alone =
@@ -229,7 +272,7 @@ pub(super) fn locked<'a>(
     lock: &'a Lock,
     architecture: Architecture,
 ) -> Result<&'a LockedPackage, SelectError> {
-    let wanted = super::arch::expand(architecture, &package.name);
+    let wanted = package.wanted(architecture);
     lock.package
         .iter()
         .find(|locked| locked.component == component && locked.wanted == wanted && locked.architecture == architecture)

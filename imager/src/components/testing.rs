@@ -38,7 +38,7 @@ architectures = ["x86_64"]
 suites = ["test", "test-security"]
 [[component.kernel.package]]
 name = "linux-{arch}"
-follow = "linux-[0-9]*"
+follow = ["linux-[0-9]*"]
 take = ["usr/lib/modules/*/**"]
 place = { "boot/vmlinuz-*" = "vmlinuz" }
 

@@ -2,18 +2,16 @@
 
 use std::fs::File;
 
+use super::boot::BootFiles;
 use super::digest::Digest;
 use super::esp::{self, EspError, EspFile};
 use super::gpt::{self, GptError};
 use super::layout::{self, Layout, Request};
 use super::output::{Output, OutputError, Place};
 use super::verity::Verity;
-use crate::board::{Architecture, PartitionSizes};
+use crate::board::PartitionSizes;
 
 const MIB: u64 = 1 << 20;
-/// The UKI of slot A, in the folder where systemd-boot looks for them.
-pub const UKI_PATH: &str = "EFI/Linux/skerry-a.efi";
-const LOADER_CONF: &str = "timeout 0\neditor no\nauto-entries no\nauto-firmware no\n";
 
 /// A finished runtime image: squashfs in a file, and its hash tree.
 #[derive(Debug)]
@@ -27,14 +25,10 @@ pub struct Runtime {
 /// Everything a disk image is made of.
 #[derive(Debug)]
 pub struct DiskParts<'a> {
-    /// For the name of the loader's file.
-    pub architecture: Architecture,
     /// From the board.
     pub sizes: PartitionSizes,
-    /// systemd-boot.
-    pub loader: &'a [u8],
-    /// The UKI of slot A.
-    pub uki: &'a [u8],
+    /// The boot partition's files.
+    pub boot: &'a BootFiles,
     /// Content of SEED; none: left blank.
     pub seed: Option<&'a [u8]>,
     /// The runtime image.
@@ -72,12 +66,18 @@ impl DiskParts<'_> {
         let verity = &self.runtime.verity;
         let blocks = verity.data_blocks.to_le_bytes();
         let runtime: [&[u8]; 3] = [verity.root.as_bytes(), verity.salt.as_bytes(), &blocks];
-        Digest::of_parts("skerry disk 1", [self.loader, self.uki].into_iter().chain(runtime))
+        let boot = self.boot.iter().flat_map(|(path, bytes)| [path.as_bytes(), bytes.as_slice()]);
+        Digest::of_parts("skerry disk 2", boot.chain(runtime))
+    }
+
+    fn boot_bytes(&self) -> u64 {
+        self.boot.values().map(|bytes| bytes.len() as u64).sum()
     }
 
     fn request(&self) -> Request {
         Request {
-            esp_bytes: self.sizes.esp_mib * MIB,
+            esp_bytes: self.boot_bytes(),
+            esp_min_bytes: self.sizes.esp_mib * MIB,
             runtime_bytes: self.runtime.verity.total_bytes(),
             runtime_min_bytes: self.sizes.runtime_mib * MIB,
         }
@@ -88,12 +88,7 @@ impl DiskParts<'_> {
 pub fn write(mut parts: DiskParts<'_>, out: &Place) -> Result<(Output, Written), DiskError> {
     let layout = layout::plan(&parts.request());
     let content = parts.content();
-    let loader_path = format!("EFI/BOOT/{}", parts.architecture.efi_fallback_name());
-    let files = [
-        EspFile { path: &loader_path, bytes: parts.loader },
-        EspFile { path: UKI_PATH, bytes: parts.uki },
-        EspFile { path: "loader/loader.conf", bytes: LOADER_CONF.as_bytes() },
-    ];
+    let files: Vec<_> = parts.boot.iter().map(|(path, bytes)| EspFile { path, bytes }).collect();
     let esp = esp::build(layout.esp().bytes(), content.number("ESP volume id"), &files)?;
     let seed = parts.seed.unwrap_or_default();
 
@@ -107,7 +102,7 @@ pub fn write(mut parts: DiskParts<'_>, out: &Place) -> Result<(Output, Written),
     let data_bytes = parts.runtime.verity.data_blocks * super::verity::BLOCK_BYTES;
     output.copy_at(layout.runtime().offset(), &mut parts.runtime.file, data_bytes)?;
     output.write_at(layout.runtime().offset() + data_bytes, &parts.runtime.verity.tree)?;
-    let fixed = (parts.loader.len() + parts.uki.len() + seed.len()) as u64;
+    let fixed = parts.boot_bytes() + seed.len() as u64;
     Ok((output, Written { layout, content, payload_bytes: fixed + parts.runtime.verity.total_bytes() }))
 }
 
@@ -125,11 +120,11 @@ mod tests {
         let file = tempfile::tempfile().expect("temp file");
         std::os::unix::fs::FileExt::write_all_at(&file, &[3; 8192], 0).expect("written");
         let verity = verity::build(&file, 0, 8192, Digest::of(b"salt"), Uuid::nil()).expect("built");
+        let boot = [("EFI/BOOT/BOOTX64.EFI", vec![1; 100_000]), ("EFI/Linux/skerry-a.efi", vec![2; 4_000_000])];
+        let boot = boot.map(|(path, bytes)| (path.to_owned(), bytes)).into();
         let parts = DiskParts {
-            architecture: Architecture::X86_64,
             sizes: PartitionSizes { esp_mib: 40, runtime_mib: 2 },
-            loader: &[1; 100_000],
-            uki: &[2; 4_000_000],
+            boot: &boot,
             seed,
             runtime: Runtime { file, verity },
         };

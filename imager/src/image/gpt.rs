@@ -6,7 +6,7 @@ use gptman::{GPT, GPTPartitionEntry};
 use machine_config::disk::{ALIGN_SECTORS, SECTOR_BYTES};
 
 use super::digest::Digest;
-use super::layout::Layout;
+use super::layout::{Extent, Layout};
 
 /// Why a partition table cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -25,10 +25,15 @@ pub struct Piece {
 /// The table of `layout`, in pieces that do not overlap. `content` is the digest of what the image carries, less SEED, so that stamping a
 /// device changes no GUID.
 pub fn plan(layout: &Layout, content: Digest) -> Result<Vec<Piece>, GptError> {
-    let mut disk = Recorder { bytes: layout.bytes(), position: 0, pieces: Vec::new() };
+    table(layout.bytes(), &layout.extents, content)
+}
+
+/// The table of a disk of `bytes` bytes with these partitions.
+pub fn table(bytes: u64, extents: &[Extent], content: Digest) -> Result<Vec<Piece>, GptError> {
+    let mut disk = Recorder { bytes, position: 0, pieces: Vec::new() };
     let mut gpt = GPT::new_from(&mut disk, SECTOR_BYTES, content.guid("disk").to_bytes_le())?;
     gpt.align = ALIGN_SECTORS;
-    for (number, extent) in (1..).zip(&layout.extents) {
+    for (number, extent) in (1..).zip(extents) {
         let name = extent.partition.name();
         gpt[number] = GPTPartitionEntry {
             partition_type_guid: extent.partition.type_guid().to_bytes_le(),

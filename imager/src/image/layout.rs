@@ -8,14 +8,17 @@ const BACKUP_GPT_SECTORS: u64 = 33;
 /// The image ends on a multiple of this many sectors (4096 bytes), so that disks with large blocks take it whole.
 const END_ALIGN_SECTORS: u64 = 8;
 
-/// RUNTIME-A is at least this much larger than its content, as a divisor: what upgrades may grow into.
-const SPARE_DIVISOR: u64 = 8;
+/// ESP and RUNTIME-A are at least this many times as large as what the first image puts there: the ESP takes the next version beside this one, and
+/// neither can grow later.
+const ROOM: u64 = 3;
 
 /// What the layout depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Request {
-    /// Size of the ESP.
+    /// The ESP's files.
     pub esp_bytes: u64,
+    /// The least size of the ESP, whatever it holds.
+    pub esp_min_bytes: u64,
     /// Runtime image with its hash tree.
     pub runtime_bytes: u64,
     /// The least size of RUNTIME-A, whatever it holds.
@@ -91,17 +94,16 @@ pub fn plan(request: &Request) -> Layout {
         Extent { partition, first_sector, sectors }
     };
     let extents = [
-        place(Partition::Esp, request.esp_bytes),
+        place(Partition::Esp, with_room(request.esp_bytes, request.esp_min_bytes)),
         place(Partition::Seed, SEED_BYTES),
-        place(Partition::RuntimeA, runtime_bytes(request)),
+        place(Partition::RuntimeA, with_room(request.runtime_bytes, request.runtime_min_bytes)),
     ];
     Layout { extents, sectors: (next + BACKUP_GPT_SECTORS).next_multiple_of(END_ALIGN_SECTORS) }
 }
 
-/// The content and an eighth, and never less than the board says: slot B is made as large as slot A, and neither can grow later.
-fn runtime_bytes(request: &Request) -> u64 {
-    let content = request.runtime_bytes;
-    content.saturating_add(content / SPARE_DIVISOR).max(request.runtime_min_bytes)
+/// The content with its room to grow, and never less than the board says.
+fn with_room(content: u64, least: u64) -> u64 {
+    content.saturating_mul(ROOM).max(least)
 }
 
 #[cfg(test)]
@@ -112,23 +114,26 @@ mod tests {
 
     #[test]
     fn the_layout_of_a_known_request() {
-        let layout = plan(&Request { esp_bytes: 128 << 20, runtime_bytes: 100_000_001, runtime_min_bytes: 0 });
+        let request = Request { esp_bytes: 1, esp_min_bytes: 128 << 20, runtime_bytes: 100_000_001, runtime_min_bytes: 0 };
+        let layout = plan(&request);
         let table: Vec<_> = layout.extents.iter().map(|e| (e.partition.name(), e.first_sector, e.sectors)).collect();
-        assert_eq!(table, [("ESP", 2048, 262_144), ("SEED", 264_192, 2048), ("RUNTIME-A", 266_240, 221_184)]);
-        assert_eq!(layout.sectors, 487_464);
+        assert_eq!(table, [("ESP", 2048, 262_144), ("SEED", 264_192, 2048), ("RUNTIME-A", 266_240, 587_776)]);
+        assert_eq!(layout.sectors, 854_056);
     }
 
     proptest! {
         #[test]
         fn partitions_are_aligned_and_never_overlap(esp in 1u64..1 << 34, runtime in 0u64..1 << 36, least in 0u64..1 << 34) {
-            let layout = plan(&Request { esp_bytes: esp, runtime_bytes: runtime, runtime_min_bytes: least });
+            let layout =
+                plan(&Request { esp_bytes: esp, esp_min_bytes: least, runtime_bytes: runtime, runtime_min_bytes: least });
             let mut end = ALIGN_SECTORS;
             for extent in layout.extents {
                 prop_assert_eq!(extent.first_sector % ALIGN_SECTORS, 0);
                 prop_assert!(extent.first_sector >= end);
                 end = extent.last_sector() + 1;
             }
-            prop_assert!(layout.runtime().bytes() >= least.max(runtime + runtime / SPARE_DIVISOR));
+            prop_assert!(layout.runtime().bytes() >= least.max(3 * runtime));
+            prop_assert!(layout.esp().bytes() >= least.max(3 * esp));
             prop_assert!(layout.sectors >= end + BACKUP_GPT_SECTORS);
             prop_assert!(layout.sectors < end + BACKUP_GPT_SECTORS + END_ALIGN_SECTORS);
         }

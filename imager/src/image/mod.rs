@@ -1,5 +1,6 @@
 //! From trees and binaries to a bootable disk image. Pure plans (layout, GUIDs, command line) beside thin writers.
 
+pub mod boot;
 pub mod compress;
 pub mod digest;
 pub mod disk;

@@ -2,6 +2,8 @@
 //!
 //! It refuses a file without room in its header: moving what is there would break what points at it.
 
+pub mod stretch;
+
 use crate::board::Architecture;
 
 const OPTIONAL_MAGIC_PE32_PLUS: u16 = 0x20b;

@@ -1,11 +1,14 @@
 //! The two trees of an image as docs/architecture.md draws them: the root in RAM, and what is mounted at its /usr.
 
+use crate::board::Architecture;
 use crate::tree::{Content, Node, Tree, TreeError};
 
 /// Folders that are there to be mounted over or written to.
 const FOLDERS: [&str; 9] = ["etc", "dev", "proc", "sys", "run", "tmp", "var", "mnt", "usr"];
 /// Links into the runtime image.
-const LINKS: [&str; 4] = ["bin", "sbin", "lib", "lib64"];
+const LINKS: [&str; 3] = ["bin", "sbin", "lib"];
+/// One more where programs name their loader below it.
+const LINK_64: &str = "lib64";
 const PROGRAM: u16 = 0o755;
 const DATA: u16 = 0o644;
 
@@ -21,6 +24,8 @@ pub struct RootParts {
     pub init: Content,
     /// The API daemon.
     pub apid: Content,
+    /// For which architecture.
+    pub architecture: Architecture,
     /// Text of release.json.
     pub release: String,
     /// Modules and firmware of the board, below `skerry/`.
@@ -33,7 +38,11 @@ pub fn root(parts: RootParts) -> Result<Tree, TreeError> {
     for folder in FOLDERS {
         tree.add_dir(folder, PROGRAM)?;
     }
-    for link in LINKS {
+    let more = match parts.architecture {
+        Architecture::X86_64 => Some(LINK_64),
+        Architecture::Aarch64 => None,
+    };
+    for link in LINKS.into_iter().chain(more) {
         tree.add_symlink(link, format!("usr/{link}"))?;
     }
     tree.add_file("init", parts.init, PROGRAM)?;
@@ -78,14 +87,20 @@ mod tests {
     fn parts() -> RootParts {
         let mut hardware = Tree::new();
         hardware.add_file("skerry/modules/modules.json", "{}", 0o644).expect("added");
-        RootParts { init: "init".into(), apid: "apid".into(), release: "{}\n".into(), hardware }
+        RootParts {
+            init: "init".into(),
+            apid: "apid".into(),
+            architecture: Architecture::X86_64,
+            release: "{}\n".into(),
+            hardware,
+        }
     }
 
     #[test]
     fn the_root_is_what_the_architecture_draws() {
         let paths: Vec<_> = root(parts()).expect("made").iter().map(|(path, _)| path.as_str().to_owned()).collect();
         let drawn = "apid release.json modules modules/modules.json".split(' ').map(|name| format!("skerry/{name}"));
-        let mut expected: Vec<_> = FOLDERS.iter().chain(&LINKS).map(|name| (*name).to_owned()).chain(drawn).collect();
+        let mut expected: Vec<_> = FOLDERS.iter().chain(&LINKS).chain([&LINK_64]).map(|name| (*name).to_owned()).chain(drawn).collect();
         expected.extend(["init".to_owned(), "skerry".to_owned()]);
         expected.sort();
         assert_eq!(paths, expected);

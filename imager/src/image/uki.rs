@@ -18,6 +18,8 @@ pub struct Parts<'a> {
     pub kernel: &'a [u8],
     /// Compressed initramfs.
     pub initramfs: &'a [u8],
+    /// Microcode, as an early initramfs: the stub hands it to the kernel before the other one.
+    pub microcode: Option<&'a [u8]>,
     /// Kernel command line.
     pub command_line: &'a str,
     /// Text of os-release; the loader shows its PRETTY_NAME.
@@ -31,13 +33,15 @@ pub fn build(parts: &Parts<'_>) -> Result<Vec<u8>, PeError> {
     pe::check_architecture("the EFI stub", parts.stub, parts.architecture)?;
     pe::check_architecture("the kernel image", parts.kernel, parts.architecture)?;
     let sections = [
-        Section { name: ".osrel", bytes: parts.os_release.as_bytes() },
-        Section { name: ".cmdline", bytes: parts.command_line.as_bytes() },
-        Section { name: ".uname", bytes: parts.uname.as_bytes() },
-        Section { name: ".initrd", bytes: parts.initramfs },
-        Section { name: ".linux", bytes: parts.kernel },
+        (".osrel", Some(parts.os_release.as_bytes())),
+        (".cmdline", Some(parts.command_line.as_bytes())),
+        (".uname", Some(parts.uname.as_bytes())),
+        (".ucode", parts.microcode),
+        (".initrd", Some(parts.initramfs)),
+        (".linux", Some(parts.kernel)),
     ];
-    pe::append("the EFI stub", parts.stub, &sections)
+    let there = sections.into_iter().filter_map(|(name, bytes)| Some(Section { name, bytes: bytes? }));
+    pe::append("the EFI stub", parts.stub, &there.collect::<Vec<_>>())
 }
 
 /// The os-release text of an image.
@@ -96,6 +100,7 @@ mod tests {
             stub,
             kernel,
             initramfs: b"compressed",
+            microcode: None,
             command_line: "console=tty0 quiet",
             os_release: "ID=skerry\n",
             uname: "6.12.0",
@@ -110,6 +115,15 @@ mod tests {
         assert_eq!(names, [".text", ".osrel", ".cmdline", ".uname", ".initrd", ".linux"]);
         assert_eq!((uki.command_line.as_str(), uki.uname.as_str()), ("console=tty0 quiet", "6.12.0"));
         assert_eq!(uki.initramfs, b"compressed");
+    }
+
+    #[test]
+    fn microcode_comes_before_the_initramfs() {
+        let (efi, kernel) = (stub(9, 0x8664), stub(0, 0x8664));
+        let made = build(&Parts { microcode: Some(b"early"), ..parts(&efi, &kernel) }).expect("built");
+        let uki = read(&made).expect("read");
+        let place = |wanted: &str| uki.sections.iter().position(|(name, _)| name == wanted);
+        assert!(place(".ucode").is_some() && place(".ucode") < place(".initrd"));
     }
 
     #[test]

@@ -108,6 +108,13 @@ pub fn build(file: &File, offset: u64, bytes: u64, salt: Digest, uuid: Uuid) -> 
     Ok(Verity { data_blocks, salt, root: root.into(), tree })
 }
 
+/// Superblock and hash tree over so many data blocks, in bytes.
+pub fn tree_bytes(data_blocks: u64) -> u64 {
+    let above = |blocks: &u64| (*blocks > 1).then(|| blocks.div_ceil(BLOCK_BYTES / HASH as u64));
+    let levels = std::iter::successors(above(&data_blocks), above);
+    (1 + levels.sum::<u64>()) * BLOCK_BYTES
+}
+
 fn hash_block(salt: &Digest, block: &[u8]) -> [u8; HASH] {
     Sha256::new_with_prefix(salt.as_bytes()).chain_update(block).finalize().into()
 }
@@ -170,6 +177,7 @@ mod tests {
     fn veritysetup_accepts_the_tree() {
         for blocks in [1usize, 2, 128, 129, 16_385] {
             let verity = tree(blocks);
+            assert_eq!(verity.tree.len() as u64, tree_bytes(blocks as u64), "{blocks} blocks");
             let mut whole = tempfile::NamedTempFile::new().expect("temp file");
             std::io::copy(&mut std::io::Read::by_ref(&mut { rewound(image(blocks)) }), &mut whole).expect("copied");
             whole.write_all(&verity.tree).expect("written");

@@ -11,14 +11,15 @@ use machine_config::seed;
 use serde::Serialize;
 
 use crate::check::{self, CheckError, Facts, Subject};
+use crate::components::assemble::MODULES_FOLDER;
+use crate::components::modules::Table;
+use crate::image::boot::{self, BootError, BootFiles, Booted};
 use crate::image::digest::Digest;
-use crate::image::disk::UKI_PATH;
 use crate::image::esp::{self, EspError};
 use crate::image::initramfs::{self, InitramfsError};
 use crate::image::release::{self, Release};
 use crate::image::rootfs;
 use crate::image::squashfs::{Image, SquashfsError};
-use crate::image::uki::{self, Uki};
 use crate::image::verity::{self, VerityError};
 use crate::image::window::Window;
 use crate::tree::{Tree, TreeError};
@@ -42,15 +43,26 @@ pub enum InspectError {
     /// The ESP cannot be read.
     #[error(transparent)]
     Esp(#[from] EspError),
-    /// The UKI is missing or damaged.
-    #[error("cannot use {UKI_PATH} in the ESP: {0}")]
-    Uki(String),
+    /// The boot partition leads to no kernel.
+    #[error(transparent)]
+    Boot(#[from] BootError),
+    /// The kernel is not told which runtime image to trust.
+    #[error("cannot use the command line: it has no {}", verity::COMMAND_LINE_KEY)]
+    NoRuntime,
     /// The initramfs cannot be read.
     #[error(transparent)]
     Initramfs(#[from] InitramfsError),
     /// release.json is missing or wrong.
     #[error("cannot use /{path} in the initramfs: {0}", path = release::PATH)]
     Release(String),
+    /// The list of modules is missing or wrong.
+    #[error("cannot use /{path} in the initramfs: {reason}")]
+    Modules {
+        /// The list.
+        path: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// The runtime image cannot be read.
     #[error(transparent)]
     Squashfs(#[from] SquashfsError),
@@ -132,7 +144,7 @@ pub struct Inspection {
     pub partitions: Vec<Found>,
     /// Files of the ESP.
     pub esp: Vec<EspEntry>,
-    /// Sections of the UKI.
+    /// Sections of the UKI; none where the board's firmware starts the kernel itself.
     pub uki_sections: Vec<SectionEntry>,
     /// Kernel command line.
     pub command_line: String,
@@ -150,13 +162,12 @@ pub struct Inspection {
 pub fn inspect(path: &Path, depth: Depth) -> Result<Inspection, InspectError> {
     let disk = Disk::open(path)?;
     let seed = read_seed(&disk)?;
-    let files = esp::read(disk.window(disk.partition(Partition::Esp)?))?;
-    let uki_bytes = files.iter().find(|(path, _)| path == UKI_PATH).map(|(_, bytes)| bytes.as_slice());
-    let uki = uki_bytes.ok_or("it is not there".to_owned()).and_then(uki::read).map_err(InspectError::Uki)?;
-    let root = initramfs::read(&uki.initramfs)?;
+    let files: BootFiles = esp::read(disk.window(disk.partition(Partition::Esp)?))?.into_iter().collect();
+    let booted = boot::read(&files)?;
+    let root = initramfs::read(&booted.initramfs)?;
     let release = read_release(&root)?;
     let found = disk.partition(Partition::RuntimeA)?;
-    let runtime = verify_runtime(&disk, found, &uki)?;
+    let runtime = verify_runtime(&disk, found, &booted)?;
     let image = Image::open(Window::new(disk.file(), found.offset, runtime.bytes))?;
     let components = read_components(&image)?;
     let files_checked = match depth {
@@ -166,11 +177,11 @@ pub fn inspect(path: &Path, depth: Depth) -> Result<Inspection, InspectError> {
     Ok(Inspection {
         image: path.to_owned(),
         release,
-        kernel: uki.uname,
+        kernel: booted.uname.map_or_else(|| kernel_of_modules(&root), Ok)?,
         disk_guid: disk.guid,
         esp: files.iter().map(esp_entry).collect(),
-        uki_sections: uki.sections.into_iter().map(|(name, bytes)| SectionEntry { name, bytes }).collect(),
-        command_line: uki.command_line,
+        uki_sections: booted.sections.into_iter().map(|(name, bytes)| SectionEntry { name, bytes }).collect(),
+        command_line: booted.command_line,
         runtime,
         components,
         seed,
@@ -179,7 +190,7 @@ pub fn inspect(path: &Path, depth: Depth) -> Result<Inspection, InspectError> {
     })
 }
 
-fn esp_entry((path, bytes): &(String, Vec<u8>)) -> EspEntry {
+fn esp_entry((path, bytes): (&String, &Vec<u8>)) -> EspEntry {
     EspEntry { path: path.clone(), bytes: bytes.len() as u64, sha256: Digest::of(bytes).hex() }
 }
 
@@ -205,11 +216,19 @@ fn read_release(root: &Tree) -> Result<Release, InspectError> {
     serde_json::from_slice(&content.read()?).map_err(|error| InspectError::Release(error.to_string()))
 }
 
+/// The kernel's version where only the modules say it.
+fn kernel_of_modules(root: &Tree) -> Result<String, InspectError> {
+    let path = format!("{MODULES_FOLDER}/modules.json");
+    let wrong = |reason: String| InspectError::Modules { path: path.clone(), reason };
+    let Some(crate::tree::Node::File { content, .. }) = root.get(&path) else { return Err(wrong("it is not there".into())) };
+    let table: Table = serde_json::from_slice(&content.read()?).map_err(|error| wrong(error.to_string()))?;
+    Ok(table.kernel)
+}
+
 /// Computes the hash tree again and compares root and tree with what is on the disk.
-fn verify_runtime(disk: &Disk, found: &Found, uki: &Uki) -> Result<RuntimeState, InspectError> {
+fn verify_runtime(disk: &Disk, found: &Found, booted: &Booted) -> Result<RuntimeState, InspectError> {
     let wrong = |reason: &str| InspectError::Runtime(reason.to_owned());
-    let no_word = || InspectError::Uki(format!("its command line has no {}", verity::COMMAND_LINE_KEY));
-    let expected = verity::parse_command_line(&uki.command_line).ok_or_else(no_word)?;
+    let expected = verity::parse_command_line(&booted.command_line).ok_or(InspectError::NoRuntime)?;
     let bytes = expected.data_blocks.saturating_mul(verity::BLOCK_BYTES);
     if bytes > found.bytes {
         return Err(wrong("the UKI names more blocks than it has"));

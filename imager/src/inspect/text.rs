@@ -29,7 +29,9 @@ impl fmt::Display for Inspection {
         for entry in &self.esp {
             writeln!(f, "  {:<26} {:>11}  {}", entry.path, size(entry.bytes), entry.sha256)?;
         }
-        writeln!(f, "\nUKI sections")?;
+        if !self.uki_sections.is_empty() {
+            writeln!(f, "\nUKI sections")?;
+        }
         for section in &self.uki_sections {
             writeln!(f, "  {:<10} {:>11}", section.name, size(section.bytes))?;
         }

@@ -11,7 +11,7 @@ use crate::components::digest::Digest;
 use crate::components::extract::{ExtractError, Extractor, Item, Items, digest_of};
 use crate::components::fetch::{Fetcher, refusal};
 use crate::components::libraries::{complete, find_in, library_globs};
-use crate::components::lockfile::{LockedDeb, LockedPackage};
+use crate::components::lockfile::{LockedDeb, LockedLibrary, LockedPackage, Users};
 use crate::components::manifest::{Component, Package, Pin, PinnedFile, Role};
 use crate::components::options::Opened;
 use crate::components::place::{self, PlaceError, destination};
@@ -28,6 +28,8 @@ pub(super) struct Parts {
     pub(super) kernel: Items,
     pub(super) loader: Items,
     pub(super) firmware: Items,
+    pub(super) boot_files: Items,
+    pub(super) microcode: Items,
     pub(super) runtime: Items,
     pub(super) records: Vec<Record>,
 }
@@ -38,7 +40,9 @@ impl Parts {
             Role::Kernel => &mut self.kernel,
             Role::Loader => &mut self.loader,
             Role::Firmware => &mut self.firmware,
-            Role::Runtime | Role::Test => &mut self.runtime,
+            Role::BootFiles => &mut self.boot_files,
+            Role::Microcode => &mut self.microcode,
+            Role::Runtime | Role::Test | Role::Tool => &mut self.runtime,
         }
     }
 }
@@ -79,7 +83,7 @@ impl<'a> Gatherer<'a> {
     pub(super) fn add_libraries(&self, parts: &mut Parts) -> Result<(), AssembleError> {
         let mut used: BTreeMap<&str, &LockedDeb> = BTreeMap::new();
         complete(self.arch, &mut parts.runtime, |missing| {
-            let (deb, items) = self.library(missing)?;
+            let (deb, items) = self.library(missing, Users::Runtime)?;
             used.insert(&deb.name, deb);
             Ok::<_, AssembleError>(items)
         })?;
@@ -87,20 +91,18 @@ impl<'a> Gatherer<'a> {
         Ok(())
     }
 
-    /// The files of a component that only tests use, by name.
-    pub(super) fn test_files(&self, name: &str) -> Result<BTreeMap<String, PathBuf>, AssembleError> {
-        let found = self.opened.manifest.component.get(name).filter(|component| component.role == Role::Test);
-        let component = found.ok_or_else(|| AssembleError::NotForTests { component: name.into() })?;
-        let mut files = BTreeMap::new();
+    /// The files of a component that only tests use; of a tool, with the libraries it loads.
+    pub(super) fn test_items(&self, name: &str) -> Result<Items, AssembleError> {
+        let component = test_component(self.opened, name)?;
+        let mut items = Items::new();
         for package in &component.package {
             let locked = select::locked(name, package, &self.opened.lock, self.arch)?;
-            for (path, item) in self.package(name, component, package, locked)? {
-                if let Item::File { sha256, .. } = item {
-                    files.insert(path, self.opened.cache.path(sha256));
-                }
-            }
+            place::merge(&mut items, self.package(name, component, package, locked)?).map_err(place_error(name))?;
         }
-        Ok(files)
+        if component.role == Role::Tool {
+            complete(self.arch, &mut items, |missing| Ok::<_, AssembleError>(self.library(missing, Users::Tools)?.1))?;
+        }
+        Ok(items)
     }
 
     /// A component given by path. For a pinned file: a file, or a folder of them where several may lie. For packages: a `.deb` in
@@ -227,15 +229,22 @@ impl<'a> Gatherer<'a> {
         Ok(Item::File { sha256: self.opened.cache.put(&bytes)?, executable: false, elf: None })
     }
 
-    fn library(&self, missing: &Missing) -> Result<(&'a LockedDeb, Items), AssembleError> {
+    fn library(&self, missing: &Missing, users: Users) -> Result<(&'a LockedDeb, Items), AssembleError> {
         let none = || AssembleError::NoLibrary { wanted: missing.wanted.clone(), by: missing.by.clone() };
         let wanted = places(self.arch, &missing.wanted);
-        let mut here = self.opened.lock.library.iter().filter(|library| library.architecture == self.arch);
+        let here = |library: &&LockedLibrary| library.architecture == self.arch && library.users == users;
+        let mut here = self.opened.lock.library.iter().filter(here);
         let library = here.find(|library| wanted.iter().any(|place| library.gives.contains(place))).ok_or_else(none)?;
         let deb = &library.deb;
         let given = self.take(&deb.name, deb.sha256, &library_globs(self.arch), || Ok(self.fetcher.deb(deb)?))?;
         Ok((deb, find_in(self.arch, missing, &given).ok_or_else(none)?))
     }
+}
+
+/// The component of that name, if it is for tests.
+pub(super) fn test_component<'a>(opened: &'a Opened, name: &str) -> Result<&'a Component, AssembleError> {
+    let found = opened.manifest.component.get(name).filter(|component| matches!(component.role, Role::Test | Role::Tool));
+    found.ok_or_else(|| AssembleError::NotForTests { component: name.into() })
 }
 
 /// What may go wrong while a package is taken: fetching it, or reading it.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::super::testing::{Archive, packages, security_packages};
 use super::super::{gpgv, lock};
 use super::*;
+use crate::board::ModuleSets;
 use crate::components::elf::testing::elf;
 use crate::components::modules::Table;
 use crate::components::{MirrorChoice, Wishes};
@@ -21,12 +22,13 @@ kernel = "kernel"
 consoles = ["tty0"]
 firmware = ["a/b.bin"]
 k3s-roles = []
+formats = ["raw"]
 modules = { early = ["ext4"], hardware = ["net-x"], runtime = ["over"] }
 partitions = { esp-mib = 64, runtime-mib = 64 }
 "#;
 
 fn board() -> Board {
-    Board::parse(BOARD).expect("board")
+    Board::parse(BOARD, &ModuleSets::default()).expect("board")
 }
 
 fn options(archive: &Archive) -> AssembleOptions {
@@ -77,8 +79,9 @@ fn everything_lies_where_it_belongs_and_nothing_else_comes() {
     let archive = locked();
     let made = run(&board(), &options(&archive), &Silent).expect("assembled");
     assert_eq!((made.kernel_version.as_str(), made.kernel.read().expect("kernel").as_ref()), ("6", b"kernel".as_slice()));
-    assert_eq!(made.loader.read().expect("loader").as_ref(), b"boot");
-    assert_eq!(made.stub.read().expect("stub").as_ref(), b"stub");
+    let loader = made.loader.expect("UEFI");
+    assert_eq!(loader.program.read().expect("loader").as_ref(), b"boot");
+    assert_eq!(loader.stub.read().expect("stub").as_ref(), b"stub");
     assert_eq!(
         paths(&made.initramfs),
         ["skerry/firmware/a/b.bin", "skerry/modules/core.ko", "skerry/modules/modules.json", "skerry/modules/net-x.ko",]
@@ -258,7 +261,7 @@ fn names_of_the_board_that_lead_nowhere_are_errors() {
         ("\"over\"", "\"wifi\"", "kernel module `wifi`"),
         ("\"kernel\"", "\"tool\"", "`tool` as the kernel"),
     ] {
-        let board = Board::parse(&BOARD.replace(from, to)).expect("board");
+        let board = Board::parse(&BOARD.replace(from, to), &ModuleSets::default()).expect("board");
         let error = run(&board, &options(&archive), &Silent).expect_err(to).to_string();
         assert!(error.contains(part), "{error}");
     }
@@ -268,6 +271,6 @@ fn names_of_the_board_that_lead_nowhere_are_errors() {
 fn test_files_come_from_test_components_only() {
     let archive = locked();
     let files = test_files("bench", Architecture::X86_64, &options(&archive), &Silent).expect("files");
-    assert_eq!(std::fs::read(&files["usr/share/bench"]).expect("read"), b"bench");
+    assert_eq!(std::fs::read(files["usr/share/bench"].path().expect("a file")).expect("read"), b"bench");
     assert!(test_files("tool", Architecture::X86_64, &options(&archive), &Silent).is_err());
 }

@@ -1,12 +1,13 @@
 //! From collected files to the trees an image is built of: the initramfs's hardware part and the runtime.
 
 use super::gather::Parts;
-use super::{AssembleError, Components};
+use super::{AssembleError, Components, microcode};
 use crate::board::Board;
 use crate::components::cache::Cache;
-use crate::components::extract::{Item, Items};
+use crate::components::extract::{Item, Items, glob_set};
 use crate::components::kmod::{self, KernelIndex};
 use crate::components::modules::{self, Table};
+use crate::image::boot::Loader;
 use crate::tree::{Content, Tree, TreeError};
 
 /// Where the initramfs keeps kernel modules.
@@ -17,6 +18,10 @@ pub const FIRMWARE_FOLDER: &str = "skerry/firmware";
 pub const RUNTIME_MODULES_FOLDER: &str = "usr/lib/skerry/modules";
 
 const FIRMWARE_SOURCE: &str = "usr/lib/firmware";
+/// Where components.toml places a kernel's device trees.
+const DEVICE_TREES: &str = "dtb";
+/// Where components.toml places the licences of what comes without sources; they go to the boot partition.
+const LICENCES: &str = "licences/";
 
 /// Lays everything out for `board`.
 pub(super) fn lay_out(board: &Board, cache: &Cache, index: &KernelIndex, mut parts: Parts) -> Result<Components, AssembleError> {
@@ -24,10 +29,10 @@ pub(super) fn lay_out(board: &Board, cache: &Cache, index: &KernelIndex, mut par
     let layer = Layer { cache, index, kernel: &parts.kernel };
     let mut initramfs = Tree::new();
     layer.add_plain_modules(&mut initramfs, MODULES_FOLDER, selection.initramfs)?;
-    for file in &board.firmware {
-        let item = parts.firmware.get(&format!("{FIRMWARE_SOURCE}/{file}"));
-        let item = item.ok_or_else(|| AssembleError::Firmware { board: board.name.clone(), file: file.clone() })?;
-        layer.add_item(&mut initramfs, &format!("{FIRMWARE_FOLDER}/{file}"), item)?;
+    for glob in &board.firmware {
+        for (file, item) in firmware(board, glob, &parts.firmware)? {
+            layer.add_item(&mut initramfs, &format!("{FIRMWARE_FOLDER}/{file}"), item)?;
+        }
     }
     let mut runtime = Tree::new();
     layer.add_modules(&mut runtime, RUNTIME_MODULES_FOLDER, &selection.runtime)?;
@@ -38,12 +43,23 @@ pub(super) fn lay_out(board: &Board, cache: &Cache, index: &KernelIndex, mut par
     Ok(Components {
         kernel: layer.required(&board.kernel, &parts.kernel, "vmlinuz")?,
         kernel_version: index.version.clone(),
-        loader: layer.required("boot loader", &parts.loader, "boot.efi")?,
-        stub: layer.required("boot loader", &parts.loader, "stub.efi")?,
+        loader: board.boot.has_loader().then(|| layer.loader(&parts.loader)).transpose()?,
+        microcode: board.microcode.as_ref().map(|_| microcode::early(cache, &parts.microcode)).transpose()?.map(Content::from),
+        boot_files: layer.boot_files(board, &parts)?,
         initramfs,
         runtime,
         records: parts.records,
     })
+}
+
+/// The firmware files that one of the board's globs names, by path below the firmware folder.
+fn firmware<'a>(board: &Board, glob: &str, given: &'a Items) -> Result<Vec<(&'a str, &'a Item)>, AssembleError> {
+    let nowhere = || AssembleError::Firmware { board: board.name.clone(), file: glob.to_owned() };
+    let set = glob_set(&[glob.to_owned()]).map_err(|source| AssembleError::Extract { component: "firmware".into(), source })?;
+    let below = |path: &'a String| path.strip_prefix(FIRMWARE_SOURCE)?.strip_prefix('/');
+    let found: Vec<_> =
+        given.iter().filter_map(|(path, item)| Some((below(path)?, item))).filter(|(path, _)| set.is_match(path)).collect();
+    if found.is_empty() { Err(nowhere()) } else { Ok(found) }
 }
 
 struct Layer<'a> {
@@ -84,6 +100,30 @@ impl Layer<'_> {
             }
             Item::Link { target } => tree.add_symlink(path, target.clone()),
         }
+    }
+
+    fn loader(&self, items: &Items) -> Result<Loader, AssembleError> {
+        let file = |name| self.required("boot loader", items, name);
+        Ok(Loader { program: file("boot.efi")?, stub: file("stub.efi")? })
+    }
+
+    /// What the boot partition holds besides loader, kernel and RAM disk.
+    fn boot_files(&self, board: &Board, parts: &Parts) -> Result<Tree, AssembleError> {
+        let mut tree = Tree::new();
+        for (path, item) in &parts.boot_files {
+            self.add_item(&mut tree, path, item)?;
+        }
+        for file in &board.devicetrees {
+            let nowhere =
+                || AssembleError::DeviceTree { board: board.name.clone(), file: file.clone(), kernel: board.kernel.clone() };
+            let item = parts.kernel.get(&format!("{DEVICE_TREES}/{file}")).ok_or_else(nowhere)?;
+            self.add_item(&mut tree, file.rsplit('/').next().unwrap_or(file), item)?;
+        }
+        let licences = parts.firmware.iter().chain(&parts.microcode);
+        for (path, item) in licences.filter(|(path, _)| path.starts_with(LICENCES)) {
+            self.add_item(&mut tree, path, item)?;
+        }
+        Ok(tree)
     }
 
     fn required(&self, component: &str, items: &Items, file: &'static str) -> Result<Content, AssembleError> {
