@@ -1,31 +1,62 @@
 //! Figures: what the benchmarks measure, each with its unit and the value to reach. Pure.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// One measured figure; as JSON, one line.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Figure {
     /// Its name.
-    pub figure: &'static str,
+    pub figure: Cow<'static, str>,
     /// What was measured.
     pub value: f64,
     /// The unit.
     pub unit: &'static str,
-    /// The value not to exceed; none: smaller is better, no bound is set.
-    pub reach: Option<f64>,
+    /// The value to keep to; none: no bound is set.
+    pub reach: Option<Bound>,
+}
+
+/// A value to keep to. As JSON its number alone: which way it holds stands in the documentation of the figure.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Bound {
+    /// Not to exceed it.
+    AtMost(f64),
+    /// Not to fall below it.
+    AtLeast(f64),
+}
+
+impl Serialize for Bound {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (Self::AtMost(value) | Self::AtLeast(value)) = self;
+        serializer.serialize_f64(*value)
+    }
 }
 
 impl Figure {
     /// A figure without a bound.
-    pub fn new(figure: &'static str, value: f64, unit: &'static str) -> Self {
-        Self { figure, value: (value * 1000.0).round() / 1000.0, unit, reach: None }
+    pub fn new(figure: impl Into<Cow<'static, str>>, value: f64, unit: &'static str) -> Self {
+        Self { figure: figure.into(), value: (value * 1000.0).round() / 1000.0, unit, reach: None }
     }
 
-    /// The same with a bound.
+    /// The same, not to exceed a bound.
     pub fn at_most(self, reach: f64) -> Self {
-        Self { reach: Some(reach), ..self }
+        Self { reach: Some(Bound::AtMost(reach)), ..self }
+    }
+
+    /// The same, not to fall below a bound.
+    pub fn at_least(self, reach: f64) -> Self {
+        Self { reach: Some(Bound::AtLeast(reach)), ..self }
+    }
+
+    /// Whether it does not keep to its bound.
+    pub fn missed(&self) -> bool {
+        match self.reach {
+            None => false,
+            Some(Bound::AtMost(bound)) => self.value > bound,
+            Some(Bound::AtLeast(bound)) => self.value < bound,
+        }
     }
 }
 
@@ -64,6 +95,20 @@ mod tests {
         let figure = Figure::new("uki_bytes", 12.0, "bytes").at_most(45.0);
         assert_eq!(figure.to_string(), r#"{"figure":"uki_bytes","value":12.0,"unit":"bytes","reach":45.0}"#);
         assert_eq!(Figure::new("a", 1.23456, "s").to_string(), r#"{"figure":"a","value":1.235,"unit":"s","reach":null}"#);
+    }
+
+    #[test]
+    fn a_bound_holds_its_own_way() {
+        let figure = || Figure::new("a", 2.0, "ratio");
+        for (figure, missed) in [
+            (figure(), false),
+            (figure().at_most(2.0), false),
+            (figure().at_most(1.9), true),
+            (figure().at_least(2.0), false),
+            (figure().at_least(2.1), true),
+        ] {
+            assert_eq!(figure.missed(), missed, "{figure}");
+        }
     }
 
     #[test]

@@ -6,36 +6,31 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use skerry_tests::figure::{Figure, median};
-use skerry_tests::fleet::TestFleet;
-use skerry_tests::images::{self, Inputs, K3sFrom};
+use skerry_tests::images::{self, Inputs, TestImage};
 use skerry_tests::lab::Lab;
 
 /// Warm builds; the figure is their median.
 const BUILDS: usize = 5;
 
-/// Build times of the blank image.
+/// Build times of every board's image; under the names without a board, of the virtual PC's.
 pub(crate) fn times(lab: &Lab) -> Result<Vec<Figure>> {
     let folder = tempfile::tempdir().context("cannot make a folder")?;
-    let fleet: TestFleet = lab.fleet()?;
-    let archive = folder.path().join("images.tar");
-    images::make_archive(&archive)?;
-    let inputs = Inputs {
-        imager: images::imager(),
-        k3s: K3sFrom::File(images::standin()),
-        archive,
-        fleet: fleet.folder().into(),
-        config: None,
-        cache: None,
-    };
     let out = folder.path().join("bench.img");
-    let warm = (0..BUILDS).map(|_| Ok(inputs.build(&out)?.as_secs_f64())).collect::<Result<Vec<f64>>>()?;
-    let cache = folder.path().join("cache");
-    link_packages(&images::cache()?, &cache)?;
-    let cold = Inputs { cache: Some(cache), ..inputs }.build(&out)?.as_secs_f64();
-    Ok(vec![
-        Figure::new("image_build_warm_seconds", median(&warm).context("no builds")?, "s").at_most(10.0),
-        Figure::new("image_build_cold_seconds", cold, "s"),
-    ])
+    let mut figures = Vec::new();
+    for image in TestImage::BOARDS {
+        let inputs = Inputs { config: None, ..image.inputs(lab.images()) };
+        let warm = (0..BUILDS).map(|_| Ok(inputs.build(&out)?.as_secs_f64())).collect::<Result<Vec<f64>>>()?;
+        let warm = median(&warm).context("no builds")?;
+        if image == TestImage::Seeded {
+            let cache = folder.path().join("cache");
+            link_packages(&images::cache()?, &cache)?;
+            let cold = Inputs { cache: Some(cache), ..inputs }.build(&out)?.as_secs_f64();
+            figures.push(Figure::new("image_build_warm_seconds", warm, "s").at_most(10.0));
+            figures.push(Figure::new("image_build_cold_seconds", cold, "s"));
+        }
+        figures.push(Figure::new(format!("image_build_warm_seconds_{}", image.board()), warm, "s").at_most(15.0));
+    }
+    Ok(figures)
 }
 
 /// A cache that holds the packages of another and nothing taken out of them or derived from them.
