@@ -1,0 +1,107 @@
+//! What of a drive must become zeros besides the image's own blocks, and why. Pure arithmetic.
+//!
+//! An image's holes are not all free space: zeros in the middle of a FAT or a compressed file system are holes too, and must read as zeros. What lies
+//! beyond the image means nothing to the new system, except where firmware and other systems look for signatures: the end of the drive (the second
+//! partition table, RAID and ZFS labels) and both ends of the partitions that were there before (file systems, LVM, RAID, encryption).
+
+use std::fmt;
+use std::ops::Range;
+
+use serde::Serialize;
+
+use super::pieces::holes;
+use crate::bmap::BLOCK_BYTES;
+use crate::sparse;
+
+/// Signatures lie within this much of either end of a disk or partition.
+pub const SIGNATURE_BYTES: u64 = 1 << 20;
+
+/// Why a range is cleared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Why {
+    /// The image has zeros there.
+    Hole,
+    /// It is the end of the drive: an older partition table's second copy, RAID or ZFS labels.
+    End,
+    /// An older partition began or ended there: file system, LVM, RAID, encryption.
+    OldPartition,
+    /// It means nothing; the drive may forget what is there.
+    Slack,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Hole => "zeros of the image",
+            Self::End => "older labels at the end of the drive",
+            Self::OldPartition => "signatures of older partitions",
+            Self::Slack => "free space of the image",
+        })
+    }
+}
+
+/// A range to clear.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Clear {
+    /// Where.
+    pub range: Range<u64>,
+    /// Why.
+    pub why: Why,
+}
+
+/// What is to be cleared on a drive of `drive` bytes with `old` partitions for an image of `image` bytes.
+pub fn clears(image: u64, mapped: &[Range<u64>], slack: &[Range<u64>], drive: u64, old: &[Range<u64>]) -> Vec<Clear> {
+    let cut = |left: Vec<Range<u64>>, hole: &Range<u64>| left.into_iter().flat_map(|range| sparse::without(range, hole)).collect();
+    let holes: Vec<_> = slack.iter().fold(holes(mapped, image), cut);
+    let beyond = image.next_multiple_of(BLOCK_BYTES)..drive;
+    let end = drive.saturating_sub(SIGNATURE_BYTES).max(beyond.start)..drive;
+    let ends = old.iter().flat_map(|old| {
+        let both = [old.start..old.start.saturating_add(SIGNATURE_BYTES), old.end.saturating_sub(SIGNATURE_BYTES)..old.end];
+        both.map(|part| part.start.max(beyond.start)..part.end.min(end.start))
+    });
+    let ends = sparse::whole_blocks(ends.filter(|part| part.start < part.end).collect(), BLOCK_BYTES, end.start);
+    let all = [(Why::Hole, holes), (Why::Slack, slack.to_vec()), (Why::OldPartition, ends), (Why::End, vec![end])];
+    let all = all.into_iter().flat_map(|(why, ranges)| ranges.into_iter().map(move |range| Clear { range, why }));
+    let mut all: Vec<Clear> = all.filter(|clear| !clear.range.is_empty()).collect();
+    all.sort_by_key(|clear| clear.range.start);
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn text(clears: &[Clear]) -> String {
+        clears.iter().map(|clear| format!("{}-{} {:?};", clear.range.start / MIB, clear.range.end / MIB, clear.why)).collect()
+    }
+
+    #[test]
+    fn everything_that_could_mislead_is_cleared_and_nothing_else() {
+        let mapped = [0..MIB, 2 * MIB..10 * MIB, 31 * MIB..32 * MIB];
+        let free = 11 * MIB..31 * MIB;
+        let slack = std::slice::from_ref(&free);
+        for (name, drive, old, expected) in [
+            ("blank", 100, vec![], "1-2 Hole;10-11 Hole;11-31 Slack;99-100 End;"),
+            ("as large as the image", 32, vec![], "1-2 Hole;10-11 Hole;11-31 Slack;"),
+            ("hardly larger", 33, vec![(1, 33)], "1-2 Hole;10-11 Hole;11-31 Slack;32-33 End;"),
+            (
+                "used",
+                100,
+                vec![(1, 20), (20, 60), (60, 100)],
+                "1-2 Hole;10-11 Hole;11-31 Slack;59-61 OldPartition;99-100 End;",
+            ),
+            ("a partition larger than the drive", 100, vec![(40, 400)], "1-2 Hole;10-11 Hole;11-31 Slack;40-41 OldPartition;99-100 End;"),
+        ] {
+            let old: Vec<_> = old.into_iter().map(|(from, to)| from * MIB..to * MIB).collect();
+            assert_eq!(text(&clears(32 * MIB, &mapped, slack, drive * MIB, &old)), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_image_without_holes_on_a_drive_of_its_size_clears_nothing() {
+        assert_eq!(clears(MIB, std::slice::from_ref(&(0..MIB)), &[], MIB, &[]), []);
+    }
+}

@@ -1,0 +1,223 @@
+//! An image to flash: where its content lies, what it must hash to, whose it is. Everything that can be known before it is read.
+//!
+//! The map comes from the block map beside it, or from the holes of the file; what it must hash to from its manifest, the `.sha256` file beside it, or
+//! the block map. Compressed images are never unpacked to a disk.
+
+use std::fs::File;
+use std::io::{self, BufReader, Cursor, Read};
+use std::ops::Range;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use gptman::GPTHeader;
+use machine_config::PublicKey;
+use machine_config::disk::{Partition, SECTOR_BYTES};
+
+mod beside;
+mod error;
+
+pub use beside::{Claim, Of};
+pub use error::ImageError;
+
+use super::pieces::{self, HEAD_BYTES};
+use crate::bmap::{BLOCK_BYTES, Bmap};
+use crate::image::digest::Digest;
+use crate::image::window::Window;
+use crate::sparse;
+use crate::stamp::manifest::Manifest;
+
+const MOST_ENTRIES: u32 = 1024;
+const ENTRY_BYTES: u32 = 128;
+
+/// How the file holds the image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// As it is.
+    Raw,
+    /// As zstd frames.
+    Zstd,
+    /// As gzip members.
+    Gzip,
+}
+
+impl Encoding {
+    fn of(path: &Path) -> Self {
+        match path.extension().and_then(|end| end.to_str()) {
+            Some("zst") => Self::Zstd,
+            Some("gz") => Self::Gzip,
+            Some(_) | None => Self::Raw,
+        }
+    }
+}
+
+/// Where it is known from which blocks must be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Map {
+    /// This block map.
+    Bmap(PathBuf),
+    /// The file's holes.
+    Holes,
+}
+
+/// Which manifest to believe.
+#[derive(Debug, Clone, Default)]
+pub struct Trust {
+    /// This one; none: `NAME.manifest.json` beside `NAME.img`, if there is one.
+    pub manifest: Option<PathBuf>,
+    /// The station that must have signed it; none: whoever did.
+    pub station: Option<PublicKey>,
+}
+
+/// An image to flash.
+#[derive(Debug)]
+pub struct Image {
+    /// The file, as the caller named it.
+    pub path: PathBuf,
+    /// The same file, open.
+    file: File,
+    /// Its device and inode numbers.
+    pub id: (u64, u64),
+    /// How it holds the image.
+    pub encoding: Encoding,
+    /// Length of the image.
+    pub bytes: u64,
+    /// What is written: ascending and disjoint.
+    pub mapped: Vec<Range<u64>>,
+    /// Where that is known from.
+    pub map: Map,
+    /// What is not mapped and means nothing: space that a later version may use. The rest of what is not mapped reads as zeros.
+    pub slack: Vec<Range<u64>>,
+    /// What it must hash to.
+    pub claims: Vec<Claim>,
+    /// What each mapped range must hash to, when nothing says so for the whole.
+    pub(super) range_sums: Vec<Digest>,
+    /// Data that the file has where the block map has none; it must be zeros.
+    pub(super) stray: Vec<Range<u64>>,
+    /// Its manifest.
+    pub manifest: Option<Manifest>,
+}
+
+impl Image {
+    /// Opens an image and reads what lies beside it.
+    ///
+    /// # Errors
+    /// See [`ImageError`].
+    pub fn open(path: &Path, trust: &Trust) -> Result<Self, ImageError> {
+        let unreadable = |source| ImageError::Read { path: path.to_owned(), source };
+        let file = File::open(path).map_err(unreadable)?;
+        let meta = file.metadata().map_err(unreadable)?;
+        if !meta.is_file() {
+            return Err(ImageError::NotAFile { path: path.to_owned() });
+        }
+        let (encoding, bmap) = (Encoding::of(path), beside::bmap(path)?);
+        let (manifest, mut claims) = beside::manifest(path, trust)?;
+        claims.extend(beside::sha256(path, encoding)?);
+        let bytes = match (encoding, &bmap) {
+            (Encoding::Raw, _) => meta.len(),
+            (Encoding::Zstd | Encoding::Gzip, Some((_, bmap))) => bmap.image_bytes,
+            (Encoding::Zstd | Encoding::Gzip, None) => return Err(ImageError::NoBmap { path: path.to_owned() }),
+        };
+        let range_sums = match (&bmap, claims.is_empty()) {
+            (Some((_, bmap)), true) => bmap.ranges.iter().map(|range| range.sha256).collect(),
+            (Some(_) | None, _) => Vec::new(),
+        };
+        let (map, mapped) = match bmap {
+            Some((beside, bmap)) => (Map::Bmap(beside), bmap_ranges(&bmap)),
+            None => (Map::Holes, holes_map(&file, bytes).map_err(unreadable)?),
+        };
+        let stray = match (encoding, &map) {
+            (Encoding::Raw, Map::Bmap(_)) => stray(&file, bytes, &mapped).map_err(unreadable)?,
+            (Encoding::Raw, Map::Holes) | (Encoding::Zstd | Encoding::Gzip, _) => Vec::new(),
+        };
+        let (path, id) = (path.to_owned(), (meta.dev(), meta.ino()));
+        let mut image =
+            Self { path, file, id, encoding, bytes, mapped, map, slack: Vec::new(), claims, range_sums, stray, manifest };
+        image.check_length()?;
+        image.slack = image.find_slack().map_err(|source| ImageError::Read { path: image.path.clone(), source })?;
+        Ok(image)
+    }
+
+    fn check_length(&self) -> Result<(), ImageError> {
+        let path = || self.path.clone();
+        if self.bytes == 0 || !self.bytes.is_multiple_of(SECTOR_BYTES) {
+            return Err(ImageError::NotADisk { path: path(), bytes: self.bytes });
+        }
+        match &self.manifest {
+            Some(manifest) if manifest.image.bytes != self.bytes => {
+                Err(ImageError::Length { path: path(), found: self.bytes, expected: manifest.image.bytes, by: "its manifest" })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// The device it was stamped for.
+    pub fn device_name(&self) -> Option<&str> {
+        self.manifest.as_ref().map(|manifest| manifest.device.name.as_str())
+    }
+
+    /// How many bytes are written.
+    pub fn mapped_bytes(&self) -> u64 {
+        pieces::total(&self.mapped)
+    }
+
+    /// The file.
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// The content of a compressed image from its beginning.
+    pub(super) fn unpack(&self) -> io::Result<Box<dyn Read + Send + '_>> {
+        let file = BufReader::with_capacity(1 << 20, self.whole_file()?);
+        Ok(match self.encoding {
+            Encoding::Raw => Box::new(file),
+            Encoding::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(file)?),
+            Encoding::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(file)),
+        })
+    }
+
+    /// The file's own bytes, compressed or not.
+    pub(super) fn whole_file(&self) -> io::Result<Window<'_>> {
+        Ok(Window::new(&self.file, 0, self.file.metadata()?.len()))
+    }
+
+    /// What slot A has beyond its content. An image whose table cannot be read has no slack: all of it is written or made zero.
+    fn find_slack(&self) -> io::Result<Vec<Range<u64>>> {
+        let mut head = Vec::new();
+        self.unpack()?.take(HEAD_BYTES).read_to_end(&mut head)?;
+        let Some(slot) = slot_a(&head).filter(|slot| slot.end <= self.bytes) else { return Ok(Vec::new()) };
+        let content = self.mapped.iter().filter(|range| range.start < slot.end && range.end > slot.start);
+        let end = content.map(|range| range.end.min(slot.end)).max();
+        Ok(end.map(|end| end..slot.end).filter(|slack| !slack.is_empty()).into_iter().collect())
+    }
+}
+
+/// Where slot A lies by the partition table in the head of a disk.
+fn slot_a(head: &[u8]) -> Option<Range<u64>> {
+    let mut head = Cursor::new(head);
+    head.set_position(SECTOR_BYTES);
+    let header = GPTHeader::read_from(&mut head).ok()?;
+    if header.number_of_partition_entries > MOST_ENTRIES || header.size_of_partition_entry != ENTRY_BYTES {
+        return None;
+    }
+    let table = header.read_partitions(&mut head, SECTOR_BYTES).ok()?;
+    let kind = Partition::RuntimeA.type_guid().to_bytes_le();
+    let slot = table.iter().find(|entry| entry.partition_type_guid == kind)?;
+    Some(slot.starting_lba.checked_mul(SECTOR_BYTES)?..slot.ending_lba.checked_add(1)?.checked_mul(SECTOR_BYTES)?)
+}
+
+fn bmap_ranges(bmap: &Bmap) -> Vec<Range<u64>> {
+    bmap.ranges.iter().map(|range| bmap.bytes_of(range)).collect()
+}
+
+fn holes_map(file: &File, bytes: u64) -> io::Result<Vec<Range<u64>>> {
+    Ok(sparse::whole_blocks(sparse::data_ranges(file, bytes)?, BLOCK_BYTES, bytes))
+}
+
+fn stray(file: &File, bytes: u64, mapped: &[Range<u64>]) -> io::Result<Vec<Range<u64>>> {
+    let data = sparse::data_ranges(file, bytes)?;
+    let cut = |left: Vec<Range<u64>>, hole: &Range<u64>| left.into_iter().flat_map(|range| sparse::without(range, hole)).collect();
+    Ok(mapped.iter().fold(data, cut))
+}
+
+#[cfg(test)]
+mod tests;
