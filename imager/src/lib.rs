@@ -16,6 +16,7 @@ pub mod label;
 mod oracle;
 pub mod parallel;
 pub mod progress;
+pub mod serve;
 mod signed;
 pub mod sparse;
 pub mod stamp;

@@ -14,18 +14,30 @@ use crate::draft::folder_of;
 use crate::progress::{Event, Progress, step};
 use crate::stamp::base::Base;
 use crate::stamp::inventory::{self, ConfigChoice, IdentityChoice, Row};
-use crate::stamp::plan::{Facts, Stamp, plan};
+use crate::stamp::plan::{Facts, PlanError, Stamp, plan};
 use crate::stamp::press::Press;
 use crate::stamp::{identity, station};
 
-/// A press with its base, and the stamps of an inventory, in its order.
+/// A press with its base, the stamps of an inventory, in its order, and the fleet they are for.
 pub(super) struct Devices {
     pub(super) press: Press,
     pub(super) stamps: Vec<Stamp>,
+    pub(super) fleet: FleetTrust,
 }
 
 /// What the options name, read and judged, for the rows of the inventory: [`read_inventory`]. The base is looked at last: it takes longest.
 pub(super) fn load(path: &Path, args: &DeviceArgs, rows: &[Row], progress: &dyn Progress) -> Result<Devices> {
+    load_as(path, args, rows, progress, |facts| plan(rows, facts, getrandom::fill))
+}
+
+/// The same, with the stamps that `stamps` plans.
+pub(super) fn load_as(
+    path: &Path,
+    args: &DeviceArgs,
+    rows: &[Row],
+    progress: &dyn Progress,
+    stamps: impl FnOnce(&Facts<'_>) -> Result<Vec<Stamp>, PlanError>,
+) -> Result<Devices> {
     let station = load_station(args)?;
     let folder = folder_of(&args.inventory);
     let identities = read_identities(rows, folder)?;
@@ -40,9 +52,9 @@ pub(super) fn load(path: &Path, args: &DeviceArgs, rows: &[Row], progress: &dyn 
         common_config: common.as_ref().map(|(path, config)| (*path, config)),
         identities: &identities,
     };
-    let stamps = plan(rows, &facts, getrandom::fill)?;
+    let stamps = stamps(&facts)?;
     let press = step(progress, "hash the base", || Press::new(base, station))?;
-    Ok(Devices { press, stamps })
+    Ok(Devices { press, stamps, fleet })
 }
 
 /// The rows of an inventory.

@@ -24,7 +24,7 @@ pub(super) fn run_stamp(json: bool, args: &StampArgs, ui: &Ui) -> Result<()> {
     if !args.out.is_dir() {
         bail!("cannot write to {}: there is no such folder; make it first", args.out.display());
     }
-    let Devices { press, stamps } = devices::load(&args.base, &args.devices, &rows, ui)?;
+    let Devices { press, stamps, fleet: _ } = devices::load(&args.base, &args.devices, &rows, ui)?;
     let existing = if args.replace { Existing::Replace } else { Existing::Keep };
     let run = step(ui, "hash", || Run::prepare(&press, &stamps, &args.out, existing))?;
     if args.stdout {

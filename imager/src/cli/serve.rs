@@ -1,0 +1,193 @@
+//! `imager serve`: gathers images, inventory, interface and iPXE as the options name them, hands them to [`crate::serve`], shows what happens.
+
+mod show;
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::args::{Common, DeviceArgs};
+use super::devices;
+use super::ui::Ui;
+use crate::board::Architecture;
+use crate::components::assemble::test_files;
+use crate::components::{Wishes, assemble};
+use crate::image::pe;
+use crate::progress::{Event, Progress};
+use crate::serve::interface::{self, Wish};
+use crate::serve::ledger::Ledger;
+use crate::serve::minted::Mint;
+use crate::serve::plan::{Settings, Unknown};
+use crate::serve::server::{self, Sockets};
+use crate::serve::stock::{Batch, Stock};
+use crate::serve::warehouse::Warehouse;
+use crate::stamp::inventory::Row;
+use crate::stamp::plan::{Facts, PlanError, Stamp, plan};
+use show::Show;
+
+/// The component that holds iPXE.
+const IPXE: &str = "ipxe";
+
+/// Options of `serve`.
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    /// The images that run from RAM (`--format pxe` or `uki`), one for each board of the inventory; they are not changed.
+    #[arg(required = true)]
+    images: Vec<PathBuf>,
+    #[command(flatten)]
+    devices: DeviceArgs,
+    /// Folder for NAME.manifest.json and NAME.token of each machine that is served, and for what is remembered over a restart.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// The interface of the bench network; nothing is served on any other.
+    #[arg(long, value_name = "NAME")]
+    interface: Option<String>,
+    /// This host's address there.
+    #[arg(long, value_name = "IP")]
+    address: Option<Ipv4Addr>,
+    /// The port of HTTP.
+    #[arg(long, value_name = "PORT", default_value_t = 8080)]
+    http_port: u16,
+    /// Folder with ipxe-amd64.efi and ipxe-arm64.efi [default: the locked component].
+    #[arg(long, value_name = "DIR")]
+    ipxe: Option<PathBuf>,
+    /// Hand out no iPXE: firmware without HTTP boot loads images over TFTP by itself.
+    #[arg(long, conflicts_with = "ipxe")]
+    no_ipxe: bool,
+    /// What machines get that the inventory does not list.
+    #[arg(long, value_enum, default_value_t = UnknownArg::Refuse)]
+    unknown: UnknownArg,
+    /// Leave a machine to its own disk after N complete loads.
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1", value_parser = clap::value_parser!(u32).range(1..))]
+    once: Option<u32>,
+}
+
+/// What machines get that the inventory does not list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum UnknownArg {
+    /// Nothing.
+    Refuse,
+    /// The image without a name; they wait for a configuration of the fleet.
+    Maintenance,
+}
+
+/// Serves until it is ended by a signal.
+pub(super) fn run(common: &Common, args: &ServeArgs, ui: &Ui) -> Result<()> {
+    if !args.out.is_dir() {
+        bail!("cannot write to {}: there is no such folder; make it first", args.out.display());
+    }
+    let wish = Wish { name: args.interface.clone(), address: args.address };
+    let interface = interface::choose(&interface::list()?, &wish)?;
+    let rows = devices::read_inventory(&args.devices.inventory)?;
+    let (ledger, mint) = (Ledger::open(&args.out)?, Mint::open(&args.out)?);
+    let batches = args.images.iter().map(|image| batch(image, args, &rows, &mint, ui)).collect::<Result<Vec<_>>>()?;
+    let stock = Stock::new(batches, &rows, &args.out)?;
+    warn_of_rows(&stock, &rows, ui);
+    let architectures = stock.architectures();
+    let ipxe = ipxe(common, args, &architectures, ui)?;
+    let show = Arc::new(Show::new(common.json));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the servers")?;
+    let warehouse = runtime.block_on(async {
+        let sockets = Sockets::open(&interface, args.http_port)?;
+        let settings = Settings {
+            address: interface.address,
+            http_port: sockets.http_port().context("cannot open HTTP")?,
+            ipxe: ipxe.keys().copied().collect(),
+            images: architectures,
+            unknown: match args.unknown {
+                UnknownArg::Refuse => Unknown::Refuse,
+                UnknownArg::Maintenance => Unknown::Maintenance,
+            },
+            once: args.once,
+        };
+        let warehouse = Arc::new(Warehouse::new(interface, settings, stock, ipxe, ledger, show.clone()));
+        server::run(sockets, warehouse.clone(), ended()?).await?;
+        Ok::<_, anyhow::Error>(warehouse)
+    })?;
+    runtime.shutdown_background(); // machines that are loading ask again
+    show.finish(&warehouse, ui);
+    Ok(())
+}
+
+/// Completes at the first signal to end.
+fn ended() -> Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// One image with the stamps of the rows that are for its board.
+fn batch(image: &Path, args: &ServeArgs, rows: &[Row], mint: &Mint, ui: &Ui) -> Result<Batch> {
+    let stamps = |facts: &Facts<'_>| stamps(rows, facts, mint);
+    let loaded = devices::load_as(image, &args.devices, rows, ui, stamps)?;
+    let devices::Devices { press, stamps, fleet } = loaded;
+    Ok(Batch { press, stamps, fleet })
+}
+
+/// Planned together, because they must be right together; then each with what is minted for it alone.
+fn stamps(rows: &[Row], facts: &Facts<'_>, mint: &Mint) -> Result<Vec<Stamp>, PlanError> {
+    let rows: Vec<Row> = rows.iter().filter(|row| row.board == facts.board).cloned().collect();
+    plan(&rows, facts, getrandom::fill)?;
+    let each = rows.iter().map(|row| plan(std::slice::from_ref(row), facts, mint.source(row.name.as_str())));
+    Ok(each.collect::<Result<Vec<_>, _>>()?.concat())
+}
+
+/// Rows that this server can do nothing for.
+fn warn_of_rows(stock: &Stock, rows: &[Row], ui: &Ui) {
+    let warn = |message: String| ui.event(Event::Warn { message: &message });
+    let without = rows.iter().filter(|row| row.mac.is_none()).count();
+    if without > 0 {
+        warn(format!("{without} rows of the inventory have no MAC address; their machines are not known here"));
+    }
+    let others = rows.iter().filter(|row| row.mac.as_ref().is_some_and(|mac| stock.left_out(mac).is_some())).count();
+    if others > 0 {
+        warn(format!("{others} rows of the inventory are for boards of which no image is served"));
+    }
+}
+
+/// iPXE for each architecture there is an image for; without it firmware loads over TFTP alone.
+fn ipxe(
+    common: &Common,
+    args: &ServeArgs,
+    architectures: &[Architecture],
+    ui: &Ui,
+) -> Result<BTreeMap<Architecture, hyper::body::Bytes>> {
+    let mut found = BTreeMap::new();
+    for architecture in architectures.iter().filter(|_| !args.no_ipxe) {
+        let path = match &args.ipxe {
+            Some(folder) => folder.join(format!("ipxe-{}.efi", architecture.debian())),
+            None => match locked(common, *architecture, ui) {
+                Ok(path) => path,
+                Err(error) => {
+                    let why = super::one_line(&error);
+                    let message = format!(
+                        "there is no iPXE for {architecture} ({why}): firmware without HTTP boot loads the whole image over TFTP, which is slower; name a folder with --ipxe"
+                    );
+                    ui.event(Event::Warn { message: &message });
+                    continue;
+                }
+            },
+        };
+        let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        pe::check_architecture(&path.display().to_string(), &bytes, *architecture)?;
+        found.insert(*architecture, bytes.into());
+    }
+    Ok(found)
+}
+
+/// The locked component's file in the cache.
+fn locked(common: &Common, architecture: Architecture, ui: &Ui) -> Result<PathBuf> {
+    let options: assemble::AssembleOptions = common.assemble_options(Wishes::default())?;
+    let files = test_files(IPXE, architecture, &options, ui)?;
+    files.values().find_map(|file| file.path().map(Path::to_owned)).context("the component has no file")
+}

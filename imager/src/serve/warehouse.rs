@@ -1,0 +1,334 @@
+//! What there is to give and to whom, shared by the three servers: answers firmware, opens files, counts loads. Decides through [`plan()`](plan::plan)
+//! and tells everything it does to the watcher.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use hyper::body::Bytes;
+use jiff::Timestamp;
+use machine_config::types::MacAddress;
+
+use super::client::Client;
+use super::event::{Event, Watcher};
+use super::image::Patched;
+use super::interface::Interface;
+use super::ledger::Ledger;
+use super::names::{Served, Which};
+use super::neighbour;
+use super::plan::{Boot, Known, Pass, Settings, plan};
+use super::stock::{Machine, Stock};
+use crate::board::Architecture;
+
+/// The same about the same machine is told again after this time: firmware asks several times a second.
+const QUIET: Duration = Duration::from_secs(10);
+/// Machines to remember for that; beyond it, strangers would fill the memory.
+const MOST_REMEMBERED: usize = 4096;
+/// A load in progress is told this often.
+const TELL_EVERY: Duration = Duration::from_millis(500);
+
+/// Why a file is not given.
+#[derive(Debug, thiserror::Error)]
+pub enum Denied {
+    /// It is not there.
+    #[error("there is no such file")]
+    NotFound,
+    /// The image of another machine.
+    #[error("it is another machine's: this one is {0}")]
+    Foreign(MacAddress),
+    /// Nobody knows what machine that is.
+    #[error("what machine asks is not known: it is not on the network that is served")]
+    Stranger,
+    /// The machine has had it.
+    #[error("the machine has loaded it {0} times (--once)")]
+    Served(u32),
+    /// It cannot be read, or what belongs to it cannot be written.
+    #[error("it cannot be given: {0}")]
+    Failed(String),
+}
+
+/// A file to be sent.
+#[derive(Debug)]
+pub enum Content {
+    /// Bytes that are the same for all.
+    Bytes(Bytes),
+    /// An image.
+    Image(Patched, Delivery),
+}
+
+/// Everything the servers share.
+pub struct Warehouse {
+    /// Where it serves.
+    pub interface: Interface,
+    settings: Settings,
+    stock: Stock,
+    ipxe: BTreeMap<Architecture, Bytes>,
+    book: Mutex<Book>,
+    watcher: Arc<dyn Watcher>,
+}
+
+/// What changes.
+struct Book {
+    ledger: Ledger,
+    /// Bytes that each machine has got since it began at the start of its image.
+    sent: HashMap<MacAddress, u64>,
+    told: HashMap<(MacAddress, String), Instant>,
+}
+
+impl Warehouse {
+    /// Opens for business.
+    pub fn new(
+        interface: Interface,
+        settings: Settings,
+        stock: Stock,
+        ipxe: BTreeMap<Architecture, Bytes>,
+        ledger: Ledger,
+        watcher: Arc<dyn Watcher>,
+    ) -> Self {
+        let book = Mutex::new(Book { ledger, sent: HashMap::new(), told: HashMap::new() });
+        Self { interface, settings, stock, ipxe, book, watcher }
+    }
+
+    /// Tells what happened.
+    pub fn tell(&self, event: Event) {
+        self.watcher.event(&event);
+    }
+
+    /// What does not change.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The machines.
+    pub fn stock(&self) -> &Stock {
+        &self.stock
+    }
+
+    /// How often a machine loaded its image completely.
+    pub fn loads(&self, mac: &MacAddress) -> u32 {
+        self.book().ledger.loads(mac)
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn known(&self, mac: &MacAddress) -> Option<Known> {
+        let machine = self.stock.machine(mac)?;
+        Some(Known { architecture: machine.architecture, loads: self.loads(mac) })
+    }
+
+    /// What a machine's firmware is told to boot; none: it is not answered.
+    pub fn answer(&self, client: &Client) -> Option<Boot> {
+        let planned = plan(client, self.known(&client.mac), &self.settings);
+        let mac = client.mac.to_string();
+        let event = match &planned {
+            Ok(boot) => Event::Offered {
+                name: self.stock.machine(&client.mac).map(|machine| machine.name.to_string()),
+                loader: client.loader.to_string(),
+                file: boot.file().to_owned(),
+                mac,
+            },
+            Err(pass) => Event::Passed { reason: self.reason(&client.mac, *pass), mac },
+        };
+        if self.book().is_news(&client.mac, &event) {
+            self.tell(event);
+        }
+        planned.ok()
+    }
+
+    /// An unserved row's reason is better than "unknown".
+    fn reason(&self, mac: &MacAddress, pass: Pass) -> String {
+        match (pass, self.stock.left_out(mac)) {
+            (Pass::Unknown, Some(board)) => format!("its row says the board {board}, and no image for that is served"),
+            (pass, _) => pass.to_string(),
+        }
+    }
+
+    /// A file for whoever is at `peer`.
+    ///
+    /// # Errors
+    /// See [`Denied`]; it is told to the watcher.
+    pub fn open(self: &Arc<Self>, file: &Served, peer: Ipv4Addr) -> Result<Content, Denied> {
+        let opened = self.find(file, peer);
+        if let Err(denied) = &opened {
+            self.tell(Event::Denied { peer, file: file.to_string(), reason: denied.to_string() });
+        }
+        opened
+    }
+
+    fn find(self: &Arc<Self>, file: &Served, peer: Ipv4Addr) -> Result<Content, Denied> {
+        match file {
+            Served::Ipxe(architecture) => self.ipxe.get(architecture).cloned().map(Content::Bytes).ok_or(Denied::NotFound),
+            Served::Script(which) => Ok(Content::Bytes(self.script(which)?.into())),
+            Served::Image(Which::Blank(architecture)) => {
+                let image = self.stock.blank(*architecture).ok_or(Denied::NotFound)?;
+                let name = format!("a machine without a name at {peer}");
+                Ok(Content::Image(image, Delivery::of(self, None, name)))
+            }
+            Served::Image(Which::Machine(mac)) => {
+                self.check_peer(mac, peer)?;
+                let machine = self.stock.machine(mac).ok_or(Denied::NotFound)?;
+                if let Some(loads) = self.settings.once.filter(|once| self.loads(mac) >= *once) {
+                    return Err(Denied::Served(loads));
+                }
+                let image = machine.open().map_err(|error| Denied::Failed(one_line(&error)))?;
+                Ok(Content::Image(image, Delivery::of(self, Some(mac.clone()), machine.name.to_string())))
+            }
+        }
+    }
+
+    fn script(&self, which: &Which) -> Result<String, Denied> {
+        match which {
+            Which::Blank(architecture) => {
+                self.stock.blank(*architecture).ok_or(Denied::NotFound)?;
+                Ok(self.settings.script(which, "this machine", None))
+            }
+            Which::Machine(mac) => {
+                let Machine { name, .. } = self.stock.machine(mac).ok_or(Denied::NotFound)?;
+                Ok(self.settings.script(which, name.as_str(), self.known(mac)))
+            }
+        }
+    }
+
+    /// A machine's image holds its secrets: nobody else's address gets it. This host may look at what it serves.
+    fn check_peer(&self, mac: &MacAddress, peer: Ipv4Addr) -> Result<(), Denied> {
+        if peer == self.interface.address {
+            return Ok(());
+        }
+        let found = neighbour::find(&self.interface.name, peer).map_err(|error| Denied::Failed(error.to_string()))?;
+        match found {
+            Some(found) if found == *mac => Ok(()),
+            Some(found) => Err(Denied::Foreign(found)),
+            None => Err(Denied::Stranger),
+        }
+    }
+
+    /// Notes a complete load.
+    fn note(&self, mac: &MacAddress, name: &str) {
+        let noted = self.book().ledger.note(mac, name, Timestamp::now());
+        if let Err(error) = noted {
+            let message = format!("{}; after a restart it will not be known that {name} was served", one_line(&error));
+            self.tell(Event::Warning { message });
+        }
+        self.tell(Event::Loaded { mac: mac.to_string(), name: name.to_owned(), loads: self.loads(mac) });
+    }
+}
+
+/// An error with its causes.
+fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+impl Book {
+    /// Whether this was not told about the machine a moment ago.
+    fn is_news(&mut self, mac: &MacAddress, event: &Event) -> bool {
+        let now = Instant::now();
+        if self.told.len() >= MOST_REMEMBERED {
+            self.told.retain(|_, last| now.duration_since(*last) < QUIET);
+        }
+        if self.told.len() >= MOST_REMEMBERED {
+            return false; // a flood: what is told would be one too
+        }
+        let what = (mac.clone(), format!("{event:?}"));
+        self.told.insert(what, now).is_none_or(|last| now.duration_since(last) >= QUIET)
+    }
+}
+
+/// One image on its way to one machine. Dropped before its end, it counts as broken off.
+pub struct Delivery {
+    warehouse: Arc<Warehouse>,
+    mac: Option<MacAddress>,
+    name: String,
+    sent: u64,
+    bytes: u64,
+    told: Option<Instant>,
+    settled: bool,
+}
+
+impl std::fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Delivery({} of {} to {})", self.sent, self.bytes, self.name)
+    }
+}
+
+impl Delivery {
+    fn of(warehouse: &Arc<Warehouse>, mac: Option<MacAddress>, name: String) -> Self {
+        Self { warehouse: warehouse.clone(), mac, name, sent: 0, bytes: 0, told: None, settled: true }
+    }
+
+    fn mac(&self) -> String {
+        self.mac.as_ref().map(ToString::to_string).unwrap_or_default()
+    }
+
+    /// It begins: from `offset`, of an image of `bytes`. Until then nothing is told, and nothing counts.
+    pub fn begin(&mut self, offset: u64, bytes: u64) {
+        (self.bytes, self.settled) = (bytes, false);
+        if offset == 0 {
+            if let Some(mac) = &self.mac {
+                self.warehouse.book().sent.insert(mac.clone(), 0);
+            }
+            self.warehouse.tell(Event::Loading { mac: self.mac(), name: self.name.clone(), bytes });
+        }
+    }
+
+    /// This much more has gone out.
+    pub fn advance(&mut self, count: u64) {
+        self.sent += count;
+        if let Some(mac) = &self.mac {
+            *self.warehouse.book().sent.entry(mac.clone()).or_default() += count;
+        }
+        if self.told.is_none_or(|last| last.elapsed() >= TELL_EVERY) {
+            self.told = Some(Instant::now());
+            let (sent, bytes) = (self.sent_in_all(), self.bytes);
+            self.warehouse.tell(Event::Progress { mac: self.mac(), name: self.name.clone(), sent, bytes });
+        }
+    }
+
+    /// Over all requests since the one that began at the start.
+    fn sent_in_all(&self) -> u64 {
+        let book = self.warehouse.book();
+        self.mac.as_ref().and_then(|mac| book.sent.get(mac).copied()).unwrap_or(self.sent).min(self.bytes)
+    }
+
+    /// All that was asked for has gone out; `at_end`: that reached the image's end.
+    pub fn finish(mut self, at_end: bool) {
+        self.settled = true;
+        if !at_end || self.sent_in_all() < self.bytes {
+            return; // a part; the rest is asked for separately
+        }
+        match self.mac.clone() {
+            Some(mac) => {
+                self.warehouse.book().sent.remove(&mac);
+                self.warehouse.note(&mac, &self.name);
+            }
+            None => self.warehouse.tell(Event::Loaded { mac: String::new(), name: self.name.clone(), loads: 1 }),
+        }
+    }
+
+    /// It will not be finished.
+    pub fn fail(mut self, reason: &str) {
+        self.break_off(reason);
+    }
+
+    fn break_off(&mut self, reason: &str) {
+        if !std::mem::replace(&mut self.settled, true) {
+            let (mac, name, sent) = (self.mac(), self.name.clone(), self.sent);
+            self.warehouse.tell(Event::Broken { mac, name, sent, reason: reason.to_owned() });
+        }
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        self.break_off("the machine ended the connection, or took nothing for too long");
+    }
+}
+
+/// The error of a file that cannot be read.
+pub fn unreadable(error: &io::Error) -> String {
+    format!("the image cannot be read: {error}")
+}
