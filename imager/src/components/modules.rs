@@ -198,7 +198,13 @@ mod tests {
 
     fn names(early: &[&str], hardware: &[&str], runtime: &[&str], runtime_hardware: &[&str]) -> Modules {
         let own = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        Modules { early: own(early), hardware: own(hardware), runtime: own(runtime), runtime_hardware: own(runtime_hardware) }
+        Modules {
+            sets: vec![],
+            early: own(early),
+            hardware: own(hardware),
+            runtime: own(runtime),
+            runtime_hardware: own(runtime_hardware),
+        }
     }
 
     #[test]

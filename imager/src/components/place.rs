@@ -143,7 +143,7 @@ mod tests {
     fn package(take: &[&str], place: &[(&str, &str)]) -> Package {
         Package {
             name: "tool-{arch}".into(),
-            follow: None,
+            follow: vec![],
             take: take.iter().map(|glob| (*glob).to_owned()).collect(),
             place: place.iter().map(|(from, to)| ((*from).to_owned(), (*to).to_owned())).collect(),
         }

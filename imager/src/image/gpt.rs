@@ -98,7 +98,8 @@ mod tests {
     use crate::oracle;
 
     fn disk(content: &[u8]) -> (tempfile::NamedTempFile, Layout) {
-        let layout = layout::plan(&Request { esp_bytes: 40 << 20, runtime_bytes: 1 << 20, runtime_min_bytes: 0 });
+        let layout =
+            layout::plan(&Request { esp_bytes: 0, esp_min_bytes: 40 << 20, runtime_bytes: 1 << 20, runtime_min_bytes: 0 });
         let file = tempfile::NamedTempFile::new().expect("temp file");
         file.as_file().set_len(layout.bytes()).expect("sized");
         for piece in plan(&layout, Digest::of(content)).expect("planned") {

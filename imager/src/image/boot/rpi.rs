@@ -19,9 +19,11 @@ const PI4_FIRMWARE: [&str; 2] = ["start4.elf", "fixup4.dat"];
 const LONGEST_LINE: usize = 98;
 /// The firmware's own additions to the command line and ours must fit the kernel's 2048 bytes.
 const LONGEST_COMMAND_LINE: usize = 1024;
-/// At this offset of an arm64 kernel (and of U-Boot, which is built like one) stands its magic number.
+/// At this offset of an arm64 kernel stands its magic number. U-Boot has none, but begins with a branch.
 const ARM64_MAGIC_AT: usize = 56;
 const ARM64_MAGIC: &[u8] = b"ARM\x64";
+const BRANCH: u8 = 0x14;
+const BRANCH_MASK: u8 = 0xfc;
 
 /// A device tree: its name, the filter of config.txt for its models, and the chip it must be for.
 struct Model {
@@ -180,8 +182,8 @@ pub fn check(files: &BootFiles) -> Result<(), RpiError> {
         return Err(missing(CONFIG, &file));
     }
     let kernel = format!("{}{}", config.prefix, config.kernel);
-    if !is_arm64_image(&files[&kernel]) {
-        return Err(unusable(&kernel, "it is not an uncompressed arm64 kernel image".into()));
+    if !is_arm64_program(&files[&kernel]) {
+        return Err(unusable(&kernel, "it is neither an uncompressed arm64 kernel nor U-Boot".into()));
     }
     if let Some(name) = &config.command_line {
         check_command_line(&format!("{}{name}", config.prefix), files)?;
@@ -211,8 +213,9 @@ fn check_devicetree(file: &str, files: &BootFiles) -> Result<(), RpiError> {
     absent.map_or(Ok(()), |name| Err(missing("the second stage of the firmware", name)))
 }
 
-fn is_arm64_image(bytes: &[u8]) -> bool {
-    bytes.get(ARM64_MAGIC_AT..ARM64_MAGIC_AT + ARM64_MAGIC.len()) == Some(ARM64_MAGIC)
+fn is_arm64_program(bytes: &[u8]) -> bool {
+    let kernel = bytes.get(ARM64_MAGIC_AT..ARM64_MAGIC_AT + ARM64_MAGIC.len()) == Some(ARM64_MAGIC);
+    kernel || bytes.get(3).is_some_and(|byte| byte & BRANCH_MASK == BRANCH)
 }
 
 fn missing(by: &str, file: &str) -> RpiError {

@@ -34,7 +34,7 @@ pub(crate) fn pi5() -> Board {
 pub(crate) fn given(board: &Board) -> Tree {
     let mut files = Tree::new();
     if board.boot == BootMethod::RpiUboot {
-        for (name, bytes) in [("start4.elf", vec![1]), ("fixup4.dat", vec![2]), ("u-boot.bin", arm64_kernel())] {
+        for (name, bytes) in [("start4.elf", vec![1]), ("fixup4.dat", vec![2]), ("u-boot.bin", vec![0x0a, 0, 0, 0x14, 0x1f, 0x20, 0x03, 0xd5])] {
             files.add_file(name, bytes, 0o644).expect("added");
         }
     }
@@ -144,7 +144,7 @@ fn a_partition_no_pi_could_boot_is_refused() {
 fn files_that_are_something_else_are_named() {
     let (four, five) = (pi4(), pi5());
     for (board, name, bytes, part) in [
-        (&four, "u-boot.bin", b"\x1f\x8b compressed".to_vec(), "not an uncompressed arm64 kernel"),
+        (&four, "u-boot.bin", b"\x1f\x8b compressed".to_vec(), "neither an uncompressed arm64 kernel nor U-Boot"),
         (&four, "bcm2711-rpi-4-b.dtb", tree("Raspberry Pi 3 Model B", "brcm,bcm2837"), "it is for `Raspberry Pi 3 Model B`"),
         (&four, "bcm2711-rpi-4-b.dtb", b"text".to_vec(), "cut short"),
         (&five, "slot-a/cmdline.txt", b"one\ntwo\n".to_vec(), "one line"),
