@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use crate::node::{Mode, NodeStatus, PhaseState, Release};
+use crate::node::{Mode, NodeStatus, PhaseState, Release, RunsFrom};
 
 /// Changes come in bursts; one block for a burst keeps a slow serial line readable.
 const BURST: Duration = Duration::from_millis(300);
@@ -94,7 +94,8 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
 
 /// The status block: what a technician needs to know, 78 columns, one fact per line.
 pub fn status_block(status: &NodeStatus, release: &Release) -> String {
-    let mut rows = vec![("skerry", format!("{} on {}, {}", release.version, release.board, status.mode.name()))];
+    let from = if status.runs_from == RunsFrom::Ram { ", in RAM" } else { "" };
+    let mut rows = vec![("skerry", format!("{} on {}{from}, {}", release.version, release.board, status.mode.name()))];
     if !status.hostname.is_empty() {
         rows.push(("host", status.hostname.clone()));
     }
@@ -109,6 +110,9 @@ pub fn status_block(status: &NodeStatus, release: &Release) -> String {
     match &status.phase_state {
         PhaseState::Waiting(what) => rows.push(("waits", format!("for {what}"))),
         PhaseState::Pending | PhaseState::Running | PhaseState::Done | PhaseState::Failed(_) => {}
+    }
+    if !status.install.is_empty() {
+        rows.push(("install", status.install.clone()));
     }
     match status.addresses.as_slice() {
         [] => rows.push(("address", "none yet".to_owned())),

@@ -4,9 +4,13 @@
 
 #![allow(unsafe_code, reason = "this is the crate's one sys.rs; each block says why it is sound")]
 
+mod block;
 mod landlock;
 mod packet;
 
+#[cfg(test)]
+pub(crate) use block::detach_loop;
+pub(crate) use block::{LoopSetup, device_bytes, discard, drop_cache, free_loop_device, sector_bytes, set_up_loop, zero_out};
 pub(crate) use landlock::{only_program, restrict_self};
 pub(crate) use packet::{attach_filter, bind_packet_socket, send_to_link};
 
@@ -23,12 +27,6 @@ use tokio::io::unix::AsyncFd;
 
 /// `BLKPG`, linux/blkpg.h.
 const BLKPG: libc::Ioctl = 0x1269;
-/// `BLKDISCARD`, linux/fs.h.
-const BLKDISCARD: libc::Ioctl = 0x1277;
-/// `BLKSSZGET`, linux/fs.h.
-const BLKSSZGET: libc::Ioctl = 0x1268;
-/// `BLKGETSIZE64`, linux/fs.h: `_IOR(0x12, 114, size_t)`.
-const BLKGETSIZE64: libc::Ioctl = 0x8008_1272_u32 as libc::Ioctl;
 /// `EXT4_IOC_RESIZE_FS`, `_IOW('f', 16, __u64)`.
 const EXT4_IOC_RESIZE_FS: libc::Ioctl = 0x4008_6610;
 
@@ -83,29 +81,6 @@ pub(crate) fn partition(disk: impl AsFd, op: PartitionOp, number: u32, start: u6
     // SAFETY: the descriptor is open for the call; `argument` and the `data` it points to have the kernel's layout and
     // outlive the call, which keeps no pointer.
     checked(unsafe { libc::ioctl(disk.as_fd().as_raw_fd(), BLKPG, &raw const argument) })
-}
-
-/// Bytes in a block device.
-pub(crate) fn device_bytes(device: impl AsFd) -> io::Result<u64> {
-    let mut bytes = 0_u64;
-    // SAFETY: BLKGETSIZE64 writes one u64 to the address, which is a live local.
-    checked(unsafe { libc::ioctl(device.as_fd().as_raw_fd(), BLKGETSIZE64, &raw mut bytes) })?;
-    Ok(bytes)
-}
-
-/// Bytes in a logical sector of a block device.
-pub(crate) fn sector_bytes(device: impl AsFd) -> io::Result<u64> {
-    let mut bytes: c_int = 0;
-    // SAFETY: BLKSSZGET writes one int to the address, which is a live local.
-    checked(unsafe { libc::ioctl(device.as_fd().as_raw_fd(), BLKSSZGET, &raw mut bytes) })?;
-    u64::try_from(bytes).map_err(|_| io::ErrorKind::InvalidData.into())
-}
-
-/// Tells the device that a range holds nothing of worth.
-pub(crate) fn discard(device: impl AsFd, offset: u64, length: u64) -> io::Result<()> {
-    let range = [offset, length];
-    // SAFETY: BLKDISCARD reads two u64 from the address, which is a live local array.
-    checked(unsafe { libc::ioctl(device.as_fd().as_raw_fd(), BLKDISCARD, range.as_ptr()) })
 }
 
 /// Grows a mounted ext4 to `blocks` of its own block size.

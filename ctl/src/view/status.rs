@@ -44,6 +44,8 @@ mirror! {
         uptime_ms: u64,
         fleet: String,
         clock: String,
+        runs_from: String,
+        install: String,
     }
 }
 
@@ -68,8 +70,10 @@ impl View for Status {
             .add("host name", &self.hostname)
             .add("fleet", &self.fleet)
             .add("mode", &self.mode.0)
+            .add_some("runs from", &self.runs_from)
             .add("phase", format!("{} ({})", self.phase, self.phase_state.0))
             .add_some("waiting for", &self.waiting_for)
+            .add_some("installation", &self.install)
             .add("healthy", yes_no(self.healthy))
             .add("generation", unless_zero(self.config_generation))
             .add_some("digest", &self.config_digest)

@@ -233,6 +233,8 @@ fn status(phase: &str) -> v1::StatusResponse {
         uptime_ms: 306_000,
         fleet: "acme".into(),
         clock: "floor".into(),
+        runs_from: "RAM".into(),
+        install: "installing on nvme0n1 (Samsung SSD 980, 500 GB): 43 %".into(),
     }
 }
 

@@ -40,7 +40,7 @@ impl NodeService {
     }
 
     fn boot_disk(&self) -> String {
-        self.0.node.status.get().boot_disk
+        self.0.node.status.get().runs_from.disk().to_owned()
     }
 }
 

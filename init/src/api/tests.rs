@@ -219,7 +219,7 @@ async fn apid_gets_its_settings_when_they_are_there_and_reports_its_listener() {
 #[tokio::test]
 async fn hardware_names_the_boot_disk_and_containers_say_that_containerd_is_down() {
     let bench = bench().await;
-    bench.context.node.status.update(|status| status.boot_disk = "vda".into());
+    bench.context.node.status.update(|status| status.runs_from = crate::node::RunsFrom::Disk("vda".into()));
     let mut node = NodeClient::new(bench.channel);
     assert_eq!(node.hardware(HardwareRequest {}).await.expect("served").into_inner().product, "boots from vda");
     assert_eq!(node.version(VersionRequest {}).await.expect("served").into_inner().api_version, "skerry.v1");

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use machine_config::Trust;
 use machine_config::schema::MachineConfig;
+use machine_config::seed::Seed;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::{self, Acceptor, AcceptorSlot, acceptor_slot};
@@ -14,18 +15,35 @@ use crate::logging::LevelHandle;
 use crate::modules::Hotplug;
 use crate::network::NetworkHandle;
 use crate::node::{ApplyRequest, ConfigHandle, InForce, Node, PowerHandle, Release, config_channel};
+use crate::ram::RamForm;
 use crate::services::Supervisor;
 use crate::services::definitions::RuntimeFacts;
 use crate::state::{Identity, Store};
 use crate::verity::RuntimeSeal;
+
+/// What this system runs from.
+#[derive(Debug, Clone)]
+pub(super) enum Medium {
+    /// A disk, where it keeps what it knows.
+    Disk(BootDisk),
+    /// RAM: what it knows goes with the power.
+    Ram(RamForm),
+}
 
 /// What SEED said.
 #[derive(Debug)]
 pub(super) struct FromSeed {
     /// The fleet to obey, or why there is none, for a person.
     pub(super) trust: Result<Trust, String>,
+    /// All of it; none when it cannot be read.
+    pub(super) seed: Option<Seed>,
+}
+
+impl FromSeed {
     /// A signed configuration, when it carries one.
-    pub(super) config: Option<Vec<u8>>,
+    pub(super) fn config(&self) -> Option<&[u8]> {
+        self.seed.as_ref()?.config.as_deref()
+    }
 }
 
 /// The far ends of the configuration's channels, until the task that serves them starts.
@@ -44,7 +62,7 @@ pub(super) struct Machine {
     /// From devices.
     pub(super) hotplug: OnceCell<Hotplug>,
     pub(super) seal: OnceCell<RuntimeSeal>,
-    pub(super) disk: OnceCell<BootDisk>,
+    pub(super) medium: OnceCell<Medium>,
     /// From state.
     pub(super) store: OnceCell<Store>,
     pub(super) identity: watch::Sender<Option<Identity>>,
@@ -73,7 +91,7 @@ impl Machine {
             supervisor: OnceCell::new(),
             hotplug: OnceCell::new(),
             seal: OnceCell::new(),
-            disk: OnceCell::new(),
+            medium: OnceCell::new(),
             store: OnceCell::new(),
             identity: watch::Sender::new(None),
             seed: OnceCell::new(),

@@ -29,6 +29,7 @@ pub async fn run() -> std::io::Error {
         request = requests.wait_for(Option::is_some) => request.ok().and_then(|request| request.clone()),
         () = drive(Rc::clone(&machine)) => None,
         () = reconfigure::run(Rc::clone(&machine)) => None,
+        () = steps::install_later(Rc::clone(&machine)) => None,
     };
     let request = request
         .unwrap_or_else(|| PowerRequest { kind: crate::node::PowerKind::Reboot, by: "init, whose main loop ended".to_owned() });

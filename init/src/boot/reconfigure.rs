@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use machine_config::schema::MachineConfig;
 use machine_config::{Effect, compare};
 
-use super::machine::Machine;
+use super::machine::{Machine, Medium};
 use crate::node::{EventKind, InForce, PowerKind};
 use crate::services::definitions;
 
@@ -42,6 +42,7 @@ async fn apply_live(machine: &Machine, config: &MachineConfig) {
         network.apply(Some(std::sync::Arc::new(config.clone())));
     }
     machine.node.status.update(|status| status.fleet = config.metadata.fleet.to_string());
+    super::steps::tell_inert(&machine.node, config);
     // Before the runtime is there the services phase does this, in its order.
     if machine.runtime.get().is_some() {
         super::steps::prepare_kernel(machine, config).await;
@@ -51,7 +52,14 @@ async fn apply_live(machine: &Machine, config: &MachineConfig) {
 /// Restarts what changed, or reboots when something changed that cannot change otherwise.
 async fn carry_over(machine: &Machine, old: &MachineConfig, new: &MachineConfig, generation: u64) {
     let changes = compare(Some(old), new);
-    if let Some(change) = changes.iter().find(|change| change.effect == Effect::Reboot) {
+    let needs_reboot = changes.iter().find(|change| change.effect == Effect::Reboot);
+    if matches!(machine.medium.get(), Some(Medium::Ram(_))) {
+        // It would forget the configuration: RAM keeps nothing.
+        let message = needs_reboot.map(|change| {
+            format!("{} takes effect at a boot only, and a system in RAM forgets its configuration with it: put it into SEED, or install", change.path)
+        });
+        machine.node.status.update(|status| status.set_error("restart", message));
+    } else if let Some(change) = needs_reboot {
         machine.power.request(PowerKind::Reboot, &format!("configuration generation {generation}: {} changed", change.path));
         return;
     }

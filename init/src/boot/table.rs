@@ -44,12 +44,14 @@ pub(super) const TABLE: &[Row] = &[
     Row { phase: Phase::State, after: &[Done(Phase::Devices)], run: |m| Box::pin(steps::state(m)) },
     // The last accepted configuration judged again, or SEED's, or whatever the API brings: for ever, visibly.
     Row { phase: Phase::Config, after: &[Done(Phase::State)], run: |m| Box::pin(steps::config(m)) },
+    // A system in RAM puts itself on the disk that the configuration names, and restarts; nothing else is started meanwhile. Ends at once on a disk.
+    Row { phase: Phase::Install, after: &[Done(Phase::Config)], run: |m| Box::pin(steps::install(m)) },
     // As configured; DHCP on every wired link without a configuration. Ends at once: links and leases come when they come.
     Row { phase: Phase::Network, after: &[Settled(Phase::Config)], run: |m| Box::pin(steps::network(m)) },
     // apid starts early and in parallel; it gets certificate and settings once config is settled, and then listens.
     Row { phase: Phase::Api, after: &[Settled(Phase::Early)], run: |m| Box::pin(steps::api(m)) },
     // The sealed runtime image at /usr; DATA at /var, sized as configured.
-    Row { phase: Phase::Volumes, after: &[Done(Phase::Config)], run: |m| Box::pin(steps::volumes(m)) },
+    Row { phase: Phase::Volumes, after: &[Done(Phase::Install)], run: |m| Box::pin(steps::volumes(m)) },
     // Modules, kernel parameters, containerd, images, k3s.
     Row { phase: Phase::Services, after: &[Done(Phase::Volumes), Settled(Phase::Network)], run: |m| Box::pin(steps::services(m)) },
     // Every service that counts is up.
@@ -126,6 +128,11 @@ mod tests {
         assert_eq!(names(&node), ["network"]);
         node.done(Phase::Network);
         node.done(Phase::Config);
+        assert_eq!(names(&node), ["install"]);
+        node.begin(Phase::Install);
+        node.waiting(Phase::Install, "a disk to install on");
+        assert!(names(&node).is_empty(), "no service starts while the system is being installed");
+        node.done(Phase::Install);
         assert_eq!(names(&node), ["volumes"]);
         node.done(Phase::Volumes);
         assert_eq!(names(&node), ["services"]);

@@ -34,7 +34,7 @@ impl BootDisk {
 
     /// The device file of one partition.
     pub fn partition_path(&self, number: u32) -> PathBuf {
-        Path::new("/dev").join(partition_name(&self.name, number))
+        partition_path(&self.name, number)
     }
 
     /// Length of a partition as the kernel knows it; none: it does not know it.
@@ -43,6 +43,11 @@ impl BootDisk {
         let sectors: u64 = fs::read_to_string(folder.join("size")).ok()?.trim().parse().ok()?;
         Some(sectors * SECTOR_BYTES)
     }
+}
+
+/// The device file of a partition of this disk.
+pub(crate) fn partition_path(disk: &str, number: u32) -> PathBuf {
+    Path::new("/dev").join(partition_name(disk, number))
 }
 
 /// `vda` → `vda3`, `nvme0n1` → `nvme0n1p3`: the kernel puts a `p` after a digit.

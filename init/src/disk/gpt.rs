@@ -30,6 +30,12 @@ impl ReadAt for File {
     }
 }
 
+impl<T: ReadAt + ?Sized> ReadAt for &T {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        (**self).read_at(buffer, offset)
+    }
+}
+
 /// Why there is no table to be read.
 #[derive(Debug, thiserror::Error)]
 pub enum GptError {

@@ -45,6 +45,14 @@ pub enum LayoutError {
         /// What is there.
         free_mib: u64,
     },
+    /// Smaller than what is to lie on it.
+    #[error("the disk is too small: it has {disk_mib} MiB, the image alone needs {needed_mib} MiB; take a larger disk")]
+    DiskTooSmall {
+        /// Of the image.
+        needed_mib: u64,
+        /// Of the disk.
+        disk_mib: u64,
+    },
     /// No slot free in the table.
     #[error("cannot make {}: the partition table is full", partition.name())]
     Full {
@@ -176,7 +184,7 @@ fn finish(found: &Found, table: Table) -> Plan {
 }
 
 /// The protective MBR with its one partition covering the whole disk; any other sector 0 is kept.
-fn grown_mbr(mbr: &[u8], disk_sectors: u64) -> Vec<u8> {
+pub fn grown_mbr(mbr: &[u8], disk_sectors: u64) -> Vec<u8> {
     const SIZE: std::ops::Range<usize> = 458..462;
     let mut grown = mbr.to_vec();
     let protective = mbr.len() == 512 && mbr[510..] == [0x55, 0xaa] && mbr[450] == 0xee && mbr[SIZE] != [0xff; 4];

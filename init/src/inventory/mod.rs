@@ -13,7 +13,7 @@ mod processes;
 mod serial;
 mod source;
 
-use api::v1::{HardwareResponse, ProcessesResponse, ResourcesResponse};
+use api::v1::{Disk, HardwareResponse, ProcessesResponse, ResourcesResponse};
 use machine_config::types::MacAddress;
 
 pub use source::Roots;
@@ -37,6 +37,11 @@ impl Roots {
             secure_boot: firmware::secure_boot(self).to_owned(),
             firmware: firmware.firmware,
         }
+    }
+
+    /// The machine's disks. `boot_disk` is the kernel's name of the disk Skerry runs from, empty when there is none.
+    pub fn disks(&self, boot_disk: &str) -> Vec<Disk> {
+        disks::read(self, boot_disk)
     }
 
     /// What the machine uses.

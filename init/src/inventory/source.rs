@@ -47,8 +47,12 @@ impl Roots {
 
 /// A file's text without the white space and NUL bytes around it; what is not UTF-8 is replaced.
 pub(super) fn text(path: &Path) -> String {
-    let bytes = std::fs::read(path).unwrap_or_default();
-    String::from_utf8_lossy(&bytes).trim_matches(|c: char| c.is_whitespace() || c == '\0').to_owned()
+    clean(&std::fs::read(path).unwrap_or_default())
+}
+
+/// Bytes as text without the white space and NUL bytes around it; what is not UTF-8 is replaced.
+pub(super) fn clean(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).trim_matches(|c: char| c.is_whitespace() || c == '\0').to_owned()
 }
 
 /// At most the first `limit` bytes of a file.

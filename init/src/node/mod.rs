@@ -15,7 +15,7 @@ pub use handles::{
 };
 pub use phases::{BootTimes, Phase, PhaseRecord, PhaseState, Times, boottime_usec};
 pub use release::Release;
-pub use status::{Clock, Mode, NodeStatus, StatusBoard};
+pub use status::{Clock, Mode, NodeStatus, RunsFrom, StatusBoard};
 
 /// The three things nearly every part of init writes to.
 #[derive(Debug, Clone, Default)]

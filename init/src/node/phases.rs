@@ -16,6 +16,8 @@ pub enum Phase {
     State,
     /// A configuration in force.
     Config,
+    /// A system in RAM put on the disk that the configuration names.
+    Install,
     /// Links and addresses.
     Network,
     /// apid answers.
@@ -30,11 +32,12 @@ pub enum Phase {
 
 impl Phase {
     /// All phases in order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Early,
         Self::Devices,
         Self::State,
         Self::Config,
+        Self::Install,
         Self::Network,
         Self::Api,
         Self::Volumes,
@@ -49,6 +52,7 @@ impl Phase {
             Self::Devices => "devices",
             Self::State => "state",
             Self::Config => "config",
+            Self::Install => "install",
             Self::Network => "network",
             Self::Api => "api",
             Self::Volumes => "volumes",

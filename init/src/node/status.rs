@@ -67,6 +67,37 @@ impl Clock {
     }
 }
 
+/// What this system runs from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum RunsFrom {
+    /// Nobody has looked yet.
+    #[default]
+    Unknown,
+    /// This disk, by the kernel's name.
+    Disk(String),
+    /// RAM: what it knows goes with the power.
+    Ram,
+}
+
+impl RunsFrom {
+    /// Kernel name of the disk; empty while unknown, and in RAM.
+    pub fn disk(&self) -> &str {
+        match self {
+            Self::Disk(name) => name,
+            Self::Unknown | Self::Ram => "",
+        }
+    }
+
+    /// The word the API serves.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Unknown => "",
+            Self::Disk(name) => name,
+            Self::Ram => "RAM",
+        }
+    }
+}
+
 /// The facts. Times and uptime are added when somebody asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeStatus {
@@ -98,8 +129,10 @@ pub struct NodeStatus {
     pub clock: Clock,
     /// dm-verity root hash of the open runtime image, hex; empty while not open.
     pub runtime_root_hash: String,
-    /// Kernel name of the disk Skerry runs from, e.g. `vda`; empty while unknown.
-    pub boot_disk: String,
+    /// What Skerry runs from.
+    pub runs_from: RunsFrom,
+    /// How it stands with `machine.install`, in one line for a person; empty: nothing to say.
+    pub install: String,
     /// TCP port apid listens on.
     pub api_port: u16,
 }
@@ -121,7 +154,8 @@ impl Default for NodeStatus {
             fleet: String::new(),
             clock: Clock::default(),
             runtime_root_hash: String::new(),
-            boot_disk: String::new(),
+            runs_from: RunsFrom::default(),
+            install: String::new(),
             api_port: api::DEFAULT_PORT,
         }
     }
@@ -168,6 +202,8 @@ impl NodeStatus {
             uptime_ms: 0,
             fleet: self.fleet.clone(),
             clock: self.clock.as_str().to_owned(),
+            runs_from: self.runs_from.as_str().to_owned(),
+            install: self.install.clone(),
         }
     }
 }

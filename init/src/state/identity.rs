@@ -3,7 +3,7 @@
 //! The key leaves this process in no form; apid gets a leaf certificate that this key signed (`config::tls`).
 
 use ed25519_dalek::SigningKey;
-use machine_config::DeviceId;
+use machine_config::{DeviceId, IdentitySeed};
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
 
@@ -57,6 +57,16 @@ impl Identity {
         Ok(Self(SigningKey::from_bytes(&seed)))
     }
 
+    /// The key that was made for this device beforehand.
+    pub fn from_seed(seed: &IdentitySeed) -> Self {
+        Self(seed.signing_key())
+    }
+
+    /// For SEED of the disk that this device moves to.
+    pub fn to_seed(&self) -> IdentitySeed {
+        IdentitySeed::new(self.0.to_bytes())
+    }
+
     /// Reads the file.
     pub fn from_file(bytes: &[u8]) -> Result<Self, IdentityError> {
         let damaged = |why| IdentityError::Damaged { why };
@@ -99,6 +109,13 @@ mod tests {
         let again = Identity::from_file(&identity.to_file()).expect("its own file");
         assert_eq!(again.device_id(), identity.device_id());
         assert_ne!(Identity::generate().expect("random bytes").device_id(), identity.device_id());
+    }
+
+    #[test]
+    fn a_device_keeps_its_id_when_it_moves_to_a_disk() {
+        let identity = Identity::generate().expect("random bytes");
+        assert_eq!(Identity::from_seed(&identity.to_seed()).device_id(), identity.device_id());
+        assert_eq!(identity.to_seed().device_id(), identity.device_id());
     }
 
     #[test]

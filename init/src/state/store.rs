@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use machine_config::{Accepted, FleetTrust};
+use machine_config::{Accepted, FleetTrust, IdentitySeed};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -82,12 +82,17 @@ impl Store {
         Ok(Self { root: root.to_owned(), proof: Proof::default() })
     }
 
-    /// The identity; made when there is none.
-    pub fn identity(&self) -> Result<Identity, StoreError> {
+    /// STATE of another installation, mounted for reading: nothing is made there.
+    pub fn look_into(root: &Path) -> Self {
+        Self { root: root.to_owned(), proof: Proof::default() }
+    }
+
+    /// The identity. When there is none yet it is the one that SEED brings, or else made.
+    pub fn identity(&self, given: Option<&IdentitySeed>) -> Result<Identity, StoreError> {
         if let Some(bytes) = self.read(&self.root.join(IDENTITY))? {
             return Ok(Identity::from_file(&bytes)?);
         }
-        let identity = Identity::generate()?;
+        let identity = given.map_or_else(Identity::generate, |given| Ok(Identity::from_seed(given)))?;
         replace(&self.root, IDENTITY, &identity.to_file(), 0o600)?;
         Ok(identity)
     }
@@ -192,15 +197,24 @@ mod tests {
     #[test]
     fn the_identity_survives_and_is_made_once() {
         let (folder, store) = store();
-        let id = store.identity().expect("made").device_id();
-        assert_eq!(Store::open(folder.path()).expect("there").identity().expect("read").device_id(), id);
+        let id = store.identity(None).expect("made").device_id();
+        assert_eq!(Store::open(folder.path()).expect("there").identity(None).expect("read").device_id(), id);
+    }
+
+    #[test]
+    fn seed_gives_the_identity_only_while_there_is_none() {
+        let (given, other) = (IdentitySeed::new([7; 32]), IdentitySeed::new([8; 32]));
+        let (_folder, store) = store();
+        assert_eq!(store.identity(Some(&given)).expect("made").device_id(), given.device_id());
+        assert_eq!(store.identity(Some(&other)).expect("read").device_id(), given.device_id());
+        assert_eq!(store.identity(None).expect("read").device_id(), given.device_id());
     }
 
     #[test]
     fn a_damaged_identity_is_an_error_and_stays_as_it_is() {
         let (folder, store) = store();
         fs::write(folder.path().join(IDENTITY), "{").expect("writable");
-        assert!(store.identity().is_err());
+        assert!(store.identity(None).is_err());
         assert_eq!(fs::read(folder.path().join(IDENTITY)).expect("there"), b"{");
     }
 

@@ -19,12 +19,12 @@ const LINKS: Duration = Duration::from_secs(10);
 
 pub(in crate::boot) async fn config(machine: Rc<Machine>) -> anyhow::Result<()> {
     let mut in_force = machine.config.subscribe();
-    let FromSeed { trust, config: seed } = machine.seed.get().expect("the state phase fills it");
-    match trust {
+    let from_seed: &FromSeed = machine.seed.get().expect("the state phase fills it");
+    match &from_seed.trust {
         Ok(trust) => {
             let store = Machine::product(&machine.store);
             let acceptor = Acceptor::new(store, trust.clone(), facts(&machine))?;
-            let (acceptor, resumed) = resume(&machine, acceptor, seed.as_deref().map(Arc::from)).await?;
+            let (acceptor, resumed) = resume(&machine, acceptor, from_seed.config().map(Arc::from)).await?;
             machine.hand_over(acceptor);
             explain(&machine.node, &resumed);
         }

@@ -1,4 +1,5 @@
-//! Phase `devices`: the boot disk, as the drivers that `early` began to load bring it. Its wait is bounded; a disk that comes later is taken all the same.
+//! Phase `devices`: what this system runs from. That is its own RAM, when the image lies there; else the boot disk, as the drivers that `early` began to
+//! load bring it. That wait is bounded; a disk that comes later is taken all the same.
 
 use std::path::Path;
 use std::rc::Rc;
@@ -6,12 +7,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::super::machine::Machine;
+use super::super::machine::{Machine, Medium};
 use super::blocking;
 use crate::devices::{Choice, choose, look};
 use crate::modules::Hotplug;
-use crate::node::{EventKind, Phase};
+use crate::node::{EventKind, Phase, RunsFrom};
 use crate::power::watch_buttons;
+use crate::ram::RamForm;
 use crate::verity::RuntimeSeal;
 
 /// A USB disk needs a few seconds, a large SAS enclosure half a minute.
@@ -22,11 +24,25 @@ pub(in crate::boot) async fn devices(machine: Rc<Machine>) -> anyhow::Result<()>
     let seal = RuntimeSeal::from_command_line(&line)?;
     let hotplug = Machine::product(&machine.hotplug);
     tokio::spawn(watch_buttons(machine.power.clone(), hotplug.changes()));
-    let choice = find(&machine, &hotplug, &seal).await?;
-    tell(&machine, &choice);
+    let medium = match blocking(|| RamForm::find(Path::new("/"))).await?? {
+        Some(form) => Medium::Ram(run_from_ram(&machine, form, seal.clone()).await?),
+        None => {
+            let choice = find(&machine, &hotplug, &seal).await?;
+            tell(&machine, &choice);
+            Medium::Disk(choice.disk)
+        }
+    };
     machine.seal.get_or_init(|| seal);
-    machine.disk.get_or_init(|| choice.disk);
+    machine.medium.get_or_init(|| medium);
     Ok(())
+}
+
+/// The image in RAM, when it is the kernel's own.
+async fn run_from_ram(machine: &Machine, form: RamForm, seal: RuntimeSeal) -> anyhow::Result<RamForm> {
+    let form = blocking(move || form.check_seal(&seal).map(|()| form)).await??;
+    tracing::info!(image_mib = form.index.mapped_bytes() >> 20, "running from RAM");
+    machine.node.status.update(|status| status.runs_from = RunsFrom::Ram);
+    Ok(form)
 }
 
 /// Looks each time a device comes. After the deadline the phase has failed, visibly, and goes on looking.
@@ -57,7 +73,7 @@ async fn find(machine: &Machine, hotplug: &Hotplug, seal: &RuntimeSeal) -> anyho
 fn tell(machine: &Machine, choice: &Choice) {
     let name = &choice.disk.name;
     tracing::info!(disk = name, runtime = choice.disk.runtime, "boot disk found");
-    machine.node.status.update(|status| status.boot_disk.clone_from(name));
+    machine.node.status.update(|status| status.runs_from = RunsFrom::Disk(name.clone()));
     if !choice.others.is_empty() {
         let others = choice.others.join(", ");
         let message = format!("{name} chosen; {others} hold the same image: remove the disk that is not meant");

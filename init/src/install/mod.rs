@@ -1,0 +1,18 @@
+//! Putting a system that runs from RAM on a disk, as `machine.install` of the signed configuration says.
+//!
+//! `facts` looks at the disks, `choose` picks one or says why none, `plan` lists every write, `write` carries the list out and reads it back.
+//! What makes a cut harmless is the plan's order: see [`Plan`]. Nothing here runs but from RAM, and nothing is written to a disk that the
+//! choice did not allow.
+
+mod choose;
+mod content;
+mod facts;
+mod glob;
+mod plan;
+mod write;
+
+pub use choose::{Choice, Refusal, choose, describe};
+pub use content::{Content, Installed};
+pub use facts::{Access, DiskFacts, look};
+pub use plan::{Piece, Plan, PlanError, Source, Stage, plan};
+pub use write::{Progress, WriteError, install};
