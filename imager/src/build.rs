@@ -18,13 +18,13 @@ use crate::image::compress::{CompressError, Compressor};
 use crate::image::digest::{Digest, Hasher};
 use crate::image::disk::{self, DiskError, DiskParts, Runtime};
 use crate::image::initramfs::{self, InitramfsError};
-use crate::image::output::{OutputError, Place};
+use crate::image::output::{Output, OutputError, Place};
 use crate::image::release::Release;
 use crate::image::rootfs::{self, RootParts};
 use crate::image::squashfs::{self, SquashfsError};
 use crate::image::uki;
 use crate::image::verity::{self, VerityError};
-use crate::inspect::{self, Depth, InspectError};
+use crate::inspect::{self, Depth, InspectError, Inspection};
 use crate::progress::{Progress, step};
 use crate::tree::{Content, Tree, TreeError};
 
@@ -171,6 +171,17 @@ pub struct Report {
     pub content: String,
 }
 
+/// An image that was built and read back, and has no name yet.
+#[derive(Debug)]
+pub struct Built {
+    /// The image.
+    pub output: Output,
+    /// What it says of itself.
+    pub inspection: Inspection,
+    /// What was built.
+    pub report: Report,
+}
+
 /// Builds the image at `out`.
 pub fn run(
     ingredients: Ingredients<'_>,
@@ -178,6 +189,18 @@ pub fn run(
     progress: &dyn Progress,
     out: &Place,
 ) -> Result<Report, BuildError> {
+    let built = make(ingredients, cache, progress, out)?;
+    built.output.publish().map_err(DiskError::from)?;
+    Ok(built.report)
+}
+
+/// Builds the image that may be published at `out`, or become another form.
+pub fn make(
+    ingredients: Ingredients<'_>,
+    cache: &DerivedCache,
+    progress: &dyn Progress,
+    out: &Place,
+) -> Result<Built, BuildError> {
     let board = ingredients.board;
     let trees = Trees::new(&ingredients)?;
     step(progress, "check what goes in", || trees.check(board))?;
@@ -188,9 +211,9 @@ pub fn run(
     let (runtime_bytes, root) = (runtime.verity.data_blocks * verity::BLOCK_BYTES, runtime.verity.root);
     let parts = DiskParts { sizes: board.partitions, boot: &boot, seed: ingredients.seed.as_deref(), runtime };
     let (output, written) = step(progress, "write the image", || disk::write(parts, out))?;
-    step(progress, "read the image back", || inspect::inspect(&output.temporary_path(), Depth::EveryFile).map_err(Box::new))?;
-    output.publish().map_err(DiskError::from)?;
-    Ok(Report {
+    let read_back = || inspect::inspect(&output.temporary_path(), Depth::EveryFile).map_err(Box::new);
+    let inspection = step(progress, "read the image back", read_back)?;
+    let report = Report {
         image: out.named().to_owned(),
         image_bytes: written.layout.bytes(),
         payload_bytes: written.payload_bytes,
@@ -200,7 +223,8 @@ pub fn run(
         runtime_bytes,
         runtime_root_hash: root.hex(),
         content: written.content.hex(),
-    })
+    };
+    Ok(Built { output, inspection, report })
 }
 
 fn compress_initramfs(archive: &[u8], cache: &DerivedCache, progress: &dyn Progress) -> Result<Arc<[u8]>, CompressError> {

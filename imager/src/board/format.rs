@@ -50,6 +50,25 @@ impl Format {
     }
 }
 
+/// A name that is no form's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{name}` is no form of an image; there are {}", known())]
+pub struct FormatError {
+    name: String,
+}
+
+fn known() -> String {
+    Format::ALL.map(Format::as_str).join(", ")
+}
+
+impl std::str::FromStr for Format {
+    type Err = FormatError;
+
+    fn from_str(name: &str) -> Result<Self, FormatError> {
+        Self::ALL.into_iter().find(|format| format.as_str() == name).ok_or_else(|| FormatError { name: name.to_owned() })
+    }
+}
+
 impl std::fmt::Display for Format {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())

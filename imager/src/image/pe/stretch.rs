@@ -115,7 +115,8 @@ mod tests {
 
     fn file() -> Vec<u8> {
         let sections = [Section { name: ".cmdline", bytes: b"quiet" }, Section { name: ".initrd", bytes: &[5; 700] }];
-        append("stub", &stub(4, 0x8664), &[sections[0], sections[1], Section { name: ".linux", bytes: &[6; 9000] }]).expect("appended")
+        append("stub", &stub(4, 0x8664), &[sections[0], sections[1], Section { name: ".linux", bytes: &[6; 9000] }])
+            .expect("appended")
     }
 
     fn stretched(bytes: u64) -> Vec<u8> {

@@ -1,0 +1,202 @@
+//! Which blocks of a disk image must be written for the disk to work, whatever was on it before: all that is not zero, and the zeros that mean
+//! something. Those are the partition tables, the allocation tables of the boot partition, SEED, and the runtime image with its hash tree.
+//!
+//! It goes by what the blocks mean, not by where the file has holes: those depend on the file system it lies on, and a hole may mean something.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+
+use machine_config::disk::{Partition, SECTOR_BYTES, SEED_BYTES};
+use machine_config::ram_form::Extent;
+
+use crate::bmap::BLOCK_BYTES;
+use crate::image::verity;
+use crate::inspect::disk::{Disk, Found};
+use crate::sparse;
+
+/// Sectors of the first partition table with the boot sector before it, and of the second with none.
+const TABLE_SECTORS: u64 = 34;
+const READ_BYTES: u64 = 1 << 20;
+/// Where a squashfs superblock has the length of the image, and its magic.
+const SQUASHFS_BYTES_USED: usize = 40;
+const SQUASHFS_MAGIC: &[u8] = b"hsqs";
+const VERITY_MAGIC: &[u8] = b"verity\0\0";
+
+/// Why an image cannot be mapped.
+#[derive(Debug, thiserror::Error)]
+pub enum MapError {
+    /// It cannot be read.
+    #[error("cannot read the image at byte {offset}")]
+    Read {
+        /// Where.
+        offset: u64,
+        /// Why.
+        source: io::Error,
+    },
+    /// A partition is not what an image has there.
+    #[error("cannot map partition {partition}: {reason}; build the image again")]
+    Partition {
+        /// Its name.
+        partition: &'static str,
+        /// What is wrong.
+        reason: &'static str,
+    },
+}
+
+/// What must be written, and the two places that matter by themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mapped {
+    /// Length of the image.
+    pub bytes: u64,
+    /// Whole blocks, ascending, without overlap; SEED is one of them, by itself.
+    pub ranges: Vec<Range<u64>>,
+    /// SEED.
+    pub seed: Range<u64>,
+    /// The content of RUNTIME-A: squashfs, verity superblock, hash tree; it lies in one range.
+    pub runtime: Extent,
+}
+
+/// Maps an image.
+pub fn of(disk: &Disk) -> Result<Mapped, MapError> {
+    let find = |partition: Partition| {
+        let missing = MapError::Partition { partition: partition.name(), reason: "it is not there" };
+        disk.partition(partition).map_err(|_| missing)
+    };
+    let (esp, seed, runtime) = (find(Partition::Esp)?, find(Partition::Seed)?, find(Partition::RuntimeA)?);
+    if seed.bytes != SEED_BYTES {
+        return Err(MapError::Partition { partition: "SEED", reason: "it is not of the size it has" });
+    }
+    let (file, bytes) = (disk.file(), disk.bytes);
+    let runtime = runtime_content(file, runtime)?;
+    let seed = seed.offset..seed.offset + seed.bytes;
+    let content = runtime.offset..runtime.offset + runtime.bytes;
+    let (tables, esp) = (TABLE_SECTORS * SECTOR_BYTES, esp.offset..esp.offset + fat_tables(file, esp)?);
+    let mut ranges = vec![0..tables, esp, content.clone(), bytes.saturating_sub(tables - SECTOR_BYTES)..bytes];
+    for range in sparse::without(0..bytes, &content) {
+        ranges.extend(not_zero(file, range)?);
+    }
+    let whole = sparse::whole_blocks(ranges, BLOCK_BYTES, bytes);
+    let mut ranges: Vec<_> = whole.into_iter().flat_map(|range| sparse::without(range, &seed)).chain([seed.clone()]).collect();
+    ranges.sort_by_key(|range| range.start);
+    Ok(Mapped { bytes, ranges, seed, runtime })
+}
+
+fn read(file: &File, offset: u64, buffer: &mut [u8]) -> Result<(), MapError> {
+    file.read_exact_at(buffer, offset).map_err(|source| MapError::Read { offset, source })
+}
+
+/// The blocks of a range that are not all zeros.
+fn not_zero(file: &File, range: Range<u64>) -> Result<Vec<Range<u64>>, MapError> {
+    let mut found = Vec::new();
+    let mut buffer = vec![0; READ_BYTES as usize];
+    let holes = |source: rustix::io::Errno| MapError::Read { offset: range.start, source: source.into() };
+    for data in sparse::data_ranges(file, range.end).map_err(holes)? {
+        let mut at = data.start.max(range.start) / BLOCK_BYTES * BLOCK_BYTES;
+        while at < data.end {
+            let count = READ_BYTES.min(data.end - at) as usize;
+            read(file, at, &mut buffer[..count])?;
+            let blocks = buffer[..count].chunks(BLOCK_BYTES as usize).zip((at..).step_by(BLOCK_BYTES as usize));
+            let blocks = blocks.filter(|(block, _)| block.iter().any(|byte| *byte != 0));
+            found.extend(blocks.map(|(block, at)| at..at + block.len() as u64));
+            at += count as u64;
+        }
+    }
+    Ok(found)
+}
+
+/// How many bytes at the beginning of a FAT file system are its tables: boot sector, allocation tables and, before FAT32, the root folder.
+fn fat_tables(file: &File, esp: &Found) -> Result<u64, MapError> {
+    let mut sector = [0; SECTOR_BYTES as usize];
+    read(file, esp.offset, &mut sector)?;
+    let wrong = |reason| Err(MapError::Partition { partition: Partition::Esp.name(), reason });
+    if sector[510..] != [0x55, 0xaa] {
+        return wrong("it is not a FAT file system");
+    }
+    let short = |at: usize| u64::from(u16::from_le_bytes([sector[at], sector[at + 1]]));
+    let large = u64::from(u32::from_le_bytes([sector[36], sector[37], sector[38], sector[39]]));
+    let (bytes_per_sector, reserved, tables, root_entries) = (short(11), short(14), u64::from(sector[16]), short(17));
+    let table_sectors = if short(22) == 0 { large } else { short(22) };
+    let bytes = (reserved + tables * table_sectors).saturating_mul(bytes_per_sector) + root_entries * 32;
+    if bytes == 0 || bytes > esp.bytes { wrong("its FAT file system is damaged") } else { Ok(bytes) }
+}
+
+/// What RUNTIME-A holds, by its squashfs and verity superblocks. Nothing is trusted for it: a wrong answer makes an image that does not boot.
+fn runtime_content(file: &File, found: &Found) -> Result<Extent, MapError> {
+    let wrong = |reason| Err(MapError::Partition { partition: Partition::RuntimeA.name(), reason });
+    let mut superblock = [0; 96];
+    read(file, found.offset, &mut superblock)?;
+    if !superblock.starts_with(SQUASHFS_MAGIC) {
+        return wrong("it holds no squashfs image");
+    }
+    let used = superblock[SQUASHFS_BYTES_USED..SQUASHFS_BYTES_USED + 8].try_into().map(u64::from_le_bytes);
+    let blocks = used.expect("eight bytes").div_ceil(verity::BLOCK_BYTES);
+    let bytes = blocks.checked_add(1).and_then(|blocks| blocks.checked_mul(verity::BLOCK_BYTES));
+    if bytes.is_none_or(|bytes| bytes > found.bytes) {
+        return wrong("its squashfs image is longer than it is");
+    }
+    let mut magic = [0; VERITY_MAGIC.len()];
+    read(file, found.offset + blocks * verity::BLOCK_BYTES, &mut magic)?;
+    let total = blocks * verity::BLOCK_BYTES + verity::tree_bytes(blocks);
+    match magic == VERITY_MAGIC && total <= found.bytes {
+        true => Ok(Extent { offset: found.offset, bytes: total }),
+        false => wrong("no whole hash tree follows its squashfs image"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::build::tests::build_sample;
+
+    #[test]
+    fn what_is_mapped_onto_a_used_disk_is_the_image() {
+        let folder = tempfile::tempdir().expect("temp folder");
+        let path = build_sample(folder.path(), None);
+        let disk = Disk::open(&path).expect("opened");
+        let mapped = of(&disk).expect("mapped");
+        let image = std::fs::read(&path).expect("read");
+        let mut used = vec![0xee; image.len()];
+        for range in &mapped.ranges {
+            let range = range.start as usize..range.end as usize;
+            used[range.clone()].copy_from_slice(&image[range]);
+        }
+        let written = folder.path().join("used");
+        std::fs::write(&written, &used).expect("written");
+        crate::inspect::inspect(&written, crate::inspect::Depth::EveryFile).expect("whole");
+        assert!(used[mapped.seed.start as usize..mapped.seed.end as usize].iter().all(|byte| *byte == 0), "an old SEED is gone");
+        assert!(mapped.ranges.contains(&mapped.seed));
+        let runtime = mapped.runtime.offset..mapped.runtime.offset + mapped.runtime.bytes;
+        assert!(mapped.ranges.iter().any(|range| range.start <= runtime.start && runtime.end <= range.end));
+        let outside: usize = (0..image.len())
+            .filter(|at| image[*at] != 0)
+            .filter(|at| !mapped.ranges.iter().any(|range| range.contains(&(*at as u64))))
+            .count();
+        assert_eq!(outside, 0, "every byte that is not zero is mapped");
+    }
+
+    #[test]
+    fn what_is_no_runtime_image_is_told() {
+        let folder = tempfile::tempdir().expect("temp folder");
+        let path = build_sample(folder.path(), None);
+        let disk = Disk::open(&path).expect("opened");
+        let runtime = disk.partition(Partition::RuntimeA).expect("there").clone();
+        let esp = disk.partition(Partition::Esp).expect("there").clone();
+        for (offset, bytes, expected) in [
+            (esp.offset + 36, [0xff; 4], "damaged"),
+            (esp.offset + 508, [0; 4], "not a FAT"),
+            (runtime.offset + 44, [0xff; 4], "longer than it is"),
+            (runtime.offset + 40, [0, 0x10, 0, 0], "no whole hash tree"),
+            (runtime.offset, [0; 4], "no squashfs"),
+        ] {
+            let file = File::options().write(true).open(&path).expect("opened");
+            let mut before = [0; 4];
+            disk.file().read_exact_at(&mut before, offset).expect("read");
+            file.write_all_at(&bytes, offset).expect("written");
+            let error = of(&disk).expect_err(expected).to_string();
+            assert!(error.contains(expected), "{error}");
+            file.write_all_at(&before, offset).expect("mended");
+        }
+    }
+}

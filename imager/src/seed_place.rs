@@ -1,0 +1,169 @@
+//! Where SEED lies in an image of any form that can be stamped: the disk, the RAM form as one UEFI program, on a disc, or as a bare initramfs.
+//!
+//! Found by reading the form itself, step by step, never by looking for a pattern: what does not read as it must is refused. Compressed images and
+//! qcow2 have no place to stamp, and an archive for netboot has checksums over it: stamp the raw image, or the initramfs out of the archive.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+
+use gptman::GPT;
+use lamfat::{FileSystem, FsOptions, NullTimeProvider};
+use machine_config::disk::{Partition, SECTOR_BYTES, SEED_BYTES};
+use machine_config::ram_form::Extent;
+use rustix::fs::SeekFrom;
+
+use crate::format::cpio;
+use crate::image::pe::PeError;
+use crate::image::pe::stretch;
+use crate::image::window::Window;
+
+/// Headers of a PE file end before this.
+const PE_HEAD_BYTES: u64 = 64 << 10;
+/// A disc has one program to boot.
+const FOLDER: &str = "EFI/BOOT";
+const PROGRAMS: [&str; 2] = ["BOOTX64.EFI", "BOOTAA64.EFI"];
+
+/// Why SEED is not found.
+#[derive(Debug, thiserror::Error)]
+pub enum SeedPlaceError {
+    /// The file cannot be read.
+    #[error("cannot read the image at byte {offset}")]
+    Read {
+        /// Where.
+        offset: u64,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is none of the forms that have a SEED.
+    #[error(
+        "cannot find SEED: this is neither a raw image nor an ISO, UKI or initramfs in the RAM form; stamp the raw image before it is compressed or converted"
+    )]
+    Form,
+    /// Its partition table is damaged.
+    #[error("cannot find SEED: the partition table is damaged ({reason}); copy the image again")]
+    Table {
+        /// What is wrong.
+        reason: String,
+    },
+    /// What firmware boots cannot be read.
+    #[error("cannot find SEED: {reason}; copy the image again")]
+    Damaged {
+        /// What is wrong.
+        reason: String,
+    },
+    /// The program is no RAM form.
+    #[error("cannot find SEED: {reason}; only images in the RAM form (iso, pxe, uki) have it there")]
+    NotRamForm {
+        /// What is wrong.
+        reason: String,
+    },
+    /// It is no program at all.
+    #[error(transparent)]
+    Pe(#[from] PeError),
+}
+
+type Found = Result<Extent, SeedPlaceError>;
+
+/// Where SEED lies in this file.
+pub fn find(file: &File) -> Result<Extent, SeedPlaceError> {
+    let bytes = rustix::fs::seek(file, SeekFrom::End(0)).map_err(|error| failed(0, error.into()))?;
+    let whole = Extent { offset: 0, bytes };
+    if bytes < 2 * SECTOR_BYTES {
+        return Err(SeedPlaceError::Form);
+    }
+    let mut head = [0; 2 * SECTOR_BYTES as usize];
+    read(file, 0, &mut head)?;
+    if head[SECTOR_BYTES as usize..].starts_with(b"EFI PART") {
+        return in_disk(file, whole);
+    }
+    if head.starts_with(b"MZ") {
+        return in_program(file, whole);
+    }
+    in_initramfs(file, whole).map_err(|error| match error {
+        SeedPlaceError::NotRamForm { .. } => SeedPlaceError::Form,
+        other => other,
+    })
+}
+
+fn failed(offset: u64, source: io::Error) -> SeedPlaceError {
+    SeedPlaceError::Read { offset, source }
+}
+
+fn read(file: &File, offset: u64, buffer: &mut [u8]) -> Result<(), SeedPlaceError> {
+    file.read_exact_at(buffer, offset).map_err(|source| failed(offset, source))
+}
+
+/// A disk has a partition for it; a disc has one to boot from.
+fn in_disk(file: &File, whole: Extent) -> Found {
+    let table = |reason: String| SeedPlaceError::Table { reason };
+    let gpt = GPT::read_from(&mut Window::new(file, 0, whole.bytes), SECTOR_BYTES).map_err(|error| table(error.to_string()))?;
+    let place = |partition: Partition| {
+        let mut entries = gpt.iter().filter(|(_, entry)| entry.is_used());
+        let entry = entries.find(|(_, entry)| entry.partition_type_guid == partition.type_guid().to_bytes_le())?.1;
+        let bytes = entry.size().ok()?.checked_mul(SECTOR_BYTES)?;
+        Some(Extent { offset: entry.starting_lba.checked_mul(SECTOR_BYTES)?, bytes })
+    };
+    let inside = |extent: Extent, partition: Partition| match extent.end().is_some_and(|end| end <= whole.bytes) {
+        true => Ok(extent),
+        false => Err(table(format!("partition {} leaves the image", partition.name()))),
+    };
+    if let Some(seed) = place(Partition::Seed) {
+        return match inside(seed, Partition::Seed)? {
+            seed if seed.bytes == SEED_BYTES => Ok(seed),
+            seed => Err(table(format!("SEED has {} bytes instead of {SEED_BYTES}", seed.bytes))),
+        };
+    }
+    let esp = place(Partition::Esp).ok_or(SeedPlaceError::Form)?;
+    in_program(file, program(file, inside(esp, Partition::Esp)?)?)
+}
+
+/// The program that firmware boots from a FAT file system; it must lie in one piece.
+fn program(file: &File, fat: Extent) -> Found {
+    let damaged = |reason: String| SeedPlaceError::Damaged { reason };
+    let unreadable = |error: lamfat::Error<io::Error>| damaged(format!("its FAT file system is damaged ({error})"));
+    let window = Window::new(file, fat.offset, fat.bytes);
+    let fs = FileSystem::new(window, FsOptions::new().time_provider(NullTimeProvider::new())).map_err(unreadable)?;
+    let root = fs.root_dir();
+    let opened = PROGRAMS.iter().find_map(|name| root.open_file(&format!("{FOLDER}/{name}")).ok());
+    let mut opened = opened.ok_or_else(|| damaged(format!("there is no program in its folder {FOLDER}")))?;
+    let mut place: Option<Extent> = None;
+    for extent in opened.extents() {
+        let extent = extent.map_err(unreadable)?;
+        let next = Extent { offset: fat.offset + extent.offset, bytes: extent.size.into() };
+        match &mut place {
+            None => place = Some(next),
+            Some(place) if place.end() == Some(next.offset) && next.end().is_some_and(|end| end <= fat.offset + fat.bytes) => {
+                place.bytes += next.bytes;
+            }
+            Some(_) => return Err(damaged("what it boots does not lie in one piece".into())),
+        }
+    }
+    place.ok_or_else(|| damaged("what it boots is empty".into()))
+}
+
+fn in_program(file: &File, program: Extent) -> Found {
+    let mut head = Vec::new();
+    let window = Window::new(file, program.offset, program.bytes.min(PE_HEAD_BYTES));
+    io::copy(&mut { window }.by_ref(), &mut head).map_err(|source| failed(program.offset, source))?;
+    let place = stretch::place("the program it boots", &head, ".initrd")?;
+    let end = place.offset.checked_add(place.bytes).filter(|end| *end <= program.bytes);
+    if end.is_none() {
+        return Err(SeedPlaceError::Damaged { reason: "the program it boots is cut short".into() });
+    }
+    in_initramfs(file, Extent { offset: program.offset + place.offset, bytes: place.bytes })
+}
+
+/// SEED is the last file of the archive: its header, its content, the trailer, the end.
+fn in_initramfs(file: &File, initramfs: Extent) -> Found {
+    let not = |reason: &str| SeedPlaceError::NotRamForm { reason: reason.to_owned() };
+    let tail = cpio::tail_bytes();
+    let head_at = initramfs.bytes.checked_sub(tail).ok_or_else(|| not("the initramfs is too small"))?;
+    let ends = cpio::trailer();
+    let mut head = vec![0; tail as usize - SEED_BYTES as usize - ends.len()];
+    read(file, initramfs.offset + head_at, &mut head)?;
+    let mut end = vec![0; ends.len()];
+    read(file, initramfs.offset + initramfs.bytes - ends.len() as u64, &mut end)?;
+    let found = cpio::seed_before_end(initramfs.bytes, &head, &end).map_err(not)?;
+    Ok(Extent { offset: initramfs.offset + found.offset, bytes: found.bytes })
+}
