@@ -50,6 +50,15 @@ impl<'a> Device<'a> {
         Ok(())
     }
 
+    /// Moves the disk into other hardware, or changes that.
+    ///
+    /// # Panics
+    /// When the device is powered on: a mistake in the test.
+    pub fn rebuild(&mut self, change: impl FnOnce(&mut Guest)) {
+        assert!(self.booted.is_none(), "hardware is changed while the device has no power");
+        change(&mut self.guest);
+    }
+
     /// The running machine.
     ///
     /// # Panics
@@ -72,9 +81,19 @@ impl<'a> Device<'a> {
 
     /// The API, as soon as it answers.
     pub fn node(&mut self, device: Option<&DeviceId>, credentials: Option<&Credentials>) -> Result<Node> {
+        self.node_within(&Patience::new("the API", 10), device, credentials)
+    }
+
+    /// The API, as soon as it answers and within `patience`.
+    pub fn node_within(
+        &mut self,
+        patience: &Patience,
+        device: Option<&DeviceId>,
+        credentials: Option<&Credentials>,
+    ) -> Result<Node> {
         let port = self.port(api::DEFAULT_PORT)?;
         let caller = Caller { port, device: device.cloned(), credentials: credentials.cloned() };
-        Node::connect_when_up(&caller, &Patience::new("the API", 10))
+        Node::connect_when_up(&caller, patience)
     }
 
     /// Plugs the network cable in or pulls it; without power, for the next start.

@@ -1,0 +1,110 @@
+//! Every board that the emulator can boot, from its own image to a running container, over the disks and network cards it may meet.
+
+use anyhow::{Context, Result, ensure};
+use api::Role;
+use api::v1::NodeMode;
+use machine_config::DeviceId;
+use skerry_tests::config::HELLO_PORT;
+use skerry_tests::device::Device;
+use skerry_tests::filesystem;
+use skerry_tests::fleet::Credentials;
+use skerry_tests::greeting::{Pace, wait_for_greeting};
+use skerry_tests::harness::{Chassis, DiskBus, Guest, NetworkCard, Patience};
+use skerry_tests::images::TestImage;
+use skerry_tests::lab::Lab;
+use skerry_tests::node::Node;
+use skerry_tests::story::step;
+
+/// An arm64 guest, emulated on another processor.
+const ARM: Pace = Pace(2);
+
+#[test]
+fn a_nuc_runs_containers_from_any_disk_behind_any_card() {
+    let Some(lab) = Lab::open_or_skip() else { return };
+    let nvme = Guest { disk_bus: DiskBus::Nvme, card: Some(NetworkCard::E1000e), ..guest("vm-nuc") };
+    let mut rig = Rig::new(&lab, nvme, TestImage::Nuc, Pace::USUAL);
+    step("NVMe and e1000e: from the first power-on to a container", || rig.reaches_a_container());
+    step("the same disk behind AHCI, with an igb card", || {
+        rig.device.rebuild(|guest| {
+            guest.disk_bus = DiskBus::Ahci;
+            guest.card = Some(NetworkCard::Igb);
+            guest.emulator = Some(lab.newer_emulator(Chassis::Pc).expect("build-images fetched it"));
+        });
+        rig.reaches_a_container()
+    });
+    step("the same disk on USB", || {
+        rig.device.rebuild(|guest| {
+            guest.disk_bus = DiskBus::Usb;
+            guest.card = Some(NetworkCard::Virtio);
+            guest.emulator = None;
+        });
+        rig.reaches_a_container()
+    });
+}
+
+#[test]
+fn the_virtual_arm64_machine_runs_containers() {
+    let Some(lab) = Lab::open_or_skip() else { return };
+    let guest = Guest { chassis: Chassis::ARM, ..guest("vm-qemu-aarch64") };
+    let mut rig = Rig::new(&lab, guest, TestImage::QemuAarch64, ARM);
+    step("UEFI firmware to a container", || rig.reaches_a_container());
+}
+
+#[test]
+fn a_generic_arm64_machine_runs_containers_from_nvme_behind_an_igb_card() {
+    let Some(lab) = Lab::open_or_skip() else { return };
+    let emulator = lab.newer_emulator(Chassis::ARM).unwrap();
+    let guest = Guest {
+        chassis: Chassis::ARM,
+        disk_bus: DiskBus::Nvme,
+        card: Some(NetworkCard::Igb),
+        emulator: Some(emulator),
+        ..guest("vm-arm64-uefi")
+    };
+    let mut rig = Rig::new(&lab, guest, TestImage::Arm64Uefi, ARM);
+    step("UEFI firmware to a container", || rig.reaches_a_container());
+}
+
+fn guest(name: &str) -> Guest {
+    Guest { forwards: vec![api::DEFAULT_PORT, HELLO_PORT], ..Guest::new(name) }
+}
+
+/// A device with its configuration in SEED, and who it has proved to be.
+struct Rig<'a> {
+    device: Device<'a>,
+    admin: Credentials,
+    id: Option<DeviceId>,
+    pace: Pace,
+}
+
+impl<'a> Rig<'a> {
+    fn new(lab: &'a Lab, guest: Guest, image: TestImage, pace: Pace) -> Self {
+        let device = Device::flashed(lab, guest, &lab.image(image)).unwrap();
+        let admin = lab.fleet().unwrap().certificate(Role::Admin, device.logs().folder()).unwrap();
+        Self { device, admin, id: None, pace }
+    }
+
+    /// From power-on to a running container, and off again in order, with the file systems clean.
+    fn reaches_a_container(&mut self) -> Result<()> {
+        // Boards without a serial port say nothing more on it than their firmware does: the API must tell the rest.
+        self.device.power_on_until("BdsDxe: starting", &self.pace.patience("the firmware", 8))?;
+        let api = self.pace.patience("the API", 15);
+        let node = self.device.node_within(&api, self.id.as_ref(), Some(&self.admin))?;
+        let status = node.wait_mode(NodeMode::Configured, &Patience::new("the configuration from SEED", 5))?;
+        ensure!(status.config_generation == 1, "{status:?}");
+        self.id = Some(node.device_id().clone());
+        wait_for_greeting(&mut self.device, &node, self.pace)?;
+        is_healthy(&node, self.pace)?;
+        node.call(|client| async move { client.power_off(api::v1::PowerOffRequest {}).await })?;
+        drop(node);
+        self.device.wait_power_off()?;
+        filesystem::check_all(self.device.disk().path()).context("after the power-off")
+    }
+}
+
+fn is_healthy(node: &Node, pace: Pace) -> Result<()> {
+    let patience = pace.patience("a healthy node", 10);
+    let status = node.wait_until(&patience, |node| Ok(Some(node.status()?).filter(|status| status.healthy)))?;
+    ensure!(status.errors.is_empty(), "{status:?}");
+    Ok(())
+}
