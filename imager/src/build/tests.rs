@@ -8,7 +8,7 @@ use crate::progress::Silent;
 
 const MACHINE: u16 = 62;
 
-fn board() -> Board {
+pub(crate) fn board() -> Board {
     Board {
         name: "test".into(),
         description: "a board for tests".into(),

@@ -9,7 +9,7 @@ use super::label::LabelArgs;
 use super::records::RecordsArgs;
 use super::serve::ServeArgs;
 use super::workspace;
-use crate::board::Board;
+use crate::board::{Board, Format};
 use crate::cache::DerivedCache;
 use crate::components::assemble::AssembleOptions;
 use crate::components::cache::Cache;
@@ -50,6 +50,8 @@ pub(super) struct Common {
 pub(super) enum Command {
     /// Build a bootable disk image.
     Build(BuildArgs),
+    /// Write other forms of a raw image: compressed, for virtual machines, for discs, for netboot.
+    Convert(ConvertArgs),
     /// Tell what a disk image holds, and verify it.
     Inspect(InspectArgs),
     /// List the boards.
@@ -138,9 +140,11 @@ pub(super) struct BuildArgs {
     /// The board; `imager boards` lists them.
     #[arg(long)]
     pub(super) board: String,
-    /// The image to write; it appears when it is complete.
+    /// The image to write; it appears when it is complete. With several forms, each gets an ending of its own.
     #[arg(long, value_name = "FILE")]
     pub(super) out: PathBuf,
+    #[command(flatten)]
+    pub(super) forms: FormArgs,
     /// Folder of the fleet (its fleet.pub) that devices with this image obey [default: none, to be stamped later].
     #[arg(long, value_name = "DIR")]
     pub(super) fleet: Option<PathBuf>,
@@ -158,6 +162,26 @@ pub(super) struct BuildArgs {
     /// The image importer [default: skerry-images as `make node` builds it].
     #[arg(long, value_name = "PATH")]
     pub(super) images_importer: Option<PathBuf>,
+}
+
+/// In which forms an image is written.
+#[derive(Debug, Args)]
+pub(super) struct FormArgs {
+    /// The forms, separated by commas: raw, raw.zst, raw.gz, qcow2, iso, pxe, uki; may be repeated.
+    #[arg(long = "format", value_name = "FORM", value_delimiter = ',', default_value = "raw")]
+    pub(super) formats: Vec<Format>,
+}
+
+/// Options of `convert`.
+#[derive(Debug, Args)]
+pub(super) struct ConvertArgs {
+    /// The raw image.
+    pub(super) image: PathBuf,
+    /// The file to write. With several forms, each gets an ending of its own.
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: PathBuf,
+    #[command(flatten)]
+    pub(super) forms: FormArgs,
 }
 
 /// Which components to take otherwise than locked.

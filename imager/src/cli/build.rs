@@ -6,19 +6,20 @@ use anyhow::{Context as _, Result};
 use machine_config::seed::{self, Seed};
 
 use super::args::{BuildArgs, Common};
+use super::formats::{self, Done, mib};
 use super::ui::Ui;
 use super::{fleet, floor, workspace};
 use crate::board::{Architecture, Board};
-use crate::build::{self, Ingredients, Programs, Report};
+use crate::build::{self, Ingredients, Programs};
 use crate::components::assemble::{self, Components, Record};
 use crate::components::lockfile::Lock;
-use crate::image::output::Place;
+use crate::format::Target;
 use crate::progress::step;
 
 /// Builds the image and tells what was built.
 pub(super) fn run(common: &Common, args: &BuildArgs, ui: &Ui) -> Result<()> {
     let board = common.board(&args.board)?;
-    let out = Place::new(&args.out)?;
+    let targets = Target::all(&formats::check(&board, &args.forms.formats)?, &args.out)?;
     let seed = args.fleet.as_deref().map(|fleet| read_seed(fleet, args.config.as_deref())).transpose()?;
     let programs = programs(args, board.architecture)?;
     programs.check()?;
@@ -26,8 +27,10 @@ pub(super) fn run(common: &Common, args: &BuildArgs, ui: &Ui) -> Result<()> {
     let floor = floor::find(std::env::var("SOURCE_DATE_EPOCH").ok().as_deref(), &Lock::load(&options.lock)?.release)?;
     let components = step(ui, "gather the components", || assemble::run(&board, &options, ui))?;
     let cache = common.derived_cache()?;
-    let report = build::run(ingredients(&board, floor, components, programs, seed)?, &cache, ui, &out)?;
-    ui.done(&report, &summary(&report));
+    let ingredients = ingredients(&board, floor, components, programs, seed)?;
+    let built = build::make(ingredients, &cache, ui, formats::raw_place(&targets))?;
+    let done = formats::write_built(built, &targets, ui)?;
+    ui.done(&done, &summary(&done));
     Ok(())
 }
 
@@ -78,10 +81,10 @@ fn read_seed(fleet: &Path, config: Option<&Path>) -> Result<Vec<u8>> {
     seed::encode(&seed).context("cannot make the content of SEED")
 }
 
-fn summary(report: &Report) -> String {
-    let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
+fn summary(done: &Done) -> String {
+    let report = &done.report;
     format!(
-        "{}\n  image   {} ({} without its empty space)\n  UKI     {} (initramfs {}, {} in RAM)\n  runtime {}, root hash {}\n",
+        "{}\n  image   {} ({} without its empty space)\n  UKI     {} (initramfs {}, {} in RAM)\n  runtime {}, root hash {}\n{}",
         report.image.display(),
         mib(report.image_bytes),
         mib(report.payload_bytes),
@@ -89,7 +92,8 @@ fn summary(report: &Report) -> String {
         mib(report.initramfs_bytes),
         mib(report.initramfs_unpacked_bytes),
         mib(report.runtime_bytes),
-        report.runtime_root_hash
+        report.runtime_root_hash,
+        formats::summary(&done.files),
     )
 }
 

@@ -2,10 +2,12 @@
 
 mod args;
 mod build;
+mod convert;
 mod devices;
 mod files;
 mod fleet;
 mod floor;
+mod formats;
 mod label;
 mod records;
 mod serve;
@@ -46,6 +48,7 @@ impl Cli {
         let common = &self.common;
         match self.command {
             Command::Build(build) => build::run(common, &build, ui),
+            Command::Convert(args) => convert::run(common, &args, ui),
             Command::Inspect(inspect) => run_inspect(common.json, &inspect),
             Command::Boards(boards) => run_boards(common, &boards),
             Command::Lock(lock) => run_lock(common, &lock, ui),

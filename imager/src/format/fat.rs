@@ -81,7 +81,7 @@ pub(super) fn plan(program: Program, volume_id: u32, before: u64) -> Pieces {
     let folders = [
         [entry(*LABEL, VOLUME, 0, 0), entry(*b"EFI        ", FOLDER, EFI, 0)].concat(),
         [dots(EFI, 0), entry(*b"BOOT       ", FOLDER, BOOT, 0)].concat(),
-        [dots(BOOT, EFI), entry(short_name(program.name), ARCHIVE, FILE, bytes as u32)].concat(),
+        [dots(BOOT, EFI), entry(short_name(program.name), ARCHIVE, if bytes == 0 { 0 } else { FILE }, bytes as u32)].concat(),
     ];
     for folder in folders {
         let end = pieces.bytes() + geometry.cluster;

@@ -45,6 +45,17 @@ pub struct Target {
     pub format: Format,
     /// The file.
     pub place: Place,
+    /// Who may read it.
+    readers: Readers,
+}
+
+/// Who may read what is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Readers {
+    /// Everybody: it is as it was built.
+    All,
+    /// Its owner: a device's secrets are in it.
+    Owner,
 }
 
 /// A file that was written.
@@ -77,21 +88,33 @@ impl Target {
     /// The files for `formats`: one form goes to `out` itself, several to its name without `.img` and with [`extension`] each.
     pub fn all(formats: &[Format], out: &Path) -> Result<Vec<Self>, OutputError> {
         if let [format] = formats {
-            return Ok(vec![Self { format: *format, place: Place::new(out)? }]);
+            return Ok(vec![Self::new(*format, out)?]);
         }
         let stem = if out.extension().is_some_and(|end| end == "img") { out.with_extension("") } else { out.to_owned() };
         let place = |format: &Format| {
             let mut path = stem.clone().into_os_string();
             path.push(format!(".{}", extension(*format)));
-            Ok(Self { format: *format, place: Place::new(Path::new(&path))? })
+            Self::new(*format, Path::new(&path))
         };
         formats.iter().map(place).collect()
+    }
+
+    fn new(format: Format, out: &Path) -> Result<Self, OutputError> {
+        Ok(Self { format, place: Place::new(out)?, readers: Readers::All })
+    }
+
+    /// The same, to be readable by its owner only.
+    pub fn private(self) -> Self {
+        Self { readers: Readers::Owner, ..self }
     }
 
     /// Writes the form of `source`.
     pub fn write(&self, source: &Source) -> Result<Written, TargetError> {
         let pieces = source.plan(self.format)?;
-        let output = Output::create(&self.place)?;
+        let output = match self.readers {
+            Readers::All => Output::create(&self.place)?,
+            Readers::Owner => Output::create(&self.place)?.private(),
+        };
         let mut sink = Sink::new(&output);
         let mut reader = pieces.reader(source.file());
         let streamed = match self.format {

@@ -20,8 +20,8 @@ fn made(program_bytes: usize) -> Vec<u8> {
     bytes
 }
 
-fn said(program: &str, arguments: &[&str], iso: &Path) -> Option<String> {
-    let output = oracle::ask(Command::new(program).args(arguments).arg(iso))?;
+fn said(program: &str, before: &str, iso: &Path, after: &[&str]) -> Option<String> {
+    let output = oracle::ask(Command::new(program).arg(before).arg(iso).args(after))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{program}: {text}");
     Some(text)
@@ -32,9 +32,8 @@ fn xorriso_and_sgdisk_find_what_firmware_looks_for() {
     let file = tempfile::NamedTempFile::new().expect("temp file");
     for bytes in [100_000, 50_000_000] {
         std::fs::write(file.path(), made(bytes)).expect("written");
-        let arguments =
-            ["-no_rc", "-report_el_torito", "plain", "-report_system_area", "plain", "-pvd_info", "-find", "/", "--", "-indev"];
-        let Some(text) = said("xorriso", &arguments, file.path()) else { return };
+        let reports = ["-report_el_torito", "plain", "-report_system_area", "plain", "-pvd_info", "-find", "/", "--"];
+        let Some(text) = said("xorriso", "-indev", file.path(), &reports) else { return };
         let lines: Vec<_> = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
         for expected in [
             "El Torito boot img : 1 UEFI y none 0x0000 0x00 1 512",
@@ -46,7 +45,7 @@ fn xorriso_and_sgdisk_find_what_firmware_looks_for() {
         ] {
             assert!(lines.iter().any(|line| line.starts_with(expected)), "{expected}: {text}");
         }
-        let text = said("/usr/sbin/sgdisk", &["-v"], file.path()).expect("installed");
+        let text = said("/usr/sbin/sgdisk", "-v", file.path(), &[]).expect("installed");
         assert!(text.contains("No problems found"), "{text}");
     }
 }
