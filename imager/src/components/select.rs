@@ -327,7 +327,7 @@ mod tests {
                     size: 1,
                     sha256: Digest::of(package.name.as_bytes()),
                 };
-                let wanted = super::super::arch::expand(Architecture::X86_64, &package.name);
+                let wanted = package.wanted(Architecture::X86_64);
                 packages.push(LockedPackage { component: name.clone(), architecture: Architecture::X86_64, wanted, deb });
             }
         }
@@ -355,7 +355,21 @@ mod tests {
                 .iter()
                 .all(|name| all.contains(&(*name).into()))
         );
-        assert!(!all.contains(&"ovmf".into()));
+        for other in ["ovmf", "qemu-x86", "microcode", "linux-amd64", "firmware-realtek"] {
+            assert!(!all.contains(&other.into()), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_component_of_another_sort_or_of_no_use_to_the_board_is_refused() {
+        let manifest = manifest();
+        let lock = lock(&manifest, "2.1.9-1");
+        let mut odd = board();
+        odd.microcode = Some("containerd".into());
+        let error = choose(&manifest, &lock, &odd, &Wishes::default()).expect_err("no microcode").to_string();
+        assert!(error.contains("`containerd` as the microcode of board qemu-x86_64"), "{error}");
+        let error = choose(&manifest, &lock, &board(), &wishes(&["microcode"], &[])).expect_err("of no use").to_string();
+        assert!(error.contains("board qemu-x86_64 does not use that component"), "{error}");
     }
 
     #[test]

@@ -29,6 +29,7 @@ pub(crate) const AARCH64: u16 = 183;
 pub(crate) const COMPONENTS: &str = r#"
 [suite.test]
 archive = "debian"
+areas = ["main", "non-free-firmware"]
 [suite.test-security]
 archive = "debian-security"
 
@@ -44,7 +45,7 @@ place = { "boot/vmlinuz-*" = "vmlinuz" }
 
 [component.loader]
 role = "loader"
-architectures = ["x86_64"]
+architectures = ["x86_64", "aarch64"]
 suites = ["test"]
 [[component.loader.package]]
 name = "loader"
@@ -57,6 +58,44 @@ suites = ["test"]
 [[component.firmware.package]]
 name = "firmware"
 take = ["usr/lib/firmware/**"]
+place = { "usr/share/doc/firmware/copyright" = "licences/firmware.txt" }
+
+[component.microcode]
+role = "microcode"
+architectures = ["x86_64"]
+suites = ["test"]
+[[component.microcode.package]]
+name = "microcode"
+take = ["usr/lib/firmware/intel-ucode/*"]
+
+[component.pi-kernel]
+role = "kernel"
+architectures = ["aarch64"]
+suites = ["test"]
+[[component.pi-kernel.package]]
+name = "pi-linux"
+follow = ["pi-linux-7", "pi-binary-*"]
+place = { "usr/lib/modules/*/vmlinuz" = "vmlinuz", "usr/lib/modules/*/dtb/*.dtb" = "dtb/maker/" }
+[[component.pi-kernel.package]]
+name = "pi-linux"
+follow = ["pi-linux-7", "pi-modules-*"]
+take = ["usr/lib/modules/*/kernel/**"]
+
+[component.pi-boot]
+role = "boot-files"
+architectures = ["aarch64"]
+suites = ["test"]
+[[component.pi-boot.package]]
+name = "pi-boot"
+place = { "usr/lib/pi/start.elf" = "start.elf", "usr/share/doc/pi-boot/copyright" = "licences/pi-boot.txt" }
+
+[component.emulator]
+role = "tool"
+architectures = ["x86_64"]
+suites = ["test"]
+[[component.emulator.package]]
+name = "emulator"
+take = ["usr/bin/emulator"]
 
 [component.tool]
 role = "runtime"
@@ -99,7 +138,53 @@ pub(crate) fn packages() -> Vec<Package> {
             depends: "",
             files: vec![("./usr/lib/boot.efi", b"boot".to_vec()), ("./usr/lib/stub.efi", b"stub".to_vec())],
         },
-        Package { name: "firmware", version: "1", depends: "", files: vec![("./lib/firmware/a/b.bin", b"firmware".to_vec())] },
+        Package {
+            name: "firmware",
+            version: "1",
+            depends: "",
+            files: vec![
+                ("./lib/firmware/a/b.bin", b"firmware".to_vec()),
+                ("./usr/share/doc/firmware/copyright", b"free to pass on".to_vec()),
+            ],
+        },
+        Package {
+            name: "microcode",
+            version: "1",
+            depends: "",
+            files: vec![("./usr/lib/firmware/intel-ucode/06-01-01", b"update".to_vec())],
+        },
+        Package { name: "pi-linux", version: "7", depends: "pi-linux-7", files: vec![] },
+        Package { name: "pi-linux-7", version: "7", depends: "pi-binary-7, pi-modules-7", files: vec![] },
+        Package {
+            name: "pi-binary-7",
+            version: "7",
+            depends: "",
+            files: vec![
+                ("./usr/lib/modules/7/vmlinuz", b"kernel".to_vec()),
+                ("./usr/lib/modules/7/dtb/bcm2711-rpi-4-b.dtb", b"tree".to_vec()),
+            ],
+        },
+        Package {
+            name: "pi-modules-7",
+            version: "7",
+            depends: "",
+            files: vec![("./usr/lib/modules/7/kernel/pi_wdt.ko.xz", xz(&ko("depends=\0")))],
+        },
+        Package {
+            name: "pi-boot",
+            version: "1",
+            depends: "",
+            files: vec![
+                ("./usr/lib/pi/start.elf", b"second stage".to_vec()),
+                ("./usr/share/doc/pi-boot/copyright", b"free to pass on".to_vec()),
+            ],
+        },
+        Package {
+            name: "emulator",
+            version: "1",
+            depends: "libc6",
+            files: vec![("./usr/bin/emulator", elf(X86_64, loader, &["libc.so.6"]))],
+        },
         Package {
             name: "tool",
             version: "2:1-1",
@@ -137,7 +222,7 @@ fn kernel(name: &'static str, version: &'static str) -> Package {
     let files = vec![
         ("./boot/vmlinuz-6", b"kernel".to_vec()),
         ("./usr/lib/modules/6/kernel/net-x.ko", ko("alias=pci:x\0depends=core\0")),
-        ("./usr/lib/modules/6/kernel/core.ko", ko("depends=\0")),
+        ("./usr/lib/modules/6/kernel/core.ko.xz", xz(&ko("depends=\0"))),
         ("./usr/lib/modules/6/kernel/over.ko", ko("depends=core\0")),
         ("./usr/lib/modules/6/modules.builtin", b"kernel/ext4.ko\n".to_vec()),
     ];
@@ -197,7 +282,10 @@ impl Archive {
     }
 }
 
-/// What a suite serves: packages, an index in one compression, and an unsigned Release file.
+/// Packages that lie in the other area of their suite.
+const NOT_FREE: [&str; 2] = ["firmware", "microcode"];
+
+/// What a suite serves: packages, an index of each area and architecture in one compression, and an unsigned Release file.
 fn suite(
     archive: &str,
     name: &str,
@@ -205,12 +293,12 @@ fn suite(
     pack: impl Fn(&[u8]) -> (&'static str, Vec<u8>),
 ) -> Vec<(String, Vec<u8>)> {
     let mut files = Vec::new();
-    let mut index = String::new();
+    let mut indexes = [("main", String::new()), ("non-free-firmware", String::new())];
     for package in packages {
         let entries: Vec<_> = package.files.iter().map(|(path, bytes)| (*path, 0o755, Regular, bytes.as_slice())).collect();
         let bytes = deb(Form::Zstd, &entries);
         let path = format!("pool/{}_{}.deb", package.name, Path::new(package.version).display());
-        index += &format!(
+        indexes[usize::from(NOT_FREE.contains(&package.name))].1 += &format!(
             "Package: {}\nVersion: {}\nDepends: {}\nFilename: {path}\nSize: {}\nSHA256: {}\n\n",
             package.name,
             package.version,
@@ -220,14 +308,14 @@ fn suite(
         );
         files.push((format!("/{archive}/{path}"), bytes));
     }
-    let (suffix, packed) = pack(index.as_bytes());
-    let listed = format!("main/binary-amd64/Packages.{suffix}");
-    let release = format!(
-        "Codename: {name}\nDate: Wed, 18 Nov 2026 02:10:24 UTC\nValid-Until: Wed, 25 Nov 2026 02:10:24 UTC\nSHA256:\n {} {} {listed}\n",
-        Digest::of(&packed),
-        packed.len(),
-    );
-    files.push((format!("/{archive}/dists/{name}/{listed}"), packed));
+    let mut release =
+        format!("Codename: {name}\nDate: Wed, 18 Nov 2026 02:10:24 UTC\nValid-Until: Wed, 25 Nov 2026 02:10:24 UTC\nSHA256:\n",);
+    for ((area, index), architecture) in indexes.iter().flat_map(|index| [(index, "amd64"), (index, "arm64")]) {
+        let (suffix, packed) = pack(index.as_bytes());
+        let listed = format!("{area}/binary-{architecture}/Packages.{suffix}");
+        release += &format!(" {} {} {listed}\n", Digest::of(&packed), packed.len());
+        files.push((format!("/{archive}/dists/{name}/{listed}"), packed));
+    }
     files.push((format!("/{archive}/dists/{name}/InRelease"), release.into_bytes()));
     files
 }

@@ -100,7 +100,8 @@ mod tests {
     fn the_root_is_what_the_architecture_draws() {
         let paths: Vec<_> = root(parts()).expect("made").iter().map(|(path, _)| path.as_str().to_owned()).collect();
         let drawn = "apid release.json modules modules/modules.json".split(' ').map(|name| format!("skerry/{name}"));
-        let mut expected: Vec<_> = FOLDERS.iter().chain(&LINKS).chain([&LINK_64]).map(|name| (*name).to_owned()).chain(drawn).collect();
+        let mut expected: Vec<_> =
+            FOLDERS.iter().chain(&LINKS).chain([&LINK_64]).map(|name| (*name).to_owned()).chain(drawn).collect();
         expected.extend(["init".to_owned(), "skerry".to_owned()]);
         expected.sort();
         assert_eq!(paths, expected);

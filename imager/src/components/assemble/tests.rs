@@ -7,6 +7,7 @@ use super::super::{gpgv, lock};
 use super::*;
 use crate::board::ModuleSets;
 use crate::components::elf::testing::elf;
+use crate::components::kmod::testing::ko;
 use crate::components::modules::Table;
 use crate::components::{MirrorChoice, Wishes};
 use crate::progress::Silent;
@@ -92,7 +93,7 @@ fn everything_lies_where_it_belongs_and_nothing_else_comes() {
             "usr/bin/alias",
             "usr/bin/tool",
             "usr/lib/libdeep.so",
-            "usr/lib/skerry/modules/core.ko",
+            "usr/lib/skerry/modules/core.ko.xz",
             "usr/lib/skerry/modules/modules.json",
             "usr/lib/skerry/modules/over.ko",
             "usr/lib/x86_64-linux-gnu/libc.so.6",
@@ -103,6 +104,8 @@ fn everything_lies_where_it_belongs_and_nothing_else_comes() {
         ]
     );
     assert_eq!(read(&made.runtime, "usr/share/all.pem"), b"first\nsecond\n");
+    assert_eq!(paths(&made.boot_files), ["licences/firmware.txt"]);
+    assert_eq!(made.microcode, None);
     let table: Table = serde_json::from_slice(&read(&made.runtime, "usr/lib/skerry/modules/modules.json")).expect("table");
     assert_eq!(table.runtime, ["over"]);
     let records: Vec<_> = made.records.iter().map(|record| format!("{}/{}", record.component, record.name)).collect();
@@ -119,6 +122,87 @@ fn everything_lies_where_it_belongs_and_nothing_else_comes() {
             "tool/tool",
         ]
     );
+}
+
+/// A board that boots by files of its own.
+const PI: &str = r#"
+name = "pi"
+description = "for tests"
+architecture = "aarch64"
+boot = "rpi-uboot"
+kernel = "pi-kernel"
+consoles = ["tty0"]
+watchdog = "pi_wdt"
+devicetrees = ["maker/bcm2711-rpi-4-b.dtb"]
+boot-files = "pi-boot"
+k3s-roles = []
+formats = ["raw"]
+modules = {}
+partitions = { esp-mib = 64, runtime-mib = 64 }
+"#;
+
+fn pi(from: &str, to: &str) -> Board {
+    assert!(PI.contains(from), "{from}");
+    Board::parse(&PI.replace(from, to), &ModuleSets::default()).expect("board")
+}
+
+#[test]
+fn a_board_s_own_boot_files_device_trees_and_licences_go_to_the_boot_partition() {
+    let archive = locked();
+    let made = run(&pi("", ""), &options(&archive), &Silent).expect("assembled");
+    assert_eq!(paths(&made.boot_files), ["bcm2711-rpi-4-b.dtb", "licences/pi-boot.txt", "start.elf"]);
+    assert_eq!(read(&made.boot_files, "start.elf"), b"second stage");
+    assert_eq!(paths(&made.initramfs), ["skerry/modules/modules.json", "skerry/modules/pi_wdt.ko"]);
+    assert!(made.loader.is_some(), "U-Boot offers UEFI");
+}
+
+#[test]
+fn a_compressed_module_lies_plain_in_the_initramfs_and_as_it_came_in_the_runtime_image() {
+    let archive = locked();
+    let made = run(&board(), &options(&archive), &Silent).expect("assembled");
+    let (plain, packed) =
+        (read(&made.initramfs, "skerry/modules/core.ko"), read(&made.runtime, "usr/lib/skerry/modules/core.ko.xz"));
+    assert_eq!(plain, ko("depends=\0"));
+    assert!(packed.starts_with(b"\xfd7zXZ"));
+    for (tree, folder, file) in
+        [(&made.initramfs, "skerry/modules", "core.ko"), (&made.runtime, "usr/lib/skerry/modules", "core.ko.xz")]
+    {
+        let table: Table = serde_json::from_slice(&read(tree, &format!("{folder}/modules.json"))).expect("table");
+        assert_eq!(table.modules["core"].file, file, "{folder}");
+    }
+}
+
+#[test]
+fn microcode_comes_as_an_early_initramfs() {
+    let archive = locked();
+    let with = BOARD.replace("firmware = [", "microcode = \"microcode\"\nfirmware = [");
+    let board = Board::parse(&with, &ModuleSets::default()).expect("board");
+    let made = run(&board, &options(&archive), &Silent).expect("assembled").microcode.expect("microcode");
+    let bytes = made.read().expect("read");
+    let has = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
+    assert!(has(b"kernel/x86/microcode/GenuineIntel.bin\0") && has(b"update") && !has(b"AuthenticAMD"));
+}
+
+#[test]
+fn what_a_board_names_and_no_component_gives_is_an_error() {
+    let archive = locked();
+    for (from, to, part) in [
+        ("bcm2711-rpi-4-b", "bcm2711-rpi-400", "device tree `maker/bcm2711-rpi-400.dtb`"),
+        ("\"pi-boot\"", "\"pi-kernel\"", "`pi-kernel` as the boot-files of board pi"),
+        ("pi_wdt", "other_wdt", "kernel module `other_wdt`"),
+    ] {
+        let error = run(&pi(from, to), &options(&archive), &Silent).expect_err(to).to_string();
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn a_tool_comes_with_its_libraries() {
+    let archive = locked();
+    let files = test_files("emulator", Architecture::Aarch64, &options(&archive), &Silent).expect("files");
+    let names: Vec<_> = files.keys().map(String::as_str).collect();
+    assert_eq!(names, ["usr/bin/emulator", "usr/lib/x86_64-linux-gnu/libc.so.6", "usr/lib64/ld.so.2"]);
+    assert!(matches!(files["usr/bin/emulator"], TestFile::File { executable: true, .. }));
 }
 
 #[test]

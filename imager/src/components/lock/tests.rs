@@ -44,7 +44,9 @@ fn a_lock_has_the_newest_packages_and_the_libraries_they_load() {
         ("linux-amd64 > linux-[0-9]*", "linux-2", "2")
     );
     assert_eq!(kernel.deb.suite, "test-security");
-    let libraries: Vec<_> = lock.library.iter().map(|library| (library.deb.name.as_str(), library.gives.join(" "))).collect();
+    let (theirs, tools): (Vec<_>, Vec<_>) = lock.library.iter().partition(|library| library.users == Users::Runtime);
+    assert_eq!(tools.iter().map(|library| library.deb.name.as_str()).collect::<Vec<_>>(), ["libc6"]);
+    let libraries: Vec<_> = theirs.iter().map(|library| (library.deb.name.as_str(), library.gives.join(" "))).collect();
     assert_eq!(
         libraries,
         [
@@ -53,6 +55,9 @@ fn a_lock_has_the_newest_packages_and_the_libraries_they_load() {
             ("libmine-x1", "usr/lib/x86_64-linux-gnu/libmine_x.so.1".to_owned()),
         ]
     );
+    let split: Vec<_> = lock.package.iter().filter(|package| package.component == "pi-kernel").collect();
+    let split: Vec<_> = split.iter().map(|package| (package.wanted.as_str(), package.deb.name.as_str())).collect();
+    assert_eq!(split, [("pi-linux > pi-binary-*", "pi-binary-7"), ("pi-linux > pi-modules-*", "pi-modules-7")]);
     let asked = archive.log.lock().expect("log").join("\n");
     assert!(!asked.contains("unrelated"), "a package is looked into only when a library is missing:\n{asked}");
 }

@@ -30,13 +30,12 @@ pub struct Booted {
 
 /// Finds the kernel's way: a UKI, else what `config.txt` names. Everything a Raspberry Pi's firmware reads is checked.
 pub fn read(files: &BootFiles) -> Result<Booted, BootError> {
-    if files.contains_key(rpi::CONFIG) {
+    if rpi::concerns(files) {
         rpi::check(files)?;
     }
     match files.get(UKI_PATH) {
         Some(bytes) => read_uki(bytes),
-        None if files.contains_key(rpi::CONFIG) => read_native(files),
-        None => Err(BootError::Uki("it is not there".into())),
+        None => read_native(files),
     }
 }
 
@@ -45,18 +44,17 @@ fn read_uki(bytes: &[u8]) -> Result<Booted, BootError> {
     Ok(Booted { command_line: uki.command_line, initramfs: uki.initramfs, sections: uki.sections, uname: Some(uki.uname) })
 }
 
-/// [`rpi::check`] has found every file that `config.txt` names.
+/// A `config.txt` that names no kernel's companions starts something that looks for the UKI.
 fn read_native(files: &BootFiles) -> Result<Booted, BootError> {
-    let config = Config::parse(&String::from_utf8_lossy(&files[rpi::CONFIG]));
-    let file = |name: &Option<String>, what: &str| {
-        let missing = || RpiError::Missing { by: rpi::CONFIG.into(), file: what.into() };
-        let name = name.as_ref().ok_or_else(missing)?;
-        Ok::<_, RpiError>(&files[&format!("{}{name}", config.prefix)])
+    let config = files.get(rpi::CONFIG).map(|bytes| Config::parse(&String::from_utf8_lossy(bytes))).unwrap_or_default();
+    let (Some(command_line), Some(initramfs)) = (&config.command_line, &config.initramfs) else {
+        return Err(BootError::Uki("it is not there".into()));
     };
-    let command_line = file(&config.command_line, "a command line")?;
+    // rpi::check has found every file that config.txt names.
+    let file = |name: &str| &files[&format!("{}{name}", config.prefix)];
     Ok(Booted {
-        command_line: String::from_utf8_lossy(command_line).trim_end().to_owned(),
-        initramfs: file(&config.initramfs, "a RAM disk")?.clone(),
+        command_line: String::from_utf8_lossy(file(command_line)).trim_end().to_owned(),
+        initramfs: file(initramfs).clone(),
         sections: Vec::new(),
         uname: None,
     })

@@ -170,6 +170,11 @@ impl Config {
     }
 }
 
+/// Whether a boot partition is made for a Raspberry Pi.
+pub fn concerns(files: &BootFiles) -> bool {
+    PI4_FIRMWARE.iter().chain([&UBOOT, &CONFIG]).any(|name| files.contains_key(*name))
+}
+
 /// Checks that a Raspberry Pi finds everything in a boot partition, and that it is what it is named as.
 pub fn check(files: &BootFiles) -> Result<(), RpiError> {
     let text = files.get(CONFIG).ok_or_else(|| missing("the firmware", CONFIG))?;

@@ -34,7 +34,9 @@ pub(crate) fn pi5() -> Board {
 pub(crate) fn given(board: &Board) -> Tree {
     let mut files = Tree::new();
     if board.boot == BootMethod::RpiUboot {
-        for (name, bytes) in [("start4.elf", vec![1]), ("fixup4.dat", vec![2]), ("u-boot.bin", vec![0x0a, 0, 0, 0x14, 0x1f, 0x20, 0x03, 0xd5])] {
+        for (name, bytes) in
+            [("start4.elf", vec![1]), ("fixup4.dat", vec![2]), ("u-boot.bin", vec![0x0a, 0, 0, 0x14, 0x1f, 0x20, 0x03, 0xd5])]
+        {
             files.add_file(name, bytes, 0o644).expect("added");
         }
     }
@@ -146,7 +148,7 @@ fn files_that_are_something_else_are_named() {
     for (board, name, bytes, part) in [
         (&four, "u-boot.bin", b"\x1f\x8b compressed".to_vec(), "neither an uncompressed arm64 kernel nor U-Boot"),
         (&four, "bcm2711-rpi-4-b.dtb", tree("Raspberry Pi 3 Model B", "brcm,bcm2837"), "it is for `Raspberry Pi 3 Model B`"),
-        (&four, "bcm2711-rpi-4-b.dtb", b"text".to_vec(), "cut short"),
+        (&four, "bcm2711-rpi-4-b.dtb", b"text".to_vec(), "not a flattened device tree"),
         (&five, "slot-a/cmdline.txt", b"one\ntwo\n".to_vec(), "one line"),
         (&five, "slot-a/cmdline.txt", vec![b'x'; 2000], "1024"),
         (&five, "config.txt", [b"kernel=".as_slice(), &[b'x'; 120]].concat(), "more than 98"),
