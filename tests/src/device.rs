@@ -1,6 +1,7 @@
 //! One device over its life: a disk that stays, power that comes and goes, and the API when it is up.
 
 use std::fs::File;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -34,6 +35,13 @@ impl<'a> Device<'a> {
         let logs = Logs::fresh(&guest.name).context("cannot make the log folder")?;
         let disk = Disk::from_image(image, &logs.path("disk.img"), DISK_BYTES);
         let disk = disk.with_context(|| format!("cannot flash {} to a disk", image.display()))?;
+        Ok(Self { booted: None, lab, guest, logs, disk, run: 0 })
+    }
+
+    /// A device with a disk that nobody ever wrote to.
+    pub fn empty(lab: &'a Lab, guest: Guest) -> Result<Self> {
+        let logs = Logs::fresh(&guest.name).context("cannot make the log folder")?;
+        let disk = Disk::empty(&logs.path("disk.img"), DISK_BYTES).context("cannot make a disk")?;
         Ok(Self { booted: None, lab, guest, logs, disk, run: 0 })
     }
 
@@ -92,7 +100,8 @@ impl<'a> Device<'a> {
         credentials: Option<&Credentials>,
     ) -> Result<Node> {
         let port = self.port(api::DEFAULT_PORT)?;
-        let caller = Caller { port, device: device.cloned(), credentials: credentials.cloned() };
+        let caller =
+            Caller { host: Ipv4Addr::LOCALHOST.into(), port, device: device.cloned(), credentials: credentials.cloned() };
         Node::connect_when_up(&caller, patience)
     }
 

@@ -4,6 +4,7 @@
 //! Nothing here ships on a device, and nothing here reaches a host outside the machine it runs on.
 
 pub mod bootfiles;
+pub mod bootserver;
 pub mod config;
 pub mod cprogram;
 pub mod device;
@@ -18,7 +19,9 @@ pub mod http;
 pub mod images;
 pub mod initramfs;
 pub mod lab;
+pub mod medium;
 pub mod modules;
+pub mod network;
 pub mod node;
 pub mod oci;
 pub mod picfg;

@@ -1,5 +1,6 @@
 //! A node's API as tests like it: blocking, with a connection that is made anew when the node has restarted.
 
+use std::net::IpAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,7 +29,9 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Who is expected to answer, and what is shown to it.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// Port of this host's loopback address.
+    /// Where it is: this host's loopback address for a forwarded port.
+    pub host: IpAddr,
+    /// Its port there.
     pub port: u16,
     /// The device that must answer; none: whichever does.
     pub device: Option<DeviceId>,
@@ -49,7 +52,7 @@ impl Node {
     fn connect_within(caller: &Caller, timeout: Duration) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let options = ConnectOptions {
-            address: NodeAddress { host: "127.0.0.1".into(), port: caller.port },
+            address: NodeAddress { host: caller.host.to_string(), port: caller.port },
             trust: caller.device.clone().map_or(Trust::FirstUse, Trust::Device),
             identity: caller.credentials.as_ref().map(Credentials::load).transpose()?,
             timeout,

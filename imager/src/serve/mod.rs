@@ -23,3 +23,8 @@ pub mod server;
 pub mod stock;
 pub mod tftp;
 pub mod warehouse;
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

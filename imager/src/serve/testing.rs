@@ -1,0 +1,98 @@
+//! A bench of one machine, for tests: a small image, an inventory, a warehouse on the loopback interface.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::sync::Arc;
+
+use machine_config::seed::{self, Seed};
+use machine_config::types::MacAddress;
+
+use super::event::testing::Kept;
+use super::interface::Interface;
+use super::ledger::Ledger;
+use super::plan::{Settings, Unknown};
+use super::stock::{Batch, Stock};
+use super::warehouse::Warehouse;
+use crate::board::Architecture;
+use crate::build::tests::build_sample;
+use crate::stamp::base::Base;
+use crate::stamp::inventory;
+use crate::stamp::plan::{Facts, plan};
+use crate::stamp::press::Press;
+use crate::stamp::testing::{fleet, key};
+
+/// The machine's address, as names have it.
+pub(crate) const MAC: &str = "52-54-00-00-00-01";
+/// Stands in for iPXE.
+pub(crate) const IPXE: &[u8] = b"a loader";
+
+const ROWS: &str = "name,mac,board,hub,hub_pin,join_token\n\
+    store-1,52:54:00:00:00:01,test,https://hub,abababababababababababababababababababababababababababababababab,auto\n\
+    store-2,52:54:00:00:00:02,other,,,\n\
+    store-3,,test,,,\n";
+
+/// The bench.
+pub(crate) struct Bench {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) events: Arc<Kept>,
+}
+
+impl Bench {
+    /// With an image of a fleet, not yet open.
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().expect("temp folder");
+        let seed = Seed { fleet: fleet(1), hub: None, join_token: None, device_name: None, config: None, identity: None };
+        build_sample(folder.path(), Some(seed::encode(&seed).expect("fits")));
+        Self { folder, events: Arc::default() }
+    }
+
+    /// Where the image is.
+    pub(crate) fn image(&self) -> std::path::PathBuf {
+        self.folder.path().join("image")
+    }
+
+    /// The machine.
+    pub(crate) fn mac() -> MacAddress {
+        MAC.replace('-', ":").parse().expect("a MAC address")
+    }
+
+    /// Opens for business, with records in the folder.
+    pub(crate) fn open(&self, once: Option<u32>) -> Arc<Warehouse> {
+        let out = self.folder.path();
+        let base = Base::open(&self.image()).expect("opened");
+        let rows = inventory::parse(ROWS.as_bytes()).expect("good rows");
+        let of_board: Vec<_> = rows.iter().filter(|row| row.board == base.release.board).cloned().collect();
+        let facts = Facts {
+            board: &base.release.board,
+            k3s_roles: &base.release.k3s_roles,
+            fleet: &fleet(1),
+            configs: &BTreeMap::new(),
+            common_config: None,
+            identities: &BTreeMap::new(),
+        };
+        let stamps = plan(&of_board, &facts, getrandom::fill).expect("planned");
+        let batch = Batch { press: Press::new(base, key(9)).expect("hashed"), stamps, fleet: fleet(1) };
+        let stock = Stock::new(vec![batch], &rows, out).expect("stocked");
+        let settings = Settings {
+            address: Ipv4Addr::LOCALHOST,
+            http_port: 8080,
+            ipxe: vec![Architecture::X86_64],
+            images: stock.architectures(),
+            unknown: Unknown::Refuse,
+            once,
+        };
+        let interface = Interface { name: "lo".into(), address: Ipv4Addr::LOCALHOST, mtu: 1500 };
+        let ipxe = BTreeMap::from([(Architecture::X86_64, IPXE.into())]);
+        Arc::new(Warehouse::new(interface, settings, stock, ipxe, ledger(out), self.events.clone()))
+    }
+}
+
+fn ledger(folder: &Path) -> Ledger {
+    Ledger::open(folder).expect("opened")
+}
+
+/// Runs a future to its end, as the servers run.
+pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime").block_on(future)
+}

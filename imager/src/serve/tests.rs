@@ -1,0 +1,232 @@
+//! Whole loads over real sockets of the loopback interface: what arrives is the stamped image, and nothing else does.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
+
+use machine_config::seed;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::time::timeout;
+
+use super::client::{Client, Loader, Platform};
+use super::event::Event;
+use super::plan::Boot;
+use super::testing::{Bench, IPXE, MAC, run};
+use super::{http, server, tftp};
+use crate::board::Architecture;
+use crate::image::digest::Digest;
+use crate::stamp::manifest::Manifest;
+use crate::stamp::testing::public;
+
+/// Longer than any answer takes on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a server said to a request over HTTP: its head, and the body.
+async fn ask(address: std::net::SocketAddr, request: &str) -> (String, Vec<u8>) {
+    let mut stream = TcpStream::connect(address).await.expect("connected");
+    let request = format!("{request}Host: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut answer = Vec::new();
+    timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("in time").expect("read");
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("a head") + 4;
+    let body = answer.split_off(end);
+    (String::from_utf8(answer).expect("text").to_lowercase(), body)
+}
+
+async fn http(bench: &Bench, once: Option<u32>) -> (std::net::SocketAddr, std::sync::Arc<super::warehouse::Warehouse>) {
+    let warehouse = bench.open(once);
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("bound");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(http::server::run(listener, warehouse.clone()));
+    (address, warehouse)
+}
+
+/// The image that a machine must get: the base with what its manifest says.
+fn expected(bench: &Bench, got: &[u8]) {
+    let manifest =
+        std::fs::read(bench.folder.path().join("store-1.manifest.json")).expect("it was written before the image left");
+    let manifest = Manifest::read(&manifest, Some(&public(9))).expect("it is the station's");
+    assert_eq!(Digest::of(got), manifest.image.sha256);
+    let base = std::fs::read(bench.image()).expect("read");
+    assert_eq!(got.len(), base.len());
+    let differing: Vec<usize> = (0..base.len()).filter(|at| base[*at] != got[*at]).collect();
+    let (first, last) = (differing[0], differing[differing.len() - 1]);
+    let place = crate::stamp::base::Opened::open(&bench.image()).expect("opened").seed();
+    assert!(place.contains(&(first as u64)) && place.contains(&(last as u64)), "{first}..={last} is not in {place:?}");
+    let seed = &got[place.start as usize..place.end as usize];
+    let seed = seed::decode(seed).expect("a SEED").seed;
+    assert_eq!(seed.device_name.expect("a name").as_str(), "store-1");
+    let token = std::fs::read_to_string(bench.folder.path().join("store-1.token")).expect("it was written too");
+    assert_eq!(seed.join_token.expect("a token").expose(), token.trim());
+}
+
+#[test]
+fn a_machine_gets_its_own_image_over_http() {
+    let bench = Bench::new();
+    run(async {
+        let (address, warehouse) = http(&bench, None).await;
+        assert!(!bench.folder.path().join("store-1.manifest.json").exists(), "no machine was served yet");
+        let path = format!("/boot/{MAC}/skerry.efi");
+        let (head, body) = ask(address, &format!("HEAD {path} HTTP/1.1\r\n")).await;
+        let length = std::fs::metadata(bench.image()).expect("there").len();
+        assert!(head.starts_with("http/1.1 200") && head.contains(&format!("content-length: {length}\r\n")), "{head}");
+        assert!(body.is_empty());
+        assert_eq!(warehouse.loads(&Bench::mac()), 0, "a question is no load");
+        let (_, body) = ask(address, &format!("GET {path} HTTP/1.1\r\n")).await;
+        expected(&bench, &body);
+        assert_eq!(warehouse.loads(&Bench::mac()), 1);
+        let (first, rest) = body.split_at(5000);
+        let (head, part) = ask(address, &format!("GET {path} HTTP/1.1\r\nRange: bytes=0-4999\r\n")).await;
+        assert!(
+            head.starts_with("http/1.1 206") && head.contains(&format!("content-range: bytes 0-4999/{length}\r\n")),
+            "{head}"
+        );
+        assert_eq!((part.as_slice(), warehouse.loads(&Bench::mac())), (first, 1), "a part is no load");
+        let (_, part) = ask(address, &format!("GET {path} HTTP/1.1\r\nRange: bytes=5000-\r\n")).await;
+        assert_eq!((part.as_slice(), warehouse.loads(&Bench::mac())), (rest, 2), "all parts together are one");
+        assert_eq!(std::fs::metadata(bench.folder.path()).map(|_| bench.open(None).loads(&Bench::mac())).expect("there"), 2);
+    });
+}
+
+#[test]
+fn http_refuses_everything_else_by_name() {
+    let bench = Bench::new();
+    run(async {
+        let (address, warehouse) = http(&bench, Some(1)).await;
+        let path = format!("/boot/{MAC}/skerry.efi");
+        for (request, expected) in [
+            (format!("POST {path} HTTP/1.1\r\nContent-Length: 0\r\n"), "http/1.1 405"),
+            (format!("DELETE {path} HTTP/1.1\r\n"), "http/1.1 405"),
+            (format!("GET {path} HTTP/1.1\r\nRange: bytes=99999999999-\r\n"), "http/1.1 416"),
+            ("GET / HTTP/1.1\r\n".into(), "http/1.1 404"),
+            ("GET /boot/../../etc/passwd HTTP/1.1\r\n".into(), "http/1.1 404"),
+            ("GET /boot/%2e%2e/skerry.efi HTTP/1.1\r\n".into(), "http/1.1 404"),
+            ("GET /boot/52-54-00-00-00-02/skerry.efi HTTP/1.1\r\n".into(), "http/1.1 404"),
+            ("GET /boot/blank-aarch64/skerry.efi HTTP/1.1\r\n".into(), "http/1.1 404"),
+            ("GET /ipxe/aarch64.efi HTTP/1.1\r\n".into(), "http/1.1 404"),
+        ] {
+            let (head, _) = ask(address, &request).await;
+            assert!(head.starts_with(expected), "{request} {head}");
+        }
+        assert_eq!(ask(address, "GET /ipxe/x86_64.efi HTTP/1.1\r\n").await.1, IPXE);
+        let script = format!("GET /boot/{MAC}/boot.ipxe HTTP/1.1\r\n");
+        assert!(String::from_utf8(ask(address, &script).await.1).expect("text").contains("chain http://127.0.0.1:8080/boot/"));
+        let load = format!("GET {path} HTTP/1.1\r\n");
+        assert!(ask(address, &load).await.0.starts_with("http/1.1 200"));
+        assert!(ask(address, &load).await.0.starts_with("http/1.1 403"), "once is once");
+        assert!(!String::from_utf8(ask(address, &script).await.1).expect("text").contains("chain"));
+        let client = Client { mac: Bench::mac(), loader: Loader::Http, platform: Platform::Uefi(Architecture::X86_64) };
+        assert_eq!(warehouse.answer(&client), None);
+    });
+}
+
+#[test]
+fn a_load_that_breaks_off_does_not_count() {
+    let bench = Bench::new();
+    run(async {
+        let (address, warehouse) = http(&bench, None).await;
+        let mut stream = TcpStream::connect(address).await.expect("connected");
+        stream.write_all(format!("GET /boot/{MAC}/skerry.efi HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.expect("sent");
+        stream.read_exact(&mut [0; 1000]).await.expect("a beginning");
+        drop(stream);
+        let broken = async {
+            while !bench.events.all().iter().any(|event| matches!(event, Event::Broken { .. } | Event::Loaded { .. })) {
+                tokio::time::sleep(Duration::from_millis(10)).await; // the server's own task offers no event to wait for
+            }
+        };
+        timeout(PATIENCE, broken).await.expect("in time");
+        // The kernel may have taken a small image whole before the connection ended.
+        let loaded = bench.events.all().iter().any(|event| matches!(event, Event::Loaded { .. }));
+        assert_eq!(warehouse.loads(&Bench::mac()), u32::from(loaded));
+    });
+}
+
+/// Loads a file as firmware does; an error packet's words otherwise.
+async fn load(server: std::net::SocketAddr, file: &str, options: &str) -> Result<Vec<u8>, String> {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("bound");
+    let request = [&[0, 1], file.as_bytes(), b"\0octet\0", options.as_bytes()].concat();
+    socket.send_to(&request, server).await.expect("sent");
+    let (mut content, mut next, mut since, mut buffer) = (Vec::new(), 1u16, 0, vec![0; 2000]);
+    let (mut block, mut window) = (512, 1);
+    loop {
+        let (length, from) = timeout(PATIENCE, socket.recv_from(&mut buffer)).await.expect("in time").expect("read");
+        let ack = |number: u16| [&[0, 4], &number.to_be_bytes()[..]].concat();
+        match &buffer[..length] {
+            [0, 5, _, _, words @ ..] => return Err(String::from_utf8_lossy(words).trim_end_matches('\0').to_owned()),
+            [0, 6, words @ ..] => {
+                let words: Vec<_> = std::str::from_utf8(words).expect("text").split('\0').collect();
+                for pair in words.chunks_exact(2) {
+                    match pair[0] {
+                        "blksize" => block = pair[1].parse().expect("a number"),
+                        "windowsize" => window = pair[1].parse().expect("a number"),
+                        "tsize" => content.reserve(pair[1].parse().expect("a number")),
+                        other => panic!("{other} was not asked for"),
+                    }
+                }
+                socket.send_to(&ack(0), from).await.expect("sent");
+            }
+            [0, 3, high, low, data @ ..] if u16::from_be_bytes([*high, *low]) == next => {
+                content.extend_from_slice(data);
+                since += 1;
+                if since == window || data.len() < block {
+                    since = 0;
+                    socket.send_to(&ack(next), from).await.expect("sent");
+                }
+                if data.len() < block {
+                    return Ok(content);
+                }
+                next = next.wrapping_add(1);
+            }
+            other => panic!("unexpected packet {:?}", &other[..4]),
+        }
+    }
+}
+
+#[test]
+fn a_machine_gets_its_own_image_over_tftp() {
+    let bench = Bench::new();
+    run(async {
+        let warehouse = bench.open(Some(2));
+        let socket = server::udp("lo", SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).expect("bound");
+        let address = socket.local_addr().expect("bound");
+        tokio::spawn(tftp::server::run(socket, warehouse.clone()));
+        let file = format!("boot/{MAC}/skerry.efi");
+        let image = load(address, &file, "tsize\00\0blksize\01468\0windowsize\04\0").await.expect("loaded");
+        expected(&bench, &image);
+        assert_eq!(load(address, &format!("/{file}"), "blksize\01400\0").await.expect("loaded"), image);
+        let done = async {
+            while warehouse.loads(&Bench::mac()) < 2 {
+                tokio::time::sleep(Duration::from_millis(10)).await; // the server hears the last acknowledgement after us
+            }
+        };
+        timeout(PATIENCE, done).await.expect("in time");
+        assert!(load(address, &file, "").await.expect_err("twice is enough").contains("--once"));
+        assert_eq!(load(address, "ipxe/x86_64.efi", "").await.as_deref(), Ok(IPXE));
+        for name in ["../image", "/etc/passwd", "boot/52-54-00-00-00-09/skerry.efi", "image", "boot\\x"] {
+            assert_eq!(load(address, name, "").await, Err("there is no such file".into()), "{name}");
+        }
+    });
+}
+
+#[test]
+fn firmware_that_is_not_answered_is_told_of_once() {
+    let bench = Bench::new();
+    let warehouse = bench.open(None);
+    let ask = |mac: &str, platform| {
+        warehouse.answer(&Client { mac: mac.parse().expect("a MAC address"), loader: Loader::Pxe, platform })
+    };
+    let x64 = Platform::Uefi(Architecture::X86_64);
+    for _ in 0..3 {
+        assert_eq!(ask("52:54:00:00:00:01", x64), Some(Boot::Tftp("ipxe/x86_64.efi".into())));
+        assert_eq!(ask("52:54:00:00:00:02", x64), None);
+        assert_eq!(ask("52:54:00:00:00:09", x64), None);
+        assert_eq!(ask("52:54:00:00:00:01", Platform::Bios), None);
+    }
+    let told: Vec<String> = bench.events.all().iter().map(|event| format!("{event:?}")).collect();
+    assert_eq!(told.len(), 4, "{told:?}");
+    for (at, words) in
+        ["name: Some(\"store-1\")", "the board other", "no such MAC address", "set its firmware to UEFI"].iter().enumerate()
+    {
+        assert!(told[at].contains(words), "{}", told[at]);
+    }
+}
