@@ -3,10 +3,20 @@
 use super::*;
 use crate::board::{Architecture, BootMethod, Format, Modules, PartitionSizes, Standing};
 use crate::components::elf::testing::elf;
+use crate::components::modules::Table;
+use crate::image::boot::tests as boot_tests;
 use crate::image::pe::tests::stub;
 use crate::progress::Silent;
 
 const MACHINE: u16 = 62;
+
+/// Machine numbers in ELF and PE.
+fn machines(architecture: Architecture) -> (u16, u16) {
+    match architecture {
+        Architecture::X86_64 => (MACHINE, 0x8664),
+        Architecture::Aarch64 => (183, 0xaa64),
+    }
+}
 
 pub(crate) fn board() -> Board {
     Board {
@@ -44,7 +54,12 @@ fn ingredients<'a>(board: &'a Board, folder: &Path, files: &[(String, Vec<u8>)])
         std::fs::write(&path, bytes).expect("written");
         path
     };
-    let program = elf(MACHINE, None, &[]);
+    let (machine, efi) = machines(board.architecture);
+    let program = elf(machine, None, &[]);
+    let mut hardware = Tree::new();
+    let table = Table { kernel: "6.12.0".into(), ..Table::default() };
+    let table = serde_json::to_vec(&table).expect("JSON");
+    hardware.add_file("skerry/modules/modules.json", table, 0o644).expect("added");
     let mut runtime = Tree::new();
     for (path, bytes) in files {
         runtime.add_path(path, place(path, bytes), 0o644).expect("added");
@@ -56,12 +71,12 @@ fn ingredients<'a>(board: &'a Board, folder: &Path, files: &[(String, Vec<u8>)])
         board,
         version: "0.1.0",
         build_time_floor: 1_700_000_000,
-        kernel: stub(0, 0x8664).into(),
+        kernel: boot_tests::kernel(board.architecture).into(),
         kernel_version: "6.12.0".into(),
-        loader: Some(Loader { program: stub(0, 0x8664).into(), stub: stub(8, 0x8664).into() }),
-        microcode: None,
-        boot_files: Tree::new(),
-        hardware: Tree::new(),
+        loader: board.boot.has_loader().then(|| Loader { program: stub(0, efi).into(), stub: stub(9, efi).into() }),
+        microcode: board.microcode.as_ref().map(|_| b"early".as_slice().into()),
+        boot_files: boot_tests::given(board),
+        hardware,
         runtime,
         component_list: "[]\n".into(),
         programs: Programs {
@@ -102,6 +117,28 @@ fn the_same_ingredients_give_the_same_bytes_whatever_the_order_place_and_cache()
         images.push(std::fs::read(&out).expect("read"));
     }
     assert!(images.iter().all(|image| image == &images[0]));
+}
+
+#[test]
+fn every_way_to_boot_gives_the_same_bytes_twice_and_reads_back() {
+    let folder = tempfile::tempdir().expect("temp folder");
+    let with_microcode = Board { microcode: Some("microcode".into()), ..board() };
+    for board in [with_microcode, boot_tests::pi4(), boot_tests::pi5()] {
+        let made = |name: &str| {
+            let out = folder.path().join(name);
+            build(ingredients(&board, &folder.path().join("in"), &files()), &DerivedCache::none(), &out).expect("built");
+            out
+        };
+        let (one, two) = (made("one"), made("two"));
+        assert!(std::fs::read(&one).expect("read") == std::fs::read(&two).expect("read"), "{:?}", board.boot);
+        let found = inspect::inspect(&one, Depth::EveryFile).expect("inspected");
+        assert_eq!((found.kernel.as_str(), found.release.architecture), ("6.12.0", board.architecture), "{:?}", board.boot);
+        assert!(found.command_line.starts_with(&board.command_line()), "{}", found.command_line);
+        assert_eq!(found.uki_sections.is_empty(), !board.boot.has_loader());
+        assert_eq!(found.uki_sections.iter().any(|section| section.name == ".ucode"), board.microcode.is_some());
+        let room = |partition: &str| found.partitions.iter().find(|found| found.name == partition).expect("there").bytes;
+        assert!(room("ESP") >= 3 * found.esp.iter().map(|entry| entry.bytes).sum::<u64>());
+    }
 }
 
 /// Names the folder for [`child_build`].

@@ -10,6 +10,9 @@ pub enum BootError {
     /// The UKI is missing or damaged.
     #[error("cannot use {UKI_PATH} in the ESP: {0}")]
     Uki(String),
+    /// No way to a kernel begins here.
+    #[error("cannot boot from the ESP: it has neither {UKI_PATH} nor {}", rpi::CONFIG)]
+    Nothing,
     /// What a Raspberry Pi's firmware needs is missing or wrong.
     #[error(transparent)]
     Rpi(#[from] RpiError),
@@ -46,7 +49,8 @@ fn read_uki(bytes: &[u8]) -> Result<Booted, BootError> {
 
 /// A `config.txt` that names no kernel's companions starts something that looks for the UKI.
 fn read_native(files: &BootFiles) -> Result<Booted, BootError> {
-    let config = files.get(rpi::CONFIG).map(|bytes| Config::parse(&String::from_utf8_lossy(bytes))).unwrap_or_default();
+    let config = files.get(rpi::CONFIG).ok_or(BootError::Nothing)?;
+    let config = Config::parse(&String::from_utf8_lossy(config));
     let (Some(command_line), Some(initramfs)) = (&config.command_line, &config.initramfs) else {
         return Err(BootError::Uki("it is not there".into()));
     };

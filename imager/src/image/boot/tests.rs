@@ -2,14 +2,22 @@
 
 use super::devicetree::testing::tree;
 use super::*;
-use crate::board::ModuleSets;
+use crate::board::{Architecture, ModuleSets};
 use crate::image::pe::tests::stub;
 
 /// An arm64 kernel image as far as firmware looks at it; it is also a PE file.
-pub(crate) fn arm64_kernel() -> Vec<u8> {
+fn arm64_kernel() -> Vec<u8> {
     let mut kernel = stub(0, 0xaa64);
     kernel[56..60].copy_from_slice(b"ARM\x64");
     kernel
+}
+
+/// A kernel image for an architecture.
+pub(crate) fn kernel(architecture: Architecture) -> Vec<u8> {
+    match architecture {
+        Architecture::X86_64 => stub(0, 0x8664),
+        Architecture::Aarch64 => arm64_kernel(),
+    }
 }
 
 /// A board of one of the Raspberry Pi's ways.
@@ -45,7 +53,9 @@ pub(crate) fn given(board: &Board) -> Tree {
         let chip = format!("brcm,{}", &name[..7]);
         files.add_file(name, tree("Raspberry Pi", &chip), 0o644).expect("added");
     }
-    files.add_file("licences/x.txt", "free to pass on", 0o644).expect("added");
+    if board.boot.is_rpi() {
+        files.add_file("licences/x.txt", "free to pass on", 0o644).expect("added");
+    }
     files
 }
 
