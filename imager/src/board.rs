@@ -191,14 +191,6 @@ impl Board {
         rules.into_iter().find(|(broken, _)| *broken).map_or(Ok(()), |(_, reason)| Err(reason))
     }
 
-    /// What a configuration that gives k3s this role may be told of the board; none: it fits.
-    pub fn refused_role(&self, role: K3sRole) -> Option<String> {
-        let roles = self.k3s_roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", ");
-        let allowed = if roles.is_empty() { "none".to_owned() } else { roles };
-        (!self.k3s_roles.contains(&role))
-            .then(|| format!("board {} has not the memory for the k3s role {}: it allows {allowed}", self.name, role.as_str()))
-    }
-
     /// The kernel command line without the words that depend on the image's content.
     pub fn command_line(&self) -> String {
         let consoles = self.consoles.iter().map(|console| format!("console={console}"));
@@ -282,14 +274,6 @@ mod tests {
         let board = Board::load(&boards(), "rpi4").expect("loaded");
         assert_eq!(board.modules.early.first(), board.watchdog.as_ref());
         assert!(board.modules.runtime.contains(&"overlay".to_owned()));
-    }
-
-    #[test]
-    fn a_role_beyond_the_board_s_memory_is_refused() {
-        let mut board = Board::load(&boards(), "qemu-x86_64").expect("loaded");
-        assert_eq!(board.refused_role(K3sRole::Server), None);
-        board.k3s_roles = vec![K3sRole::Agent];
-        assert!(board.refused_role(K3sRole::Server).expect("refused").contains("allows agent"));
     }
 
     #[test]

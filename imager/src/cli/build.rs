@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
+use machine_config::FleetTrust;
 use machine_config::seed::{self, Seed};
 
 use super::args::{BuildArgs, Common};
@@ -15,12 +16,13 @@ use crate::components::assemble::{self, Components, Record};
 use crate::components::lockfile::Lock;
 use crate::format::Target;
 use crate::progress::step;
+use crate::stamp::roles;
 
 /// Builds the image and tells what was built.
 pub(super) fn run(common: &Common, args: &BuildArgs, ui: &Ui) -> Result<()> {
     let board = common.board(&args.board)?;
     let targets = Target::all(&formats::check(&board, &args.forms.formats)?, &args.out)?;
-    let seed = args.fleet.as_deref().map(|fleet| read_seed(fleet, args.config.as_deref())).transpose()?;
+    let seed = args.fleet.as_deref().map(|fleet| read_seed(&board, fleet, args.config.as_deref())).transpose()?;
     let programs = programs(args, board.architecture)?;
     programs.check()?;
     let options = common.assemble_options(args.wishes.wishes()?)?;
@@ -74,11 +76,21 @@ fn programs(args: &BuildArgs, architecture: Architecture) -> Result<Programs> {
 }
 
 /// The content of SEED: the fleet's keys, and a configuration that the fleet signed.
-fn read_seed(fleet: &Path, config: Option<&Path>) -> Result<Vec<u8>> {
+fn read_seed(board: &Board, fleet: &Path, config: Option<&Path>) -> Result<Vec<u8>> {
     let fleet = fleet::read(fleet)?;
-    let config = config.map(|path| fleet::judged(path, &fleet)).transpose()?.map(|config| config.bytes().to_vec());
+    let config = config.map(|path| read_config(board, path, &fleet)).transpose()?;
     let seed = Seed { fleet, hub: None, join_token: None, device_name: None, config, identity: None };
     seed::encode(&seed).context("cannot make the content of SEED")
+}
+
+/// A configuration that the fleet signed and the board is strong enough for.
+fn read_config(board: &Board, path: &Path, fleet: &FleetTrust) -> Result<Vec<u8>> {
+    let config = fleet::judged(path, fleet)?;
+    if let Some(role) = roles::refused(config.content(), &board.k3s_roles) {
+        let allowed = roles::allowed(&board.name, &board.k3s_roles);
+        bail!("cannot use {} as the configuration: it makes the device a k3s {}, {allowed}", path.display(), role.as_str());
+    }
+    Ok(config.bytes().to_vec())
 }
 
 fn summary(done: &Done) -> String {
@@ -99,7 +111,7 @@ fn summary(done: &Done) -> String {
 
 #[cfg(test)]
 mod tests {
-    use machine_config::{FleetTrust, SigningKey};
+    use machine_config::SigningKey;
 
     use super::*;
 
@@ -113,10 +125,16 @@ mod tests {
         key
     }
 
+    /// A board for agents alone.
+    fn board() -> Board {
+        let board = crate::build::tests::board();
+        Board { k3s_roles: vec![crate::board::K3sRole::Agent], ..board }
+    }
+
     fn error(fleet: &Path, config: &[u8]) -> String {
         let path = fleet.join("config.yaml");
         std::fs::write(&path, config).expect("written");
-        super::super::one_line(&read_seed(fleet, Some(&path)).expect_err("refused"))
+        super::super::one_line(&read_seed(&board(), fleet, Some(&path)).expect_err("refused"))
     }
 
     #[test]
@@ -126,9 +144,9 @@ mod tests {
         let signed = machine_config::sign(CONFIG.as_bytes(), &key).expect("signed");
         let path = folder.path().join("config.yaml");
         std::fs::write(&path, &signed).expect("written");
-        let seed = seed::decode(&read_seed(folder.path(), Some(&path)).expect("made")).expect("decoded").seed;
+        let seed = seed::decode(&read_seed(&board(), folder.path(), Some(&path)).expect("made")).expect("decoded").seed;
         assert_eq!((seed.fleet.name.as_str(), seed.config), ("acme", Some(signed)));
-        let seed = seed::decode(&read_seed(folder.path(), None).expect("made")).expect("decoded").seed;
+        let seed = seed::decode(&read_seed(&board(), folder.path(), None).expect("made")).expect("decoded").seed;
         assert_eq!(seed.config, None);
     }
 
@@ -140,6 +158,9 @@ mod tests {
         assert!(unsigned.starts_with("cannot use ") && unsigned.contains("config.yaml"), "{unsigned}");
         let foreign = machine_config::sign(CONFIG.as_bytes(), &SigningKey::from_bytes(&[2; 32])).expect("signed");
         assert!(error(folder.path(), &foreign).contains("config.yaml"));
+        let server = machine_config::sign(format!("{CONFIG}k3s: {{role: server}}\n").as_bytes(), &key).expect("signed");
+        let refused = error(folder.path(), &server);
+        assert!(refused.contains("makes the device a k3s server") && refused.contains("agent only"), "{refused}");
         let other_fleet = machine_config::sign(CONFIG.replace("acme", "other").as_bytes(), &key).expect("signed");
         assert!(error(folder.path(), &other_fleet).contains("other"));
     }
@@ -147,7 +168,7 @@ mod tests {
     #[test]
     fn a_folder_without_a_fleet_says_what_makes_one() {
         let folder = tempfile::tempdir().expect("temp folder");
-        let error = super::super::one_line(&read_seed(folder.path(), None).expect_err("refused"));
+        let error = super::super::one_line(&read_seed(&board(), folder.path(), None).expect_err("refused"));
         assert!(error.contains("skerryctl fleet init") && error.contains("fleet.pub"), "{error}");
     }
 }
