@@ -116,10 +116,10 @@ pub fn plan_data(found: &Found, max_bytes: Option<u64>, ids: &NewIds) -> Result<
     Ok(finish(found, table))
 }
 
-/// Slot B is half as large again as slot A, because the next version is rarely smaller.
+/// Slot B is as large as slot A, which has room for three times what the first image put there.
 fn slot_b_sectors(table: &Table) -> Result<u64, LayoutError> {
     let (_, slot_a) = table.find(Partition::RuntimeA).ok_or(LayoutError::NoRuntime)?;
-    Ok((slot_a.sectors() * 3 / 2).next_multiple_of(ALIGN_SECTORS))
+    Ok(slot_a.sectors().next_multiple_of(ALIGN_SECTORS))
 }
 
 fn sectors(bytes: u64) -> u64 {
@@ -324,7 +324,7 @@ mod tests {
 
     #[test]
     fn a_disk_without_room_for_a_second_slot_still_boots() {
-        let sectors = 20_000 + ((64 + 132) << 11);
+        let sectors = 20_000 + ((64 + 130) << 11);
         let mut disk = flashed_disk(20_000, sectors);
         let table = boot(&mut disk, sectors);
         assert!(table.find(Partition::RuntimeB).is_none());
