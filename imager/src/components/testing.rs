@@ -126,95 +126,64 @@ name = "bench"
 take = ["usr/share/bench"]
 "#;
 
+fn package(
+    name: &'static str,
+    version: &'static str,
+    depends: &'static str,
+    files: impl IntoIterator<Item = (&'static str, Vec<u8>)>,
+) -> Package {
+    Package { name, version, depends, files: files.into_iter().collect() }
+}
+
 /// The packages of suite `test`; `linux-2` is in `test-security`.
 pub(crate) fn packages() -> Vec<Package> {
+    programs().into_iter().chain(for_boards()).collect()
+}
+
+/// Programs, and the libraries they load.
+fn programs() -> Vec<Package> {
     let loader = Some("/lib64/ld.so.2");
+    let tool = [
+        ("./bin/tool", elf(X86_64, loader, &["libmine_x.so.1", "libc.so.6"])),
+        ("./usr/bin/sh", elf(X86_64, loader, &["libshell.so.1"])),
+        ("./usr/share/certs/b", b"second\n".to_vec()),
+        ("./usr/share/certs/a", b"first".to_vec()),
+    ];
+    let mine = [("./usr/lib/x86_64-linux-gnu/libmine_x.so.1", elf(X86_64, None, &["libdeep.so", "libc.so.6"]))];
+    let libc = [
+        ("./lib/x86_64-linux-gnu/libc.so.6", elf(X86_64, None, &[])),
+        ("./lib64/ld.so.2", elf(X86_64, None, &[])),
+        ("./usr/lib/x86_64-linux-gnu/libunused.so.1", elf(X86_64, None, &["libgone.so.1"])),
+    ];
     vec![
-        Package { name: "linux-amd64", version: "1", depends: "linux-1 (= 1)", files: vec![] },
+        package("tool", "2:1-1", "unrelated, libmine-x1 (>= 1), libc6", tool),
+        package("libmine-x1", "1", "libc6, libdeep", mine),
+        package("libdeep", "1", "", [("./usr/lib/libdeep.so", elf(X86_64, None, &[]))]),
+        package("libc6", "3", "", libc),
+        package("unrelated", "1", "", [("./usr/share/x", b"x".to_vec())]),
+        package("bench", "1", "", [("./usr/share/bench", b"bench".to_vec())]),
+        package("emulator", "1", "libc6", [("./usr/bin/emulator", elf(X86_64, loader, &["libc.so.6"]))]),
+    ]
+}
+
+/// Kernels, loaders, firmware.
+fn for_boards() -> Vec<Package> {
+    let licence = || b"free to pass on".to_vec();
+    let firmware = [("./lib/firmware/a/b.bin", b"firmware".to_vec()), ("./usr/share/doc/firmware/copyright", licence())];
+    let boot = [("./usr/lib/pi/start.elf", b"second stage".to_vec()), ("./usr/share/doc/pi-boot/copyright", licence())];
+    let binary =
+        [("./usr/lib/modules/7/vmlinuz", b"kernel".to_vec()), ("./usr/lib/modules/7/dtb/bcm2711-rpi-4-b.dtb", b"tree".to_vec())];
+    vec![
+        package("linux-amd64", "1", "linux-1 (= 1)", []),
         kernel("linux-1", "1"),
-        Package {
-            name: "loader",
-            version: "5",
-            depends: "",
-            files: vec![("./usr/lib/boot.efi", b"boot".to_vec()), ("./usr/lib/stub.efi", b"stub".to_vec())],
-        },
-        Package {
-            name: "firmware",
-            version: "1",
-            depends: "",
-            files: vec![
-                ("./lib/firmware/a/b.bin", b"firmware".to_vec()),
-                ("./usr/share/doc/firmware/copyright", b"free to pass on".to_vec()),
-            ],
-        },
-        Package {
-            name: "microcode",
-            version: "1",
-            depends: "",
-            files: vec![("./usr/lib/firmware/intel-ucode/06-01-01", b"update".to_vec())],
-        },
-        Package { name: "pi-linux", version: "7", depends: "pi-linux-7", files: vec![] },
-        Package { name: "pi-linux-7", version: "7", depends: "pi-binary-7, pi-modules-7", files: vec![] },
-        Package {
-            name: "pi-binary-7",
-            version: "7",
-            depends: "",
-            files: vec![
-                ("./usr/lib/modules/7/vmlinuz", b"kernel".to_vec()),
-                ("./usr/lib/modules/7/dtb/bcm2711-rpi-4-b.dtb", b"tree".to_vec()),
-            ],
-        },
-        Package {
-            name: "pi-modules-7",
-            version: "7",
-            depends: "",
-            files: vec![("./usr/lib/modules/7/kernel/pi_wdt.ko.xz", xz(&ko("depends=\0")))],
-        },
-        Package {
-            name: "pi-boot",
-            version: "1",
-            depends: "",
-            files: vec![
-                ("./usr/lib/pi/start.elf", b"second stage".to_vec()),
-                ("./usr/share/doc/pi-boot/copyright", b"free to pass on".to_vec()),
-            ],
-        },
-        Package {
-            name: "emulator",
-            version: "1",
-            depends: "libc6",
-            files: vec![("./usr/bin/emulator", elf(X86_64, loader, &["libc.so.6"]))],
-        },
-        Package {
-            name: "tool",
-            version: "2:1-1",
-            depends: "unrelated, libmine-x1 (>= 1), libc6",
-            files: vec![
-                ("./bin/tool", elf(X86_64, loader, &["libmine_x.so.1", "libc.so.6"])),
-                ("./usr/bin/sh", elf(X86_64, loader, &["libshell.so.1"])),
-                ("./usr/share/certs/b", b"second\n".to_vec()),
-                ("./usr/share/certs/a", b"first".to_vec()),
-            ],
-        },
-        Package {
-            name: "libmine-x1",
-            version: "1",
-            depends: "libc6, libdeep",
-            files: vec![("./usr/lib/x86_64-linux-gnu/libmine_x.so.1", elf(X86_64, None, &["libdeep.so", "libc.so.6"]))],
-        },
-        Package { name: "libdeep", version: "1", depends: "", files: vec![("./usr/lib/libdeep.so", elf(X86_64, None, &[]))] },
-        Package {
-            name: "libc6",
-            version: "3",
-            depends: "",
-            files: vec![
-                ("./lib/x86_64-linux-gnu/libc.so.6", elf(X86_64, None, &[])),
-                ("./lib64/ld.so.2", elf(X86_64, None, &[])),
-                ("./usr/lib/x86_64-linux-gnu/libunused.so.1", elf(X86_64, None, &["libgone.so.1"])),
-            ],
-        },
-        Package { name: "unrelated", version: "1", depends: "", files: vec![("./usr/share/x", b"x".to_vec())] },
-        Package { name: "bench", version: "1", depends: "", files: vec![("./usr/share/bench", b"bench".to_vec())] },
+        package("loader", "5", "", [("./usr/lib/boot.efi", b"boot".to_vec()), ("./usr/lib/stub.efi", b"stub".to_vec())]),
+        package("firmware", "1", "", firmware),
+        package("microcode", "1", "", [("./usr/lib/firmware/intel-ucode/06-01-01", b"update".to_vec())]),
+        package("pi-linux", "7", "pi-linux-7", []),
+        package("pi-linux-7", "7", "pi-binary-7, pi-modules-7", []),
+        package("pi-binary-7", "7", "", binary),
+        package("pi-modules-7", "7", "", [("./usr/lib/modules/7/kernel/pi_wdt.ko.xz", xz(&ko("depends=\0")))]),
+        package("pi-boot", "1", "", boot),
     ]
 }
 
@@ -226,12 +195,12 @@ fn kernel(name: &'static str, version: &'static str) -> Package {
         ("./usr/lib/modules/6/kernel/over.ko", ko("depends=core\0")),
         ("./usr/lib/modules/6/modules.builtin", b"kernel/ext4.ko\n".to_vec()),
     ];
-    Package { name, version, depends: "", files }
+    package(name, version, "", files)
 }
 
 /// Packages of suite `test-security`: a newer kernel.
 pub(crate) fn security_packages() -> Vec<Package> {
-    vec![Package { name: "linux-amd64", version: "2", depends: "linux-2 (= 2)", files: vec![] }, kernel("linux-2", "2")]
+    vec![package("linux-amd64", "2", "linux-2 (= 2)", []), kernel("linux-2", "2")]
 }
 
 /// A served archive, with a folder for manifest, lock and cache.
