@@ -5,6 +5,7 @@
 #   make check                   formatting, lints, documentation, dependency policy
 #   make node ARCH=…             what runs on devices: x86_64 (the default), aarch64 or all
 #   make image BOARD=… OUT=…     a disk image; FLEET=DIR puts that fleet's key into it, CONFIG=FILE a signed configuration
+#                                FORMAT=raw.zst,iso and others write other forms: docs/formats.md
 #   make run BOARD=…             boot it, console on this terminal (Ctrl-A X ends it)
 #   make bench                   the figures, one JSON line each, kept in target/bench.jsonl
 #
@@ -77,7 +78,7 @@ fetch: tools
 image: node-$(BOARD_ARCH) tools
 	@mkdir -p $(dir $(OUT))
 	target/release/imager build --board $(BOARD) $(if $(FLEET),--fleet $(FLEET)) $(if $(CONFIG),--config $(CONFIG)) \
-		$(IMAGER_FLAGS) --out $(OUT)
+		$(if $(FORMAT),--format $(FORMAT)) $(IMAGER_FLAGS) --out $(OUT)
 
 run: setup-tests image
 	cargo run --locked --release -q -p skerry-tests --bin run -- $(OUT)

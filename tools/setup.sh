@@ -15,7 +15,7 @@ arm64_rust='rustc-web libstd-rust-web-dev:arm64'
 # The emulators and their firmware; the tools that check what we wrote ourselves (never to write it).
 tests='qemu-system-x86 ovmf qemu-system-arm qemu-efi-aarch64 qemu-utils
 mtools dosfstools gdisk e2fsprogs squashfs-tools cryptsetup-bin device-tree-compiler
-bmap-tools btrfs-progs xfsprogs mount
+bmap-tools xorriso zstd btrfs-progs xfsprogs mount
 iproute2 dnsmasq-base'
 
 channel=$(sed -n 's/^channel = "\(.*\)"/\1/p' "$(dirname "$0")/../rust-toolchain.toml")

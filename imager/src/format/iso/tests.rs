@@ -40,7 +40,7 @@ fn xorriso_and_sgdisk_find_what_firmware_looks_for() {
             "El Torito img path : 1 /EFI.IMG",
             "Volume Id : SKERRY_TEST_BOARD",
             "App Id : SKERRY 0.1.0 TEST-BOARD",
-            "System area summary: MBR protective-msdos-label GPT",
+            "System area summary: MBR protective-msdos-label cyl-align-off GPT",
             "'/README.TXT'",
         ] {
             assert!(lines.iter().any(|line| line.starts_with(expected)), "{expected}: {text}");
