@@ -6,14 +6,15 @@ use api::v1::NodeMode;
 use machine_config::DeviceId;
 use skerry_tests::config::HELLO_PORT;
 use skerry_tests::device::Device;
-use skerry_tests::filesystem;
 use skerry_tests::fleet::Credentials;
 use skerry_tests::greeting::{Pace, wait_for_greeting};
-use skerry_tests::harness::{Chassis, DiskBus, Guest, NetworkCard, Patience};
+use skerry_tests::harness::logs::Logs;
+use skerry_tests::harness::{Chassis, DiskBus, Guest, NetworkCard, Patience, boot};
 use skerry_tests::images::TestImage;
 use skerry_tests::lab::Lab;
 use skerry_tests::node::Node;
 use skerry_tests::story::step;
+use skerry_tests::{filesystem, modules};
 
 /// An arm64 guest, emulated on another processor.
 const ARM: Pace = Pace(2);
@@ -63,6 +64,26 @@ fn a_generic_arm64_machine_runs_containers_from_nvme_behind_an_igb_card() {
     };
     let mut rig = Rig::new(&lab, guest, TestImage::Arm64Uefi, ARM);
     step("UEFI firmware to a container", || rig.reaches_a_container());
+}
+
+#[test]
+fn every_module_of_every_board_loads() {
+    let Some(lab) = Lab::open_or_skip() else { return };
+    for image in TestImage::BOARDS {
+        let chassis = match image {
+            TestImage::Blank | TestImage::Seeded | TestImage::Nuc => Chassis::Pc,
+            TestImage::QemuAarch64 | TestImage::Arm64Uefi | TestImage::Rpi4 => Chassis::ARM,
+            TestImage::Rpi5 => Chassis::Arm { cpu: "cortex-a76" },
+        };
+        step(format!("{}: every module loads, or misses its hardware", image.board()), || {
+            let name = format!("vm-modules-{}", image.board());
+            let logs = Logs::fresh(&name)?;
+            let rig = boot::Rig { accelerator: lab.accelerator(), firmware: None, logs: &logs };
+            let loaded = modules::load_all(&lab.image(image), &name, chassis, image.architecture(), &rig)?;
+            eprintln!("     {loaded} loaded");
+            Ok(())
+        });
+    }
 }
 
 fn guest(name: &str) -> Guest {

@@ -1,0 +1,210 @@
+//! Every board's image, looked at with tools that did not make it, and made a second time.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom, copy};
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+use imager::board::Architecture;
+use machine_config::disk::{Partition, SECTOR_BYTES};
+use skerry_tests::bootfiles::BootFiles;
+use skerry_tests::esp::Esp;
+use skerry_tests::images::{TestImage, imager};
+use skerry_tests::lab::Lab;
+use skerry_tests::picfg::PiConfig;
+use skerry_tests::story::step;
+use skerry_tests::{filesystem, runtime_image};
+
+/// Bytes of a dm-verity block.
+const BLOCK_BYTES: u64 = 4096;
+
+#[test]
+fn other_tools_agree_with_every_image() {
+    let Some(lab) = Lab::open_or_skip() else { return };
+    for image in TestImage::BOARDS {
+        let path = lab.image(image);
+        let board = image.board();
+        let folder = tempfile::tempdir_in(lab.images()).unwrap();
+        step(format!("{board}: sgdisk finds no fault with the partition table"), || partition_table(&path));
+        step(format!("{board}: fsck.fat finds no fault with the boot partition"), || boot_partition(&path, folder.path()));
+        step(format!("{board}: veritysetup verifies the runtime image against the command line"), || {
+            verity(&path, folder.path())
+        });
+        step(format!("{board}: imager finds nothing in it that must not be there"), || checked(&path));
+    }
+}
+
+#[test]
+fn building_an_image_again_gives_the_same_bytes() {
+    let Some(lab) = Lab::open_or_skip() else { return };
+    for image in TestImage::BOARDS {
+        step(format!("{}: built again", image.board()), || {
+            let folder = tempfile::tempdir_in(lab.images())?;
+            let again = folder.path().join("again.img");
+            image.inputs(lab.images()).build(&again)?;
+            same_bytes(&lab.image(image), &again)
+        });
+    }
+}
+
+#[test]
+fn boards_of_one_architecture_run_the_same_programs() {
+    let Some(lab) = Lab::open_or_skip() else { return };
+    for architecture in [Architecture::X86_64, Architecture::Aarch64] {
+        let images = TestImage::BOARDS.into_iter().filter(|image| image.architecture() == architecture);
+        let listings: Vec<_> = images.map(|image| (image.board(), userland(&lab, image).unwrap())).collect();
+        let [(first, expected), others @ ..] = listings.as_slice() else { panic!("no board is {architecture}") };
+        for (board, listing) in others {
+            step(format!("{board} has in its runtime image what {first} has"), || same_listing(expected, listing));
+        }
+    }
+}
+
+#[test]
+fn every_file_a_raspberry_pis_firmware_is_told_of_is_there() {
+    let Some(lab) = Lab::open_or_skip() else { return };
+    for (image, model) in [(TestImage::Rpi4, "Raspberry Pi 4 Model B"), (TestImage::Rpi5, "Raspberry Pi 5")] {
+        step(format!("{}: every file named by config.txt is there", image.board()), || pi_files(&lab.image(image)));
+        step(format!("{}: a device tree is for {model}", image.board()), || pi_models(&lab.image(image), model));
+    }
+    step("rpi4: the firmware's own files and U-Boot are what their names say", || pi4_programs(&lab.image(TestImage::Rpi4)));
+    step("rpi5: the kernel is one that the firmware starts as it is", || pi5_kernel(&lab.image(TestImage::Rpi5)));
+}
+
+fn run(program: &str, arguments: &[&str]) -> Result<String> {
+    let output = Command::new(program).args(arguments).output();
+    let output = output.with_context(|| format!("cannot run {program}; `make setup-tests` installs it"))?;
+    let words = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    ensure!(output.status.success(), "{program} {}: {words}", arguments.join(" "));
+    Ok(words)
+}
+
+fn text(path: &Path) -> Result<&str> {
+    path.to_str().context("a path is text")
+}
+
+fn partition_table(image: &Path) -> Result<()> {
+    let words = run("/usr/sbin/sgdisk", &["-v", text(image)?])?;
+    ensure!(words.contains("No problems found"), "{words}");
+    Ok(())
+}
+
+/// Copies a partition's content out of the image; returns its file.
+fn extract(image: &Path, partition: Partition, to: &Path) -> Result<()> {
+    let entry = filesystem::find(image, partition)?;
+    let mut file = File::open(image)?;
+    file.seek(SeekFrom::Start(entry.starting_lba * SECTOR_BYTES))?;
+    copy(&mut file.take(entry.size()? * SECTOR_BYTES), &mut File::create(to)?)?;
+    Ok(())
+}
+
+fn boot_partition(image: &Path, folder: &Path) -> Result<()> {
+    let esp = folder.join("esp");
+    extract(image, Partition::Esp, &esp)?;
+    run("/usr/sbin/fsck.fat", &["-n", text(&esp)?]).map(|_| ())
+}
+
+fn verity(image: &Path, folder: &Path) -> Result<()> {
+    let runtime = folder.join("runtime");
+    extract(image, Partition::RuntimeA, &runtime)?;
+    let files = BootFiles::read(image)?;
+    let word = files.word("skerry.runtime").context("the command line names no runtime image")?;
+    let [blocks, _, root] = word.split(':').collect::<Vec<_>>()[..] else { bail!("{word} is no runtime image") };
+    let offset = format!("--hash-offset={}", blocks.parse::<u64>()? * BLOCK_BYTES);
+    run("/usr/sbin/veritysetup", &["verify", &offset, text(&runtime)?, text(&runtime)?, root]).map(|_| ())
+}
+
+fn checked(image: &Path) -> Result<()> {
+    let imager = imager();
+    run(text(&imager)?, &["inspect", "--check", text(image)?]).map(|_| ())
+}
+
+fn same_bytes(one: &Path, other: &Path) -> Result<()> {
+    let (mut one, mut other) = (File::open(one)?, File::open(other)?);
+    ensure!(one.metadata()?.len() == other.metadata()?.len(), "their lengths differ");
+    let (mut left, mut right) = (vec![0; 1 << 20], vec![0; 1 << 20]);
+    for part in 0.. {
+        let read = one.by_ref().take(left.len() as u64).read(&mut left)?;
+        if read == 0 {
+            return Ok(());
+        }
+        other.read_exact(&mut right[..read])?;
+        ensure!(left[..read] == right[..read], "they differ in the MiB after the {part}th read");
+    }
+    Ok(())
+}
+
+/// What a runtime image holds but the kernel's modules, which are the board's.
+fn userland(lab: &Lab, image: TestImage) -> Result<BTreeMap<String, String>> {
+    let folder = tempfile::tempdir_in(lab.images())?;
+    let root = folder.path().join("runtime");
+    runtime_image::unpack(&lab.image(image), &root)?;
+    let mut listing = runtime_image::listing(&root)?;
+    let all = listing.len();
+    listing.retain(|path, _| !path.starts_with("lib/skerry/modules/") && path != "share/skerry/components.json");
+    ensure!(listing.len() < all && listing.contains_key("bin/containerd"), "it has no modules or no containerd");
+    Ok(listing)
+}
+
+fn same_listing(expected: &BTreeMap<String, String>, found: &BTreeMap<String, String>) -> Result<()> {
+    let names = expected.keys().chain(found.keys()).filter(|name| expected.get(*name) != found.get(*name));
+    let differing: std::collections::BTreeSet<_> = names.collect();
+    ensure!(differing.is_empty(), "these differ: {differing:?}");
+    Ok(())
+}
+
+/// Files that `config.txt` names with these keys lie in the boot partition's root folder.
+const ROOT_FILES: [&str; 2] = ["start_file", "fixup_file"];
+
+/// Files with these, in the slot's folder.
+const SLOT_FILES: [&str; 3] = ["kernel", "device_tree", "cmdline"];
+
+fn pi_files(image: &Path) -> Result<()> {
+    let esp = Esp::read(image)?;
+    let config = PiConfig::parse(esp.text("config.txt")?);
+    for key in ROOT_FILES {
+        config.values(key).try_for_each(|(_, name)| esp.file(name).map(|_| ()))?;
+    }
+    for key in SLOT_FILES {
+        config.values(key).try_for_each(|(_, name)| esp.file(&config.in_slot(name)).map(|_| ()))?;
+    }
+    if let Some(initramfs) = config.initramfs() {
+        esp.file(&initramfs)?;
+    }
+    ensure!(config.kernel().is_some() && config.value("arm_64bit") == Some("1"), "it starts no 64-bit kernel");
+    Ok(())
+}
+
+fn pi_models(image: &Path, model: &str) -> Result<()> {
+    let esp = Esp::read(image)?;
+    let trees = esp.paths().filter(|path| path.ends_with(".dtb"));
+    let models = trees.map(|path| devicetree_model(esp.file(path)?)).collect::<Result<Vec<_>>>()?;
+    ensure!(models.iter().any(|found| found.starts_with(model)), "no device tree is for {model}: {models:?}");
+    Ok(())
+}
+
+fn pi4_programs(image: &Path) -> Result<()> {
+    let esp = Esp::read(image)?;
+    ensure!(esp.file("start4.elf")?.starts_with(b"\x7fELF"), "start4.elf is no program");
+    ensure!(esp.file("fixup4.dat")?.len() > 1024, "fixup4.dat is too short");
+    let loader = esp.file("u-boot.bin")?;
+    ensure!(loader.windows(9).any(|words| words == b"U-Boot 20"), "u-boot.bin does not say that it is U-Boot");
+    ensure!(esp.file("EFI/BOOT/BOOTAA64.EFI")?.starts_with(b"MZ"), "the loader is no UEFI program");
+    Ok(())
+}
+
+fn pi5_kernel(image: &Path) -> Result<()> {
+    let kernel = BootFiles::read(image)?.kernel;
+    ensure!(kernel.get(0x38..0x3c) == Some(b"ARM\x64"), "the kernel is no uncompressed arm64 image");
+    let version = kernel.windows(14).find_map(|words| words.strip_prefix(b"Linux version ").map(|_| ()));
+    ensure!(version.is_some(), "the kernel does not say its version");
+    Ok(())
+}
+
+fn devicetree_model(devicetree: &[u8]) -> Result<String> {
+    let file = tempfile::NamedTempFile::new()?;
+    fs::write(file.path(), devicetree)?;
+    Ok(run("fdtget", &["-t", "s", text(file.path())?, "/", "model"])?.trim().to_owned())
+}
