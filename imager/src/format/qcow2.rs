@@ -98,7 +98,7 @@ impl Plan {
     fn level_1(&self) -> Vec<u8> {
         let last = self.tables.last().map_or(0, |last| last + 1);
         let place = |number: u64| match self.tables.binary_search(&number) {
-            Ok(nth) => (self.first_table() + nth as u64) * CLUSTER | COPIED,
+            Ok(nth) => ((self.first_table() + nth as u64) * CLUSTER) | COPIED,
             Err(_) => 0,
         };
         (0..last).flat_map(|number| place(number).to_be_bytes()).collect()
@@ -109,7 +109,7 @@ impl Plan {
         let start = self.data.partition_point(|cluster| cluster / ENTRIES < table);
         for (nth, cluster) in (start..).zip(self.data[start..].iter().take_while(|cluster| **cluster / ENTRIES == table)) {
             let at = (cluster % ENTRIES * 8) as usize;
-            let place = (self.first_data() + nth as u64) * CLUSTER | COPIED;
+            let place = ((self.first_data() + nth as u64) * CLUSTER) | COPIED;
             bytes[at..at + 8].copy_from_slice(&place.to_be_bytes());
         }
         bytes

@@ -158,7 +158,7 @@ impl Target {
             Format::Raw | Format::RawZst | Format::RawGz | Format::Qcow2 => Ok(source.bmap().clone()),
             Format::Iso | Format::Pxe | Format::Uki => {
                 let bytes = length(file)?;
-                Bmap::of_ranges(file, bytes, &[0..bytes])
+                Bmap::of_ranges(file, bytes, std::slice::from_ref(&(0..bytes)))
             }
         }
     }
