@@ -1,0 +1,104 @@
+//! Drives that fail, as the kernel sees them: a file of our own file system (FUSE), which forgets, refuses, hangs or vanishes as a [`Fault`] says, with a
+//! loop device on top, so that a program meets a real block device with its page cache, direct I/O and the kernel's own error codes.
+//!
+//! Needs root, /dev/fuse and free loop devices. What the drive really holds is read past all of it, from [`Drive::content`].
+
+mod block;
+mod fault;
+mod fs;
+mod store;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub(crate) use fault::Fault;
+use fuser::BackgroundSession;
+use rustix::mount::UnmountFlags;
+use store::Store;
+
+/// Any of these set: nothing may be skipped.
+const REQUIRED: [&str; 2] = ["CI", "SKERRY_TEST_IMAGES"];
+
+/// How a drive is shown to the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// A block device.
+    Block,
+    /// A regular file, whose short writes no block layer hides.
+    File,
+}
+
+/// A drive. Dropped, it is gone, whatever still waits for it.
+pub(crate) struct Drive {
+    /// What the program is told to write to.
+    pub(crate) path: PathBuf,
+    store: Arc<Store>,
+    block: Option<block::Loop>,
+    session: Option<BackgroundSession>,
+    folder: tempfile::TempDir,
+}
+
+impl Drive {
+    /// A drive that claims so many bytes, filled with what an earlier life left on it.
+    pub(crate) fn new(bytes: u64, fault: Fault, shape: Shape) -> Self {
+        let folder = tempfile::tempdir().expect("temp folder");
+        let store = Arc::new(Store::new(bytes, fault, folder.path().to_owned()));
+        let session = fs::mount(Arc::clone(&store), folder.path());
+        let file = folder.path().join(fs::FILE);
+        let block = (shape == Shape::Block).then(|| block::Loop::attach(&file));
+        let path = block.as_ref().map_or(file, |block| block.path().to_owned());
+        Self { path, store, block, session: Some(session), folder }
+    }
+
+    /// What is really on it.
+    pub(crate) fn content(&self, offset: u64, bytes: u64) -> Vec<u8> {
+        self.store.content(offset, bytes)
+    }
+
+    /// Puts something on it, past the fault.
+    pub(crate) fn put(&self, offset: u64, bytes: &[u8]) {
+        self.store.put(offset, bytes);
+    }
+
+    /// Ends the drive's life: answers what hangs, so that whoever waits can end.
+    pub(crate) fn release(&self) {
+        self.store.release();
+    }
+
+    /// Whether somebody waits for an answer that does not come.
+    pub(crate) fn hangs(&self) -> bool {
+        self.store.holds()
+    }
+}
+
+impl Drop for Drive {
+    fn drop(&mut self) {
+        self.release();
+        drop(self.block.take());
+        pull(self.folder.path());
+        drop(self.session.take());
+        rustix::mount::unmount(self.folder.path(), UnmountFlags::DETACH).ok(); // gone already, most of the time
+    }
+}
+
+/// Cuts the connection between the kernel and the file system, as if a cable was pulled.
+fn pull(folder: &Path) {
+    rustix::mount::unmount(folder, UnmountFlags::FORCE).ok(); // busy or not, the connection is cut
+}
+
+/// Whether drives can be made here. Says why not; where nothing may be skipped, that is a failure.
+pub(crate) fn usable() -> bool {
+    let missing = if !rustix::process::geteuid().is_root() {
+        "not root: the rig mounts and sets up loop devices"
+    } else if !Path::new("/dev/fuse").exists() {
+        "there is no /dev/fuse"
+    } else if !Path::new("/dev/loop-control").exists() {
+        "there is no /dev/loop-control"
+    } else {
+        return true;
+    };
+    let required = REQUIRED.iter().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
+    assert!(!required, "must not be skipped here: {missing}");
+    eprintln!("skipped: {missing}");
+    false
+}
