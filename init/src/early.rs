@@ -83,8 +83,16 @@ const MOUNTS: &[Mount] = &[
     if_there("bpf", "/sys/fs/bpf", NOTHING_SPECIAL),
     if_there("securityfs", "/sys/kernel/security", NOTHING_SPECIAL),
     // Nothing here is kept in firmware variables, and whoever writes the wrong ones bricks the machine.
-    if_there("efivarfs", "/sys/firmware/efi/efivars", NOTHING_SPECIAL.union(MountFlags::RDONLY)),
+    FIRMWARE_VARIABLES,
 ];
+
+const FIRMWARE_VARIABLES: Mount = if_there("efivarfs", "/sys/firmware/efi/efivars", NOTHING_SPECIAL.union(MountFlags::RDONLY));
+
+/// Mounts the firmware's variables again, for a kernel whose module for them is loaded only now.
+pub fn mount_firmware_variables() -> Result<(), EarlyError> {
+    let mounted = fs::read_dir(FIRMWARE_VARIABLES.target).is_ok_and(|mut entries| entries.next().is_some());
+    if mounted { Ok(()) } else { mount_one(&FIRMWARE_VARIABLES) }
+}
 
 /// Makes the root a mount that `pivot_root` accepts, and mounts `MOUNTS`.
 pub fn mount_kernel_file_systems() -> Result<(), EarlyError> {

@@ -73,13 +73,15 @@ pub fn choose<'a>(install: &Install, config: &Digest, disks: &'a [DiskFacts]) ->
     }
 }
 
+const STARTED_FROM_IT: &str = "this system was started from it, or from a medium like it";
+
 /// Why the selector does not mean this disk.
 fn mismatch(selector: &DiskSelector, disk: &DiskFacts) -> Option<String> {
     let DiskSelector { name, serial, model, transport, min_size_mib, max_size_mib } = selector;
     let attached = disk.transport.map_or("unknown", machine_config::schema::Transport::as_str);
     let mib = disk.bytes >> 20;
     let reasons = [
-        (disk.content == Content::Medium).then(|| "this system was started from it".to_owned()),
+        (disk.content == Content::Medium).then(|| STARTED_FROM_IT.to_owned()),
         name.as_ref().filter(|name| name.as_str() != disk.name).map(|name| format!("its name is not {name}")),
         serial.as_ref().filter(|serial| **serial != disk.serial).map(|serial| format!("its serial number is not {serial}")),
         model.as_ref().filter(|model| !glob::fits(model, &disk.model)).map(|model| format!("its model is not {model}")),
@@ -110,7 +112,7 @@ fn forbidden(wipe: Wipe, disk: &DiskFacts) -> Option<String> {
     }
     let allow = |word: &str| format!("to lose it, set machine.install.wipe to `{word}`");
     match (&disk.content, wipe) {
-        (Content::Medium, _) => Some("this system was started from it".to_owned()),
+        (Content::Medium, _) => Some(STARTED_FROM_IT.to_owned()),
         (Content::Unreadable(why), _) => Some(format!("it cannot be read ({why}); replace it")),
         (Content::Blank | Content::Unfinished, _) | (Content::Skerry(_), Wipe::Skerry) | (_, Wipe::All) => None,
         (Content::Skerry(_), Wipe::Refuse) => {
@@ -237,7 +239,7 @@ mod tests {
         let medium = DiskFacts { content: Content::Medium, ..stick() };
         assert_eq!(outcome("{disk: {minSizeMib: 1}, wipe: all}", &[nvme(), medium.clone()]), "write nvme0n1");
         let text = outcome("{disk: {transport: usb}, wipe: all}", &[medium]);
-        assert!(text.contains("sda (Ultra Fit, 16 GB): this system was started from it"), "{text}");
+        assert!(text.contains("sda (Ultra Fit, 16 GB): this system was started from it, or"), "{text}");
     }
 
     #[test]

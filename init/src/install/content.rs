@@ -65,16 +65,13 @@ pub(super) fn of_table(table: &Table, whole: bool, started_from: &[Uuid]) -> Con
 
 /// What a disk without GUID partition table holds.
 pub(super) fn of_bytes(head: &[u8], tail: &[u8]) -> Content {
-    if is_own_iso(head) {
-        return Content::Medium;
-    }
     let known = SIGNATURES.iter().find(|signature| signature.is_in(head, tail)).map(|signature| signature.name);
     let known = known.or_else(|| has_zfs(head).then_some("a ZFS pool")).or_else(|| old_table(head));
     known.map_or(Content::Blank, |name| Content::Other(name.to_owned()))
 }
 
 /// ISO 9660 whose volume is called SKERRY…: what imager makes.
-fn is_own_iso(head: &[u8]) -> bool {
+pub(super) fn is_own_disc(head: &[u8]) -> bool {
     let descriptor = head.get(0x8000..0x8048).unwrap_or_default();
     descriptor.get(1..6) == Some(b"CD001") && descriptor[40..].starts_with(b"SKERRY")
 }
@@ -213,8 +210,9 @@ mod tests {
         let (mut head, tail) = blank();
         head[0x8001..0x8006].copy_from_slice(b"CD001");
         assert_eq!(of_bytes(&head, &tail), Content::Other("an ISO 9660 file system".into()));
+        assert!(!is_own_disc(&head));
         head[0x8028..0x802e].copy_from_slice(b"SKERRY");
-        assert_eq!(of_bytes(&head, &tail), Content::Medium);
+        assert!(is_own_disc(&head) && !is_own_disc(&[]));
         let table = image_table();
         let esp = table.entries[0].as_ref().expect("the ESP").guid;
         assert_eq!(of_table(&table, true, &[esp]), Content::Medium);

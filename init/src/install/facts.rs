@@ -124,6 +124,10 @@ pub(super) fn recognise(device: &impl ReadAt, name: &str, bytes: u64, started_fr
     if content::is_unfinished(&head) {
         return Ok(Content::Unfinished);
     }
+    // What goes to a stick is a disc as well, with a partition table of its own.
+    if content::is_own_disc(&head) {
+        return Ok(Content::Medium);
+    }
     match gpt::read(device, bytes / SECTOR_BYTES) {
         Ok(found) => Ok(match content::of_table(&found.table, found.whole, started_from) {
             Content::Skerry(installed) => {
@@ -227,6 +231,9 @@ mod tests {
         assert_eq!(look(), Content::Blank);
         disk.write_all_at(b"XFSB", 0).expect("room");
         assert_eq!(look(), Content::Other("an XFS file system".into()));
+        disk.write_all_at(b"CD001", 0x8001).expect("room");
+        disk.write_all_at(b"SKERRY", 0x8028).expect("room");
+        assert_eq!(look(), Content::Medium);
         disk.write_all_at(content::MARK, 512).expect("room");
         assert_eq!(look(), Content::Unfinished);
     }

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::super::machine::{Machine, Medium};
 use super::blocking;
+use crate::early::mount_firmware_variables;
 use crate::install::{self, Choice, DiskFacts, Progress, choose, describe, look};
 use crate::node::{EventKind, InForce, Node, Phase, PhaseState, PowerKind, RunsFrom};
 use crate::ram::RamForm;
@@ -77,8 +78,9 @@ enum Outcome {
 /// Tries until it is installed, and then restarts; ends when the configuration asks for no installation.
 async fn pursue(machine: &Machine, form: &RamForm) -> anyhow::Result<()> {
     let (mut config, mut disks) = (machine.config.subscribe(), Machine::product(&machine.hotplug).changes());
-    // Built into some kernels: the mount tells.
-    let _ = Machine::product(&machine.hotplug).load(["ext4"]).await;
+    // Built into some kernels: the mounts tell. One is for looking into an installed STATE, the other for knowing the own medium.
+    let _ = Machine::product(&machine.hotplug).load(["ext4", "efivarfs"]).await;
+    mount_firmware_variables()?;
     loop {
         let in_force = config.borrow_and_update().clone().context("no configuration is in force")?;
         let Some(wanted) = in_force.config.machine.install.clone() else {
