@@ -8,7 +8,7 @@ use api::Role;
 use ctl::client::ClientIdentity;
 use ctl::fleet::{ClientCertificate, Fleet, InitOptions, expiry};
 use jiff::Timestamp;
-use machine_config::sign;
+use machine_config::{FleetTrust, sign};
 
 use crate::config::Config;
 
@@ -59,6 +59,11 @@ impl TestFleet {
     /// The folder's context file, as `skerryctl --context` takes it.
     pub fn context_file(&self) -> PathBuf {
         self.fleet.context_file()
+    }
+
+    /// What devices of this fleet trust, as SEED says it.
+    pub fn trust(&self) -> FleetTrust {
+        self.fleet.trust().clone()
     }
 
     /// The first configuration of a device of this fleet.

@@ -1,0 +1,195 @@
+//! From a medium that runs in RAM to the internal disk: unattended and over the API, cut off in the middle, refused where something could be lost.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use anyhow::{Context, Result, ensure};
+use api::Role;
+use api::v1::{NodeMode, PowerOffRequest, StatusResponse};
+use imager::board::Format;
+use machine_config::seed::Seed;
+use machine_config::{DeviceId, IdentitySeed};
+use serde_json::json;
+use skerry_tests::config::{Config, HELLO_PORT};
+use skerry_tests::device::Device;
+use skerry_tests::fleet::{Credentials, TestFleet};
+use skerry_tests::greeting::{Pace, wait_for_greeting};
+use skerry_tests::harness::hardware::{Medium, MediumOrder, MediumSort};
+use skerry_tests::harness::{DiskBus, Guest, Patience};
+use skerry_tests::images::TestImage;
+use skerry_tests::lab::Lab;
+use skerry_tests::node::Node;
+use skerry_tests::story::step;
+use skerry_tests::{filesystem, medium};
+
+const NVME: &str = "{transport: nvme, minSizeMib: 1000}";
+
+#[test]
+fn a_disc_installs_a_box_unattended_and_only_once() {
+    let Some(lab) = Lab::open_or_skip() else { return };
+    let fleet = lab.fleet().unwrap();
+    let identity = IdentitySeed::new([7; 32]);
+    let id = identity.device_id();
+    let config = fleet.sign(&installing(&fleet, 1, "refuse")).unwrap();
+    let seed = Seed { config: Some(config), identity: Some(identity), ..blank_seed(&fleet) };
+    let mut rig = Rig::new(&lab, "vm-install", TestImage::Blank, MediumSort::Cd, &seed);
+    for percent in [30, 60] {
+        step(format!("the power fails after about {percent} % of the installation"), || rig.is_cut_off(percent));
+    }
+    step("started again it starts over, and restarts when all is read back", || rig.installs(&id));
+    step("with the disc still first, it installs nothing again and says so", || rig.is_left_alone(&id));
+    step("without the disc it is the same device, with its configuration and containers", || rig.runs_from_its_disk(&id));
+}
+
+#[test]
+fn a_nuc_in_maintenance_is_installed_by_a_configuration_and_loses_nothing_unasked() {
+    let Some(lab) = Lab::open_or_skip() else { return };
+    let fleet = lab.fleet().unwrap();
+    let mut rig = Rig::new(&lab, "vm-install-nuc", TestImage::Nuc, MediumSort::UsbStick, &blank_seed(&fleet));
+    let before = step("another system is on its disk", || {
+        let disk = File::options().write(true).open(rig.device.disk().path())?;
+        disk.write_all_at(&[0x53, 0xef], 0x438)?; // the mark of ext4
+        Ok(rig.device.disk().fingerprint()?)
+    });
+    let id = step("it comes up in maintenance, in RAM", || rig.is_in_maintenance());
+    step("a configuration that allows nothing to be lost is accepted, and the disk listed and left", || {
+        let status = rig.refuses(&id, &fleet.sign(&installing(&fleet, 1, "refuse"))?)?;
+        ensure!(status.install.contains("it holds an ext2, ext3 or ext4 file system"), "{status:?}");
+        ensure!(status.install.contains("sda") && status.install.contains("this system was started from it"), "{status:?}");
+        ensure!(rig.device.disk().fingerprint()? == before, "the disk was written to");
+        Ok(())
+    });
+    step("a later one that gives the disk free installs at once", || {
+        let node = rig.device.node(Some(&id), Some(&rig.admin))?;
+        node.apply(&fleet.sign(&installing(&fleet, 2, "all"))?, false)?;
+        rig.sees_the_installation_through(&node)
+    });
+    step("without the stick it is the same device, with its configuration and containers", || rig.runs_from_its_disk(&id));
+}
+
+/// The fleet's usual configuration, to be installed on the NVMe disk.
+fn installing(fleet: &TestFleet, generation: u64, wipe: &str) -> Config {
+    let machine = format!("  install: {{disk: {NVME}, wipe: {wipe}}}\n");
+    Config { generation, machine, ..fleet.config().expect("the fleet's folder is whole") }
+}
+
+fn blank_seed(fleet: &TestFleet) -> Seed {
+    Seed { fleet: fleet.trust(), hub: None, join_token: None, device_name: None, config: None, identity: None }
+}
+
+/// A box with an internal disk and a medium.
+struct Rig<'a> {
+    device: Device<'a>,
+    medium: Medium,
+    admin: Credentials,
+}
+
+impl<'a> Rig<'a> {
+    fn new(lab: &'a Lab, name: &str, image: TestImage, sort: MediumSort, seed: &Seed) -> Self {
+        let forwards = vec![api::DEFAULT_PORT, HELLO_PORT];
+        let guest = Guest { disk_bus: DiskBus::Nvme, memory_mib: 1536, forwards, ..Guest::new(name) };
+        let mut device = Device::empty(lab, guest).unwrap();
+        let image = step("a medium is made from the disk image, and stamped", || {
+            let image = medium::make(&lab.image(image), Format::Iso, &device.logs().path("medium.iso"))?;
+            medium::stamp(&image, seed)?;
+            Ok(image)
+        });
+        let medium = Medium { image, sort, order: MediumOrder::First };
+        device.rebuild(|guest| guest.medium = Some(medium.clone()));
+        let admin = lab.fleet().unwrap().certificate(Role::Admin, device.logs().folder()).unwrap();
+        Self { device, medium, admin }
+    }
+
+    /// Cuts the power once the installation has come so far. The disk is slow, so that there is something to see.
+    fn is_cut_off(&mut self, percent: u64) -> Result<()> {
+        self.device.power_on_until("running from RAM", &Patience::new("the system in RAM", 20))?;
+        let slow = json!({"device": "disk", "bps": 0, "bps_rd": 0, "bps_wr": 8 << 20, "iops": 0, "iops_rd": 0, "iops_wr": 0});
+        self.device.machine().qmp().execute("block_set_io_throttle", &slow)?;
+        let far = Patience::new(format!("{percent} % of the installation"), 60);
+        self.device.machine().console().wait_for(&far, |line| progress_in(line).is_some_and(|shown| shown >= percent))?;
+        self.device.pull_the_plug()
+    }
+
+    fn installs(&mut self, id: &DeviceId) -> Result<()> {
+        self.device.power_on()?;
+        ensure!(self.device.id_on_console()? == *id, "the identity in SEED was not taken");
+        let node = self.device.node(Some(id), Some(&self.admin))?;
+        self.sees_the_installation_through(&node)
+    }
+
+    /// From the last words of the system in RAM to the restart, and off.
+    fn sees_the_installation_through(&mut self, node: &Node) -> Result<()> {
+        let done = Patience::new("the installation", 60);
+        let status =
+            node.wait_until(&done, |node| Ok(Some(node.status()?).filter(|status| status.install.starts_with("installed on"))))?;
+        ensure!(status.install.contains("nvme0n1 (QEMU NVMe Ctrl, 4.3 GB); remove the medium"), "{status:?}");
+        self.device.machine().qmp().wait_event("RESET", &Patience::new("the restart", 20))?;
+        self.device.pull_the_plug()
+    }
+
+    fn is_left_alone(&mut self, id: &DeviceId) -> Result<()> {
+        let before = self.device.disk().fingerprint()?;
+        self.device.power_on_until("already installed on nvme0n1", &Patience::new("the end of the search for disks", 40))?;
+        let node = self.device.node(Some(id), Some(&self.admin))?;
+        let status = node.status()?;
+        ensure!(
+            status.runs_from == "RAM" && status.phase == "install" && status.install.contains("remove the medium"),
+            "{status:?}"
+        );
+        ensure!(node.services()?.iter().all(|service| service.name == "apid"), "services run though nothing is settled");
+        self.powers_off(node)?;
+        ensure!(self.device.disk().fingerprint()? == before, "the disk was written to");
+        Ok(())
+    }
+
+    fn is_in_maintenance(&mut self) -> Result<DeviceId> {
+        self.power_on()?;
+        let node = self.device.node_within(&Patience::new("the API", 30), None, None)?;
+        let status = node.wait_mode(NodeMode::Maintenance, &Patience::new("maintenance", 10))?;
+        ensure!(status.runs_from == "RAM" && status.install.is_empty(), "{status:?}");
+        Ok(node.device_id().clone())
+    }
+
+    /// A NUC has no serial port that says more than its firmware does.
+    fn power_on(&mut self) -> Result<()> {
+        self.device.power_on_until("BdsDxe: starting", &Patience::new("the firmware", 12))
+    }
+
+    /// Applies a configuration as anybody may in maintenance; returns what an administrator reads once it is refused to install.
+    fn refuses(&mut self, id: &DeviceId, signed: &[u8]) -> Result<StatusResponse> {
+        self.device.node(Some(id), None)?.apply(signed, false)?;
+        let node = self.device.node(Some(id), Some(&self.admin))?;
+        let said = Patience::new("the refusal", 20);
+        node.wait_until(&said, |node| Ok(Some(node.status()?).filter(|status| status.install.starts_with("not installing"))))
+    }
+
+    fn runs_from_its_disk(&mut self, id: &DeviceId) -> Result<()> {
+        self.device.rebuild(|guest| guest.medium = None);
+        self.power_on()?;
+        let node = self.device.node_within(&Patience::new("the same device", 30), Some(id), Some(&self.admin))?;
+        let status = node.wait_mode(NodeMode::Configured, &Patience::new("the configuration from SEED", 5))?;
+        ensure!(status.hostname == "box-1" && status.runs_from == "nvme0n1", "{status:?}");
+        ensure!(status.install == "machine.install has no effect: this system runs from nvme0n1", "{status:?}");
+        wait_for_greeting(&mut self.device, &node, Pace::USUAL)?;
+        self.powers_off(node)?;
+        filesystem::check_all(self.device.disk().path()).context("after the power-off")
+    }
+
+    fn powers_off(&mut self, node: Node) -> Result<()> {
+        node.call(|client| async move { client.power_off(PowerOffRequest {}).await })?;
+        drop(node);
+        self.device.wait_power_off()
+    }
+}
+
+/// How far the installation is, as the console shows it.
+fn progress_in(line: &str) -> Option<u64> {
+    line.split_once("installing on")?.1.trim_end().strip_suffix(" %")?.rsplit(' ').next()?.parse().ok()
+}
+
+impl Drop for Rig<'_> {
+    fn drop(&mut self) {
+        // Policy: a medium that cannot be removed is the log folder's problem, not the test's.
+        drop(std::fs::remove_file(&self.medium.image));
+    }
+}
