@@ -63,10 +63,39 @@ pub enum SeedPlaceError {
     Pe(#[from] PeError),
 }
 
-type Found = Result<Extent, SeedPlaceError>;
+/// A form with a SEED.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// A raw disk image, or the disk it was written to.
+    Disk,
+    /// A disc in the RAM form.
+    Disc,
+    /// A UEFI program in the RAM form.
+    Program,
+    /// An initramfs in the RAM form.
+    Initramfs,
+}
+
+/// What stamping needs to know of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The image's form.
+    pub form: Form,
+    /// SEED.
+    pub seed: Extent,
+    /// The initramfs of the RAM form, whose last file SEED is.
+    pub initramfs: Option<Extent>,
+}
+
+type Found = Result<Place, SeedPlaceError>;
 
 /// Where SEED lies in this file.
 pub fn find(file: &File) -> Result<Extent, SeedPlaceError> {
+    Ok(place(file)?.seed)
+}
+
+/// The same, with the form it was found in.
+pub fn place(file: &File) -> Result<Place, SeedPlaceError> {
     let bytes = rustix::fs::seek(file, SeekFrom::End(0)).map_err(|error| failed(0, error.into()))?;
     let whole = Extent { offset: 0, bytes };
     if bytes < 2 * SECTOR_BYTES {
@@ -78,9 +107,9 @@ pub fn find(file: &File) -> Result<Extent, SeedPlaceError> {
         return in_disk(file, whole);
     }
     if head.starts_with(b"MZ") {
-        return in_program(file, whole);
+        return in_program(file, whole, Form::Program);
     }
-    in_initramfs(file, whole).map_err(|error| match error {
+    in_initramfs(file, whole, Form::Initramfs).map_err(|error| match error {
         SeedPlaceError::NotRamForm { .. } => SeedPlaceError::Form,
         other => other,
     })
@@ -110,16 +139,16 @@ fn in_disk(file: &File, whole: Extent) -> Found {
     };
     if let Some(seed) = place(Partition::Seed) {
         return match inside(seed, Partition::Seed)? {
-            seed if seed.bytes == SEED_BYTES => Ok(seed),
+            seed if seed.bytes == SEED_BYTES => Ok(Place { form: Form::Disk, seed, initramfs: None }),
             seed => Err(table(format!("SEED has {} bytes instead of {SEED_BYTES}", seed.bytes))),
         };
     }
     let esp = place(Partition::Esp).ok_or(SeedPlaceError::Form)?;
-    in_program(file, program(file, inside(esp, Partition::Esp)?)?)
+    in_program(file, program(file, inside(esp, Partition::Esp)?)?, Form::Disc)
 }
 
 /// The program that firmware boots from a FAT file system; it must lie in one piece.
-fn program(file: &File, fat: Extent) -> Found {
+fn program(file: &File, fat: Extent) -> Result<Extent, SeedPlaceError> {
     let damaged = |reason: String| SeedPlaceError::Damaged { reason };
     let unreadable = |error: lamfat::Error<io::Error>| damaged(format!("its FAT file system is damaged ({error})"));
     let window = Window::new(file, fat.offset, fat.bytes);
@@ -142,7 +171,7 @@ fn program(file: &File, fat: Extent) -> Found {
     place.ok_or_else(|| damaged("what it boots is empty".into()))
 }
 
-fn in_program(file: &File, program: Extent) -> Found {
+fn in_program(file: &File, program: Extent, form: Form) -> Found {
     let mut head = Vec::new();
     let window = Window::new(file, program.offset, program.bytes.min(PE_HEAD_BYTES));
     io::copy(&mut { window }.by_ref(), &mut head).map_err(|source| failed(program.offset, source))?;
@@ -151,11 +180,11 @@ fn in_program(file: &File, program: Extent) -> Found {
     if end.is_none() {
         return Err(SeedPlaceError::Damaged { reason: "the program it boots is cut short".into() });
     }
-    in_initramfs(file, Extent { offset: program.offset + place.offset, bytes: place.bytes })
+    in_initramfs(file, Extent { offset: program.offset + place.offset, bytes: place.bytes }, form)
 }
 
 /// SEED is the last file of the archive: its header, its content, the trailer, the end.
-fn in_initramfs(file: &File, initramfs: Extent) -> Found {
+fn in_initramfs(file: &File, initramfs: Extent, form: Form) -> Found {
     let not = |reason: &str| SeedPlaceError::NotRamForm { reason: reason.to_owned() };
     let tail = cpio::tail_bytes();
     let head_at = initramfs.bytes.checked_sub(tail).ok_or_else(|| not("the initramfs is too small"))?;
@@ -165,5 +194,6 @@ fn in_initramfs(file: &File, initramfs: Extent) -> Found {
     let mut end = vec![0; ends.len()];
     read(file, initramfs.offset + initramfs.bytes - ends.len() as u64, &mut end)?;
     let found = cpio::seed_before_end(initramfs.bytes, &head, &end).map_err(not)?;
-    Ok(Extent { offset: initramfs.offset + found.offset, bytes: found.bytes })
+    let seed = Extent { offset: initramfs.offset + found.offset, bytes: found.bytes };
+    Ok(Place { form, seed, initramfs: Some(initramfs) })
 }

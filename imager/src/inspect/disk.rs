@@ -84,6 +84,18 @@ pub struct Found {
     pub bytes: u64,
 }
 
+/// Opens a file or disk for reading; its length.
+pub fn open(path: &Path) -> Result<(File, u64), DiskError> {
+    let failed = |source| DiskError::Open { path: path.to_owned(), source };
+    let kind = std::fs::metadata(path).map_err(failed)?.file_type();
+    if !kind.is_file() && !kind.is_block_device() {
+        return Err(DiskError::NotAFile { path: path.to_owned() });
+    }
+    let mut file = File::open(path).map_err(failed)?;
+    let bytes = file.seek(SeekFrom::End(0)).map_err(failed)?;
+    Ok((file, bytes))
+}
+
 /// An image opened for reading.
 #[derive(Debug)]
 pub struct Disk {
@@ -100,13 +112,7 @@ pub struct Disk {
 impl Disk {
     /// Opens an image; both copies of its partition table must be whole.
     pub fn open(path: &Path) -> Result<Self, DiskError> {
-        let open = |source| DiskError::Open { path: path.to_owned(), source };
-        let kind = std::fs::metadata(path).map_err(open)?.file_type();
-        if !kind.is_file() && !kind.is_block_device() {
-            return Err(DiskError::NotAFile { path: path.to_owned() });
-        }
-        let mut file = File::open(path).map_err(open)?;
-        let found = file.seek(SeekFrom::End(0)).map_err(open)?;
+        let (mut file, found) = open(path)?;
         let header = Self::header(&mut file, path, "first", 1)?;
         let expected = (header.backup_lba.max(header.last_usable_lba)).saturating_add(1).saturating_mul(SECTOR_BYTES);
         if found < expected {

@@ -6,14 +6,14 @@ use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use machine_config::disk::{Partition, SEED_BYTES};
 use machine_config::seed::{self, DecodeError, Seed};
-use rustix::fs::SeekFrom;
 
 use super::hash::Image;
+use super::ram::{self, RamBaseError};
 use crate::image::release::Release;
-use crate::inspect::disk::{Disk, DiskError};
+use crate::inspect::disk::{self, Disk, DiskError};
 use crate::inspect::{self, Depth, InspectError};
+use crate::seed_place::{self, Form, Place, SeedPlaceError};
 use crate::sparse;
 
 /// Why an image cannot be stamped or looked at.
@@ -25,13 +25,21 @@ pub enum BaseError {
     /// It is no image.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// Its SEED is of another size.
-    #[error("cannot use {}: its SEED has {found} bytes instead of {SEED_BYTES}; build the image again", path.display())]
-    SeedSize {
+    /// It has no SEED, or nobody finds it.
+    #[error("cannot use {}", path.display())]
+    NoSeed {
         /// The image.
         path: PathBuf,
-        /// As found.
-        found: u64,
+        /// Why.
+        source: SeedPlaceError,
+    },
+    /// It runs from RAM and is not whole.
+    #[error("cannot use {}", path.display())]
+    Ram {
+        /// The image.
+        path: PathBuf,
+        /// Why.
+        source: RamBaseError,
     },
     /// Its SEED is damaged.
     #[error("cannot use {} as the base: {source}", path.display())]
@@ -62,41 +70,51 @@ pub enum BaseError {
 pub struct Opened {
     path: PathBuf,
     file: File,
-    seed: Range<u64>,
+    place: Place,
     bytes: u64,
     /// What tells whether somebody wrote to it since.
     state: [i64; 4],
 }
 
 impl Opened {
-    /// Opens an image and finds its SEED. Nothing in it is verified but what leads to SEED.
+    /// Opens an image of any form that has a SEED, and finds it. Nothing in it is verified but what leads to SEED.
     pub fn open(path: &Path) -> Result<Self, BaseError> {
-        let disk = Disk::open(path)?;
-        let found = disk.partition(Partition::Seed)?;
-        if found.bytes != SEED_BYTES {
-            return Err(BaseError::SeedSize { path: path.to_owned(), found: found.bytes });
-        }
-        let seed = found.offset..found.offset + found.bytes;
+        let (file, bytes) = disk::open(path)?;
         let failed = |source| BaseError::Read { path: path.to_owned(), source };
-        let file = disk.file().try_clone().map_err(failed)?;
         let state = file.metadata().map(state).map_err(failed)?;
-        let bytes = rustix::fs::seek(&file, SeekFrom::End(0)).map_err(|error| failed(error.into()))?;
-        Ok(Self { path: path.to_owned(), file, seed, bytes, state })
+        let place = match (seed_place::place(&file), Disk::open(path)) {
+            // Both tables of a disk must be whole, and the file as long as they say.
+            (Ok(Place { form: Form::Disk, .. }) | Err(SeedPlaceError::Table { .. }), Err(error)) => return Err(error.into()),
+            (Ok(place), Ok(_) | Err(_)) => place,
+            (Err(source), Ok(_) | Err(_)) => return Err(BaseError::NoSeed { path: path.to_owned(), source }),
+        };
+        Ok(Self { path: path.to_owned(), file, place, bytes, state })
     }
 
     /// As something to hash.
     pub fn image(&self) -> Image<'_> {
-        Image { file: &self.file, bytes: self.bytes, seed: self.seed.clone() }
+        Image { file: &self.file, bytes: self.bytes, seed: self.seed() }
     }
 
     /// The first `bytes` bytes of it, as something to hash: an image on a larger disk. None when it is shorter, or SEED does not lie in them.
     pub fn first(&self, bytes: u64) -> Option<Image<'_>> {
-        (self.seed.end <= bytes && bytes <= self.bytes).then(|| Image { bytes, ..self.image() })
+        (self.seed().end <= bytes && bytes <= self.bytes).then(|| Image { bytes, ..self.image() })
     }
 
     /// Where SEED is.
     pub fn seed(&self) -> Range<u64> {
-        self.seed.clone()
+        let seed = self.place.seed;
+        seed.offset..seed.offset + seed.bytes
+    }
+
+    /// What an image stamped from it is called at its end.
+    pub fn suffix(&self) -> &'static str {
+        match self.place.form {
+            Form::Disk => "img",
+            Form::Disc => "iso",
+            Form::Program => "efi",
+            Form::Initramfs => "initramfs",
+        }
     }
 
     /// What is in SEED.
@@ -134,10 +152,16 @@ pub struct Base {
 }
 
 impl Base {
-    /// Opens the image at `path` and verifies that its runtime image is the one its UKI names.
+    /// Opens the image at `path` and verifies that it is whole: a disk's runtime image is the one its UKI names, the blocks in the RAM form are those of
+    /// its index.
     pub fn open(path: &Path) -> Result<Self, BaseError> {
         let opened = Opened::open(path)?;
-        let release = inspect::inspect(path, Depth::Overview).map_err(Box::new)?.release;
+        let release = match opened.place.initramfs {
+            None => inspect::inspect(path, Depth::Overview).map_err(Box::new)?.release,
+            Some(initramfs) => {
+                ram::check(&opened.file, initramfs).map_err(|source| BaseError::Ram { path: path.to_owned(), source })?
+            }
+        };
         let seed = match seed::decode(&opened.read_seed()?) {
             Ok(decoded) => Some(decoded.seed),
             Err(DecodeError::Blank) => None,

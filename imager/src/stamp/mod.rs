@@ -12,6 +12,7 @@ pub mod inventory;
 pub mod manifest;
 pub mod plan;
 pub mod press;
+pub mod ram;
 pub mod roles;
 pub mod station;
 pub mod verify;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use machine_config::seed::{self, Seed};
 
+mod forms;
 mod sharing;
 
 use super::base::{Base, BaseError};

@@ -109,7 +109,9 @@ impl Records {
 impl<'a> Run<'a> {
     /// Looks for places in `folder` and hashes all images to be.
     pub fn prepare(press: &'a Press, stamps: &'a [Stamp], folder: &Path, existing: Existing) -> Result<Self, WriteError> {
-        let places = |stamp| Ok((place(stamp, folder, IMAGE_SUFFIX, existing)?, Records::prepare(stamp, folder, existing)?));
+        let places = |stamp| {
+            Ok((place(stamp, folder, press.base().opened.suffix(), existing)?, Records::prepare(stamp, folder, existing)?))
+        };
         let places = stamps.iter().map(places).collect::<Result<Vec<_>, WriteError>>()?;
         let job = |((stamp, (image, records)), image_sha256)| Job { stamp, image_sha256, image, records };
         let jobs = stamps.iter().zip(places).zip(press.digests(stamps)?).map(job).collect();
@@ -193,7 +195,6 @@ impl<'a> Run<'a> {
 }
 
 const STEP: &str = "stamp";
-const IMAGE_SUFFIX: &str = "img";
 
 impl Job<'_> {
     fn stamped(&self, image: Option<PathBuf>) -> Stamped {
