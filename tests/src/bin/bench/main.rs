@@ -5,6 +5,7 @@
 mod boot;
 mod build;
 mod calls;
+mod flash;
 mod size;
 mod stamp;
 
@@ -12,7 +13,7 @@ use std::fs::File;
 use std::io::Write;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use skerry_tests::figure::Figure;
 use skerry_tests::lab::Lab;
 use skerry_tests::{images, places};
@@ -30,8 +31,9 @@ fn main() -> ExitCode {
 /// A group of figures and how they are measured.
 type Measure = fn(&Lab) -> Result<Vec<Figure>>;
 
-const MEASURES: [(&str, Measure); 6] = [
+const MEASURES: [(&str, Measure); 7] = [
     ("stamps", stamp::rate),
+    ("flashing, beside dd and bmaptool", flash::ratios),
     ("boots of a configured device and of the floor", boot::ratio),
     ("memory and calls of a running device", calls::running),
     ("memory before containerd", boot::memory),
@@ -39,14 +41,21 @@ const MEASURES: [(&str, Measure); 6] = [
     ("builds of the images", build::times),
 ];
 
+/// Measures the groups whose words hold one of the program's arguments; without arguments, all. With arguments the images that are there are used.
 fn bench() -> Result<()> {
     let folder = places::test_images();
-    images::make_all(&folder)?;
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    if wanted.is_empty() {
+        images::make_all(&folder)?;
+    }
     let lab = Lab::open(&folder)?;
     let path = places::target().join("bench.jsonl");
     let mut kept = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
     let mut missed = 0;
-    for (what, measure) in MEASURES {
+    let is_wanted = |what: &str| wanted.is_empty() || wanted.iter().any(|word| what.contains(word.as_str()));
+    let groups: Vec<_> = MEASURES.into_iter().filter(|(what, _)| is_wanted(what)).collect();
+    ensure!(!groups.is_empty(), "nothing of that name is measured; there are: {}", MEASURES.map(|(what, _)| what).join("; "));
+    for (what, measure) in groups {
         eprintln!("bench: {what}");
         for figure in measure(&lab).with_context(|| format!("cannot measure {what}"))? {
             println!("{figure}");
