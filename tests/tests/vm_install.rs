@@ -32,7 +32,7 @@ fn a_disc_installs_a_box_unattended_and_only_once() {
     let id = identity.device_id();
     let config = fleet.sign(&installing(&fleet, 1, "refuse")).unwrap();
     let seed = Seed { config: Some(config), identity: Some(identity), ..blank_seed(&fleet) };
-    let mut rig = Rig::new(&lab, "vm-install", TestImage::Blank, MediumSort::Cd, &seed);
+    let mut rig = Rig::new(&lab, "vm-install", TestImage::Blank, MediumSort::Cd, &seed).unwrap();
     for percent in [30, 60] {
         step(format!("the power fails after about {percent} % of the installation"), || rig.is_cut_off(percent));
     }
@@ -45,7 +45,7 @@ fn a_disc_installs_a_box_unattended_and_only_once() {
 fn a_nuc_in_maintenance_is_installed_by_a_configuration_and_loses_nothing_unasked() {
     let Some(lab) = Lab::open_or_skip() else { return };
     let fleet = lab.fleet().unwrap();
-    let mut rig = Rig::new(&lab, "vm-install-nuc", TestImage::Nuc, MediumSort::UsbStick, &blank_seed(&fleet));
+    let mut rig = Rig::new(&lab, "vm-install-nuc", TestImage::Nuc, MediumSort::UsbStick, &blank_seed(&fleet)).unwrap();
     let before = step("another system is on its disk", || {
         let disk = File::options().write(true).open(rig.device.disk().path())?;
         disk.write_all_at(&[0x53, 0xef], 0x438)?; // the mark of ext4
@@ -85,10 +85,10 @@ struct Rig<'a> {
 }
 
 impl<'a> Rig<'a> {
-    fn new(lab: &'a Lab, name: &str, image: TestImage, sort: MediumSort, seed: &Seed) -> Self {
+    fn new(lab: &'a Lab, name: &str, image: TestImage, sort: MediumSort, seed: &Seed) -> Result<Self> {
         let forwards = vec![api::DEFAULT_PORT, HELLO_PORT];
         let guest = Guest { disk_bus: DiskBus::Nvme, memory_mib: 1536, forwards, ..Guest::new(name) };
-        let mut device = Device::empty(lab, guest).unwrap();
+        let mut device = Device::empty(lab, guest)?;
         let image = step("a medium is made from the disk image, and stamped", || {
             let image = medium::make(&lab.image(image), Format::Iso, &device.logs().path("medium.iso"))?;
             medium::stamp(&image, seed)?;
@@ -96,8 +96,8 @@ impl<'a> Rig<'a> {
         });
         let medium = Medium { image, sort, order: MediumOrder::First };
         device.rebuild(|guest| guest.medium = Some(medium.clone()));
-        let admin = lab.fleet().unwrap().certificate(Role::Admin, device.logs().folder()).unwrap();
-        Self { device, medium, admin }
+        let admin = lab.fleet()?.certificate(Role::Admin, device.logs().folder())?;
+        Ok(Self { device, medium, admin })
     }
 
     /// Cuts the power once the installation has come so far. The disk is slow, so that there is something to see.
