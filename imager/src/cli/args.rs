@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Parser, Subcommand};
 
+use super::flash::FlashArgs;
 use super::label::LabelArgs;
 use super::records::RecordsArgs;
 use super::serve::ServeArgs;
@@ -68,6 +69,8 @@ pub(super) enum Command {
     Verify(VerifyArgs),
     /// Boot machines of an inventory over the network from images that run in RAM, each stamped on its way.
     Serve(ServeArgs),
+    /// Write images to many drives at once, read everything back and prove it.
+    Flash(FlashArgs),
     /// Prove that the log of flashed drives is whole, and show it.
     Records(RecordsArgs),
     /// Print labels with a code for devices of a log, or of manifests.

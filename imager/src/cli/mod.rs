@@ -5,6 +5,7 @@ mod build;
 mod convert;
 mod devices;
 mod files;
+mod flash;
 mod fleet;
 mod floor;
 mod formats;
@@ -39,7 +40,7 @@ impl Cli {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 ui.error(&one_line(&error));
-                ExitCode::FAILURE
+                if error.is::<Usage>() { ExitCode::from(USAGE_CODE) } else { ExitCode::FAILURE }
             }
         }
     }
@@ -57,10 +58,25 @@ impl Cli {
             Command::Stamp(args) => stamp::run_stamp(common.json, &args, ui),
             Command::Verify(args) => stamp::run_verify(&args, ui),
             Command::Serve(args) => serve::run(common, &args, ui),
+            Command::Flash(args) => flash::run(common.json, &args, ui),
             Command::Records(args) => records::run(common.json, &args, ui),
             Command::Label(args) => label::run(&args, ui),
             Command::StationKey(args) => stamp::run_station_key(&args, ui),
         }
+    }
+}
+
+/// What the program ends with when its options make no sense; clap's code for the same.
+const USAGE_CODE: u8 = 2;
+
+/// Options that make no sense together, or here.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);
+
+impl Usage {
+    fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
     }
 }
 

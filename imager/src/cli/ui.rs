@@ -134,7 +134,8 @@ impl Progress for Ui {
     }
 }
 
-fn line(value: &serde_json::Value) {
+/// Prints an event for programs.
+pub(super) fn line(value: &serde_json::Value) {
     say(&format!("{value}\n"));
 }
 

@@ -52,7 +52,8 @@ pub struct Clear {
 
 /// What is to be cleared on a drive of `drive` bytes with `old` partitions for an image of `image` bytes.
 pub fn clears(image: u64, mapped: &[Range<u64>], slack: &[Range<u64>], drive: u64, old: &[Range<u64>]) -> Vec<Clear> {
-    let cut = |left: Vec<Range<u64>>, hole: &Range<u64>| left.into_iter().flat_map(|range| sparse::without(range, hole)).collect();
+    let cut =
+        |left: Vec<Range<u64>>, hole: &Range<u64>| left.into_iter().flat_map(|range| sparse::without(range, hole)).collect();
     let holes: Vec<_> = slack.iter().fold(holes(mapped, image), cut);
     let beyond = image.next_multiple_of(BLOCK_BYTES)..drive;
     let end = drive.saturating_sub(SIGNATURE_BYTES).max(beyond.start)..drive;
@@ -87,13 +88,13 @@ mod tests {
             ("blank", 100, vec![], "1-2 Hole;10-11 Hole;11-31 Slack;99-100 End;"),
             ("as large as the image", 32, vec![], "1-2 Hole;10-11 Hole;11-31 Slack;"),
             ("hardly larger", 33, vec![(1, 33)], "1-2 Hole;10-11 Hole;11-31 Slack;32-33 End;"),
+            ("used", 100, vec![(1, 20), (20, 60), (60, 100)], "1-2 Hole;10-11 Hole;11-31 Slack;59-61 OldPartition;99-100 End;"),
             (
-                "used",
+                "a partition larger than the drive",
                 100,
-                vec![(1, 20), (20, 60), (60, 100)],
-                "1-2 Hole;10-11 Hole;11-31 Slack;59-61 OldPartition;99-100 End;",
+                vec![(40, 400)],
+                "1-2 Hole;10-11 Hole;11-31 Slack;40-41 OldPartition;99-100 End;",
             ),
-            ("a partition larger than the drive", 100, vec![(40, 400)], "1-2 Hole;10-11 Hole;11-31 Slack;40-41 OldPartition;99-100 End;"),
         ] {
             let old: Vec<_> = old.into_iter().map(|(from, to)| from * MIB..to * MIB).collect();
             assert_eq!(text(&clears(32 * MIB, &mapped, slack, drive * MIB, &old)), expected, "{name}");

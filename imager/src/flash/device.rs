@@ -89,7 +89,9 @@ fn check_same(file: &File, job: &Job) -> Result<(), Failure> {
     };
     match same {
         true => Ok(()),
-        false => Err(Failure::new(Reason::Refused, format!("{device} is another drive than a moment ago; look again and start again"))),
+        false => {
+            Err(Failure::new(Reason::Refused, format!("{device} is another drive than a moment ago; look again and start again")))
+        }
     }
 }
 
@@ -213,7 +215,9 @@ impl Target for Device {
     }
 
     fn note(&self) -> Option<String> {
-        (!self.direct).then(|| "it cannot be written past the page cache (no direct I/O there); it is read back after the cache is dropped".into())
+        (!self.direct).then(|| {
+            "it cannot be written past the page cache (no direct I/O there); it is read back after the cache is dropped".into()
+        })
     }
 }
 

@@ -42,7 +42,8 @@ pub(super) fn run(work: &Work<'_>, target: &mut dyn Target) -> (Option<Digest>, 
     let result = write_and_prove(work, target, &mut digest);
     if result.is_err() {
         // Best effort: a drive that fails may fail here too, and the first failure is the one to tell.
-        let clear = work.status.during("clear the head", || target.zero(0..head_end(work), Discard::Never).and_then(|()| target.sync()));
+        let clear =
+            work.status.during("clear the head", || target.zero(0..head_end(work), Discard::Never).and_then(|()| target.sync()));
         drop(clear);
     }
     (digest, result)
@@ -128,7 +129,11 @@ impl OneDrive<'_, '_> {
             bytes.copy_from_slice(&probe::pattern(work.nonce, place));
             self.ask("write a probe", place, |target| target.write_at(place, &bytes))?;
         }
-        if work.job.probes.is_empty() { Ok(()) } else { self.sync().and_then(|()| self.check_probes("right after they were written")) }
+        if work.job.probes.is_empty() {
+            Ok(())
+        } else {
+            self.sync().and_then(|()| self.check_probes("right after they were written"))
+        }
     }
 
     fn check_probes(&mut self, when: &str) -> Result<(), Failure> {
@@ -138,7 +143,9 @@ impl OneDrive<'_, '_> {
             self.ask("read a probe", place, |target| target.read_at(place, &mut bytes))?;
             if bytes[..] != probe::pattern(work.nonce, place) {
                 let claimed = work.job.drive.bytes;
-                let text = format!("it claims {claimed} bytes, but does not keep what is written at byte {place} ({when}); throw it away");
+                let text = format!(
+                    "it claims {claimed} bytes, but does not keep what is written at byte {place} ({when}); throw it away"
+                );
                 return Err(Failure::new(Reason::Counterfeit, text));
             }
         }
@@ -225,7 +232,8 @@ impl OneDrive<'_, '_> {
 }
 
 fn differs(piece: &Range<u64>) -> Failure {
-    let text = format!("what was read back at bytes {} to {} is not what was written; throw the drive away", piece.start, piece.end);
+    let text =
+        format!("what was read back at bytes {} to {} is not what was written; throw the drive away", piece.start, piece.end);
     Failure::new(Reason::Mismatch, text)
 }
 

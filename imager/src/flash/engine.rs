@@ -201,7 +201,9 @@ fn supervise(running: &mut [Running], news: &Receiver<(usize, News)>, patience: 
             one.status.abandon();
             feed::leave(&one.group.feed, one.lane);
             let seconds = patience.as_secs();
-            let text = format!("it did not answer for {seconds} s when asked to {what}; unplug it, and throw it away if it does so again");
+            let text = format!(
+                "it did not answer for {seconds} s when asked to {what}; unplug it, and throw it away if it does so again"
+            );
             end(one, index, Ended { readback: None, result: Err(Failure::new(Reason::Timeout, text)) }, watcher);
         }
     }
@@ -211,7 +213,10 @@ fn supervise(running: &mut [Running], news: &Receiver<(usize, News)>, patience: 
 fn wait(running: &[Running], patience: Duration) -> Duration {
     let now = Instant::now();
     let waiting = running.iter().filter(|one| one.outcome.is_none());
-    let first = waiting.filter_map(|one| one.status.deadline(patience)).map(|(deadline, _)| deadline.saturating_duration_since(now)).min();
+    let first = waiting
+        .filter_map(|one| one.status.deadline(patience))
+        .map(|(deadline, _)| deadline.saturating_duration_since(now))
+        .min();
     first.unwrap_or(patience).min(patience / 2)
 }
 

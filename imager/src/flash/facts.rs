@@ -236,7 +236,16 @@ fn is_absent(error: &io::Error) -> bool {
     use rustix::io::Errno;
     matches!(
         Errno::from_io_error(error),
-        Some(Errno::NOENT | Errno::NOTDIR | Errno::NODEV | Errno::NXIO | Errno::IO | Errno::INVAL | Errno::NODATA | Errno::OPNOTSUPP)
+        Some(
+            Errno::NOENT
+                | Errno::NOTDIR
+                | Errno::NODEV
+                | Errno::NXIO
+                | Errno::IO
+                | Errno::INVAL
+                | Errno::NODATA
+                | Errno::OPNOTSUPP
+        )
     )
 }
 

@@ -179,7 +179,9 @@ fn of_use(found: &Use) -> Refusal {
 /// Whether two names lead to one drive: the same device, the same file, a loop device and its file, or two paths to one disk.
 fn is_same(one: &Facts, other: &Facts) -> bool {
     match (&one.kind, &other.kind) {
-        (Kind::Block(a), Kind::Block(b)) => a.number == b.number || (a.backing.is_some() && a.backing == b.backing) || is_one_disk(a, b),
+        (Kind::Block(a), Kind::Block(b)) => {
+            a.number == b.number || (a.backing.is_some() && a.backing == b.backing) || is_one_disk(a, b)
+        }
         (Kind::File(a), Kind::File(b)) => a.id == b.id,
         (Kind::File(_), Kind::Block(block)) => block.backing.as_ref() == Some(&one.path),
         (Kind::Block(block), Kind::File(_)) => block.backing.as_ref() == Some(&other.path),

@@ -160,6 +160,11 @@ impl Image {
         pieces::total(&self.mapped)
     }
 
+    /// How many ranges the block map has checksums for that are compared; none when something says what the whole hashes to.
+    pub fn range_sums_known(&self) -> usize {
+        self.range_sums.len()
+    }
+
     /// The file.
     pub(super) fn file(&self) -> &File {
         &self.file
@@ -215,7 +220,8 @@ fn holes_map(file: &File, bytes: u64) -> io::Result<Vec<Range<u64>>> {
 
 fn stray(file: &File, bytes: u64, mapped: &[Range<u64>]) -> io::Result<Vec<Range<u64>>> {
     let data = sparse::data_ranges(file, bytes)?;
-    let cut = |left: Vec<Range<u64>>, hole: &Range<u64>| left.into_iter().flat_map(|range| sparse::without(range, hole)).collect();
+    let cut =
+        |left: Vec<Range<u64>>, hole: &Range<u64>| left.into_iter().flat_map(|range| sparse::without(range, hole)).collect();
     Ok(mapped.iter().fold(data, cut))
 }
 

@@ -23,9 +23,7 @@ enum State {
     /// Gets what the reader reads.
     Attached,
     /// Reads by itself from this piece on.
-    OnItsOwn {
-        from: usize,
-    },
+    OnItsOwn { from: usize },
     /// Wants nothing any more.
     Gone,
 }

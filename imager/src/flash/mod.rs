@@ -21,3 +21,5 @@ pub mod record;
 mod source;
 pub mod status;
 pub mod target;
+#[cfg(test)]
+mod testing;

@@ -48,9 +48,7 @@ impl<'a> Reader<'a> {
         let mut reader = Self { image, pieces, pool: pool.clone(), bytes, next: 0, at: 0 };
         match reader.bytes {
             Bytes::Raw => reader.pass_over(from),
-            Bytes::Packed(_) => {
-                while reader.next < from && reader.next()?.is_some() {}
-            }
+            Bytes::Packed(_) => while reader.next < from && reader.next()?.is_some() {},
         }
         Ok(reader)
     }

@@ -55,9 +55,9 @@ fn mount(line: &str) -> Option<Mount> {
     let mut fields = place.split(' ');
     let number = fields.nth(2)?;
     let at = unescape(fields.nth(1)?);
-    let number = number.split_once(':').and_then(|(major, minor)| {
-        Some(DeviceNumber { major: major.parse().ok()?, minor: minor.parse().ok()? })
-    });
+    let number = number
+        .split_once(':')
+        .and_then(|(major, minor)| Some(DeviceNumber { major: major.parse().ok()?, minor: minor.parse().ok()? }));
     Some(Mount { number, source: unescape(device.split(' ').nth(1)?), at })
 }
 

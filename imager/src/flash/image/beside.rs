@@ -54,7 +54,8 @@ fn bmap_names(path: &Path) -> Vec<PathBuf> {
 pub(super) fn bmap(image: &Path) -> Result<Option<(PathBuf, Bmap)>, ImageError> {
     for path in bmap_names(image) {
         let Some(bytes) = read(&path)? else { continue };
-        let bmap = Bmap::parse(&String::from_utf8_lossy(&bytes)).map_err(|source| ImageError::Bmap { path: path.clone(), source })?;
+        let bmap =
+            Bmap::parse(&String::from_utf8_lossy(&bytes)).map_err(|source| ImageError::Bmap { path: path.clone(), source })?;
         return match std::fs::metadata(image) {
             Ok(meta) if Encoding::of(image) == Encoding::Raw && meta.len() != bmap.image_bytes => Err(ImageError::Length {
                 path: image.to_owned(),
@@ -113,9 +114,14 @@ mod tests {
 
     #[test]
     fn a_sum_belongs_to_the_name_behind_it() {
-        for (line, expected) in
-            [("ab  x.img", Some("ab")), ("ab *x.img", Some("ab")), ("ab  y.img", None), ("ab x.img", None), ("ab", None), ("", None)]
-        {
+        for (line, expected) in [
+            ("ab  x.img", Some("ab")),
+            ("ab *x.img", Some("ab")),
+            ("ab  y.img", None),
+            ("ab x.img", None),
+            ("ab", None),
+            ("", None),
+        ] {
             assert_eq!(sum_of(line, "x.img"), expected, "{line}");
         }
     }

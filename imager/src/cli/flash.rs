@@ -1,0 +1,113 @@
+//! `imager flash`: gathers what the options name, shows the plan, asks, hands it to [`crate::flash`], records and tells what came of each drive.
+
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use globset::{Glob, GlobMatcher};
+use jiff::Timestamp;
+
+mod args;
+mod choose;
+mod record;
+mod report;
+mod watch;
+
+pub(super) use args::FlashArgs;
+
+use super::Usage;
+use super::ui::Ui;
+use crate::flash::device::RealDrives;
+use crate::flash::engine::{self, Options};
+use crate::flash::facts::Roots;
+use crate::flash::guard::Policy;
+use crate::flash::outcome::Outcome;
+use crate::flash::plan::{Plan, plan};
+use crate::flash::target::{Discard, Drives};
+use crate::progress::{Event, Progress};
+use record::Records;
+use watch::Watch;
+
+/// Flashes drives.
+pub(super) fn run(json: bool, args: &FlashArgs, ui: &Ui) -> Result<()> {
+    let policy = policy(args)?;
+    let records = Records::open(args)?;
+    let pairs = choose::pairs(args, &records, &policy, &Roots::default(), ui)?;
+    let plan = plan(pairs, &policy);
+    if args.dry_run {
+        ui.done(&plan.report(), &plan.to_string());
+        return refused_alone(&plan);
+    }
+    confirm(&plan, args.yes)?;
+    let outcomes = flash(json, args, plan, &records, ui)?;
+    ui.done(&report::report(&outcomes), &report::summary(&outcomes));
+    match outcomes.iter().filter(|outcome| !outcome.is_good()).count() {
+        0 => Ok(()),
+        failed => bail!("{failed} of {} drives failed; each says why above", outcomes.len()),
+    }
+}
+
+fn refused_alone(plan: &Plan) -> Result<()> {
+    match plan.refused.len() {
+        0 => Ok(()),
+        count => bail!("{count} of {} drives would be refused; each says why above", count + plan.jobs.len()),
+    }
+}
+
+fn policy(args: &FlashArgs) -> Result<Policy> {
+    let real = |path: &PathBuf| path.canonicalize().with_context(|| format!("cannot use --allow-fixed {}", path.display()));
+    let fixed = args.allow_fixed.iter().map(real).collect::<Result<_>>()?;
+    let ports = args.port.iter().map(|pattern| port(pattern)).collect::<Result<_>>()?;
+    Ok(Policy { max_bytes: args.max_bytes(), fixed, ports })
+}
+
+fn port(pattern: &str) -> Result<GlobMatcher> {
+    let glob = Glob::new(pattern).map_err(|error| Usage::new(format!("cannot use --port {pattern}: {error}")))?;
+    Ok(glob.compile_matcher())
+}
+
+/// Shows what will be lost, and asks whether that is meant.
+fn confirm(plan: &Plan, yes: bool) -> Result<()> {
+    if yes || plan.jobs.is_empty() {
+        return Ok(());
+    }
+    if !std::io::stdin().is_terminal() {
+        return Err(
+            Usage::new("cannot ask whether these drives are meant: there is no terminal; add --yes, after --dry-run").into()
+        );
+    }
+    let mut out = std::io::stderr();
+    write!(out, "{plan}All that is on {} drives is lost. Type yes to go on: ", plan.jobs.len()).context("cannot ask")?;
+    out.flush().context("cannot ask")?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer).context("cannot read the answer")?;
+    match answer.trim() {
+        "yes" => Ok(()),
+        _ => bail!("nothing was written: the answer was not `yes`"),
+    }
+}
+
+fn flash(json: bool, args: &FlashArgs, plan: Plan, records: &Records, ui: &Ui) -> Result<Vec<Outcome>> {
+    let mut nonce = [0; 16];
+    getrandom::fill(&mut nonce).map_err(|error| anyhow!("cannot get random bytes: {error}"))?;
+    let discard = if args.no_discard { Discard::Never } else { Discard::Allowed };
+    let options = Options { discard, patience: args.patience(), nonce };
+    let mut watch = Watch::new(json, &plan.jobs, records);
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    for refused in &plan.refused {
+        let outcome = engine::refused(refused, Timestamp::now());
+        watch.refused(&outcome, refused.image.manifest.as_ref());
+        outcomes.push(outcome);
+    }
+    let drives: Arc<dyn Drives> = Arc::new(RealDrives::default());
+    outcomes.extend(engine::run(plan.jobs, &drives, &options, &mut watch));
+    let (told, unrecorded) = watch.finish();
+    for message in &told {
+        ui.event(Event::Warn { message });
+    }
+    match unrecorded {
+        None => Ok(outcomes),
+        Some(error) => Err(anyhow::Error::from(error).context("the drives are written, but not all of them are in the log")),
+    }
+}
