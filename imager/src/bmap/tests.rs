@@ -26,12 +26,12 @@ fn sample() -> Bmap {
 #[test]
 fn a_map_is_written_as_bmap_tools_write_it() {
     let text = sample().to_xml();
-    let expected = format!(
-        "<?xml version=\"1.0\" ?>\n<bmap version=\"2.0\">\n    <ImageSize> 40000 </ImageSize>\n    <BlockSize> 4096 </BlockSize>\n    \
-         <BlocksCount> 10 </BlocksCount>\n    <MappedBlocksCount> 6 </MappedBlocksCount>\n    <ChecksumType> sha256 </ChecksumType>\n    \
-         <BmapFileChecksum> "
+    let expected = concat!(
+        "<?xml version=\"1.0\" ?>\n<bmap version=\"2.0\">\n    <ImageSize> 40000 </ImageSize>\n    <BlockSize> 4096 </BlockSize>\n    ",
+        "<BlocksCount> 10 </BlocksCount>\n    <MappedBlocksCount> 6 </MappedBlocksCount>\n    <ChecksumType> sha256 </ChecksumType>\n    ",
+        "<BmapFileChecksum> "
     );
-    assert!(text.starts_with(&expected), "{text}");
+    assert!(text.starts_with(expected), "{text}");
     assert!(text.contains("\"> 4-6 </Range>") && text.contains("\"> 9 </Range>"), "{text}");
     assert_eq!(Bmap::parse(&text), Ok(sample()));
     assert_eq!(sample().mapped_bytes(), 5 * 4096 + 40_000 - 9 * 4096);

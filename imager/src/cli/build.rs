@@ -22,6 +22,8 @@ use crate::stamp::roles;
 pub(super) fn run(common: &Common, args: &BuildArgs, ui: &Ui) -> Result<()> {
     let board = common.board(&args.board)?;
     let targets = Target::all(&formats::check(&board, &args.forms.formats)?, &args.out)?;
+    // A configuration may hold k3s's token.
+    let targets = if args.config.is_some() { formats::private(targets) } else { targets };
     let seed = args.fleet.as_deref().map(|fleet| read_seed(&board, fleet, args.config.as_deref())).transpose()?;
     let programs = programs(args, board.architecture)?;
     programs.check()?;

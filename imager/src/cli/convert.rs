@@ -20,10 +20,10 @@ pub(super) fn run(common: &Common, args: &ConvertArgs, ui: &Ui) -> Result<()> {
         Ok(board) => formats::check(&board, &args.forms.formats)?,
         Err(_) => args.forms.formats.clone(),
     };
-    let private = is_private(&args.image)?;
-    let targets = Target::all(&formats, &args.out)?.into_iter().map(|target| if private { target.private() } else { target });
+    let targets = Target::all(&formats, &args.out)?;
+    let targets = if is_private(&args.image)? { formats::private(targets) } else { targets };
     let source = step(ui, "map the image", || Source::open(&args.image, &inspection))?;
-    let files = formats::write(&source, &targets.collect::<Vec<_>>(), None, ui)?;
+    let files = formats::write(&source, &targets, None, ui)?;
     ui.done(&files, &formats::summary(&files));
     Ok(())
 }

@@ -39,6 +39,11 @@ pub(super) fn raw_place(targets: &[Target]) -> &Place {
     &raw.expect("clap asks for one form at least, and gives raw").place
 }
 
+/// The same files, to be readable by their owner only.
+pub(super) fn private(targets: Vec<Target>) -> Vec<Target> {
+    targets.into_iter().map(Target::private).collect()
+}
+
 /// Writes every form of an image that was just built.
 pub(super) fn write_built(built: Built, targets: &[Target], ui: &Ui) -> Result<Done> {
     let path = built.output.temporary_path();

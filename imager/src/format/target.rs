@@ -111,10 +111,7 @@ impl Target {
     /// Writes the form of `source`.
     pub fn write(&self, source: &Source) -> Result<Written, TargetError> {
         let pieces = source.plan(self.format)?;
-        let output = match self.readers {
-            Readers::All => Output::create(&self.place)?,
-            Readers::Owner => Output::create(&self.place)?.private(),
-        };
+        let output = Output::create(&self.place)?;
         let mut sink = Sink::new(&output);
         let mut reader = pieces.reader(source.file());
         let streamed = match self.format {
@@ -148,6 +145,10 @@ impl Target {
         for (end, text) in beside {
             self.write_beside(end, &text)?;
         }
+        let output = match self.readers {
+            Readers::All => output,
+            Readers::Owner => output.private(),
+        };
         output.publish()?;
         Ok(Written { format: self.format, path: self.place.named().to_owned(), bytes, sha256: sha256.hex() })
     }

@@ -107,3 +107,15 @@ fn strange_names_are_written_as_sha256sum_writes_them() {
     assert_eq!(sha256_line("a b", digest), format!("{}  a b\n", digest.hex()));
     assert_eq!(sha256_line("a\\\nb", digest), format!("\\{}  a\\\\\\nb\n", digest.hex()));
 }
+
+#[test]
+fn what_holds_a_device_s_secrets_is_its_owner_s_only() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().expect("temp folder");
+    let (_, source) = source(folder.path());
+    for target in Target::all(&[Format::Qcow2, Format::RawZst], &folder.path().join("a.img")).expect("places") {
+        let written = target.private().write(&source).expect("written");
+        let mode = std::fs::metadata(&written.path).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{}", written.path.display());
+    }
+}

@@ -64,40 +64,48 @@ pub fn place(name: &str, head: &[u8], section: &str) -> Result<Place, PeError> {
 /// Makes room for `bytes` bytes as the content of `section`.
 pub fn stretch(name: &str, file: &[u8], section: &str, bytes: u64) -> Result<Stretched, PeError> {
     let large = || PeError::Large { name: name.to_owned(), section: section.to_owned() };
-    let header = Header::parse(file).map_err_pe(name, "it is not a PE32+ file, or it is cut short")?;
-    let line = find(file, &header, section).map_err_pe(name, "it has no section of the kernel's initramfs")?;
+    let wrong = |reason| PeError::NotPe { name: name.to_owned(), reason };
+    let header = Header::parse(file).ok_or_else(|| wrong("it is not a PE32+ file, or it is cut short"))?;
+    let line = find(file, &header, section).ok_or_else(|| wrong("it has no section of the kernel's initramfs"))?;
     let (start, end) = (line.raw_at as usize, (line.raw_at as usize).saturating_add(line.raw_size as usize));
-    let after = file.get(end..).map_err_pe(name, "a section of it is cut short")?.to_vec();
+    let after = file.get(end..).ok_or_else(|| wrong("a section of it is cut short"))?.to_vec();
+    if start < header.table + header.count * SECTION_HEADER {
+        return Err(wrong("a section of it lies in its header"));
+    }
     if u32_at(file, header.optional + CERTIFICATES + 4) != Some(0) {
-        return Err(PeError::NotPe { name: name.to_owned(), reason: "it is signed: its content cannot change" });
+        return Err(wrong("it is signed: its content cannot change"));
     }
-    let size = u32::try_from(bytes).map_err(|_| large())?;
-    let raw_size = size.checked_next_multiple_of(header.file_alignment).ok_or_else(large)?;
+    let others = followers(file, &header, &line).ok_or_else(|| wrong("code follows its initramfs, which cannot be moved"))?;
     let mut before = file[..start].to_vec();
-    let (raw_delta, address_delta) = deltas(&header, &line, size, raw_size).ok_or_else(large)?;
-    put(&mut before, line.at + 8, size);
-    put(&mut before, line.at + 16, raw_size);
-    for n in 0..header.count {
-        let other = Line::read(file, header.table + n * SECTION_HEADER).map_err_pe(name, "it is cut short")?;
-        if other.raw_at < line.raw_at || other.at == line.at {
-            continue;
-        }
-        if other.flags != DATA_READ_ONLY || other.address < line.address {
-            return Err(PeError::NotPe { name: name.to_owned(), reason: "code follows its initramfs, which cannot be moved" });
-        }
-        put(&mut before, other.at + 12, shifted(other.address, address_delta).ok_or_else(large)?);
-        put(&mut before, other.at + 20, shifted(other.raw_at, raw_delta).ok_or_else(large)?);
-    }
-    let image = u32_at(file, header.optional + 56).and_then(|size| shifted(size, address_delta)).ok_or_else(large)?;
-    put(&mut before, header.optional + 56, image);
-    shifted(u32::try_from(file.len()).map_err(|_| large())?, raw_delta).ok_or_else(large)?;
-    Ok(Stretched { before, padding: u64::from(raw_size - size), after })
+    let padding = move_all(&mut before, &header, &line, &others, bytes, file.len()).ok_or_else(large)?;
+    Ok(Stretched { before, padding, after })
 }
 
-/// How far what follows moves: in the file, and in memory.
-fn deltas(header: &Header, line: &Line, size: u32, raw_size: u32) -> Option<(i64, i64)> {
+/// The sections after one, in the file; none: one of them is more than data.
+fn followers(file: &[u8], header: &Header, line: &Line) -> Option<Vec<Line>> {
+    let lines = (0..header.count).map(|n| Line::read(file, header.table + n * SECTION_HEADER));
+    let others = lines.filter(|other| other.is_none_or(|other| other.raw_at >= line.raw_at && other.at != line.at));
+    others.map(|other| other.filter(|other| other.flags == DATA_READ_ONLY && other.address >= line.address)).collect()
+}
+
+/// Writes new lengths and places into the header at the beginning of `file`, which was `length` bytes long; gives the padding after the section.
+/// None: something passes 4 GiB.
+fn move_all(file: &mut [u8], header: &Header, line: &Line, others: &[Line], bytes: u64, length: usize) -> Option<u64> {
+    let size = u32::try_from(bytes).ok()?;
+    let raw_size = size.checked_next_multiple_of(header.file_alignment)?;
     let end = |size: u32| line.address.checked_add(size)?.checked_next_multiple_of(header.section_alignment);
-    Some((i64::from(raw_size) - i64::from(line.raw_size), i64::from(end(size)?) - i64::from(end(line.size)?)))
+    let in_file = i64::from(raw_size) - i64::from(line.raw_size);
+    let in_memory = i64::from(end(size)?) - i64::from(end(line.size)?);
+    shifted(u32::try_from(length).ok()?, in_file)?;
+    put(file, line.at + 8, size);
+    put(file, line.at + 16, raw_size);
+    for other in others {
+        put(file, other.at + 12, shifted(other.address, in_memory)?);
+        put(file, other.at + 20, shifted(other.raw_at, in_file)?);
+    }
+    let image_size = u32_at(file, header.optional + 56)?;
+    put(file, header.optional + 56, shifted(image_size, in_memory)?);
+    Some(u64::from(raw_size - size))
 }
 
 fn shifted(number: u32, delta: i64) -> Option<u32> {
@@ -153,7 +161,10 @@ mod tests {
         put(&mut signed, header.optional + CERTIFICATES + 4, 8);
         let mut code = file();
         put(&mut code, header.table + 3 * SECTION_HEADER + 36, 0x6000_0020);
+        let mut inside = file();
+        put(&mut inside, header.table + 2 * SECTION_HEADER + 20, 8);
         for (bytes, file, section, expected) in [
+            (10, inside, ".initrd", "lies in its header"),
             (10, signed, ".initrd", "signed"),
             (10, code, ".initrd", "code follows"),
             (10, file(), ".nothing", "no section"),
