@@ -21,6 +21,9 @@ const KMSG_LIMIT: &str = "/proc/sys/kernel/printk_devkmsg";
 /// Where the kernel looks for firmware files.
 const FIRMWARE_PATH: &str = "/sys/module/firmware_class/parameters/path";
 
+/// Where the kernel unpacks the microcode that came before the RAM disk. It has used it by now; these megabytes are the workloads'.
+const MICROCODE: &str = "/kernel";
+
 pub(in crate::boot) async fn early(machine: Rc<Machine>) -> anyhow::Result<()> {
     let mounted = mount_kernel_file_systems();
     collect_entropy();
@@ -44,6 +47,8 @@ pub(in crate::boot) async fn early(machine: Rc<Machine>) -> anyhow::Result<()> {
     delegate_cgroups().context("cannot set up cgroups")?;
     // Without a firmware loader in the kernel nothing asks for firmware.
     let _ = fs::write(FIRMWARE_PATH, "/skerry/firmware");
+    // On most boards there is none.
+    let _ = fs::remove_dir_all(MICROCODE);
     start_keepers(&machine)
 }
 
