@@ -18,6 +18,7 @@ pub mod minted;
 pub mod names;
 pub mod neighbour;
 pub mod plan;
+pub mod program;
 pub mod proxy;
 pub mod server;
 pub mod stock;

@@ -148,16 +148,16 @@ impl Settings {
         format!("http://{}:{}/{file}", self.address, self.http_port)
     }
 
-    /// iPXE's script for a machine: load, or leave it to its disk. iPXE's end with a failure makes firmware go on to its next boot device; a success
+    /// iPXE's script for a machine: load and run with the image's own command line, or leave it to its disk. iPXE's end with a failure makes firmware go on to its next boot device; a success
     /// would end in the firmware's menu.
-    pub fn script(&self, which: &Which, name: &str, known: Option<Known>) -> String {
+    pub fn script(&self, which: &Which, name: &str, command_line: &str, known: Option<Known>) -> String {
         let lines = match is_served(known, self) {
             Some(_) => vec![format!("echo skerry: {name} has its image; going on with the next boot device")],
             None => {
                 let url = self.url(&Served::Image(which.clone()));
                 vec![
                     format!("echo skerry: loading {name}"),
-                    format!("chain {url} || echo skerry: cannot load it; going on with the next boot device"),
+                    format!("chain {url} {command_line} || echo skerry: cannot load it; going on with the next boot device"),
                 ]
             }
         };
@@ -234,10 +234,10 @@ pub(crate) mod tests {
         assert_eq!((ask(Loader::Pxe), ask(Loader::Http)), (Err(Pass::Served(3)), Err(Pass::Served(3))));
         assert!(matches!(ask(Loader::Ipxe), Ok(Boot::Script(_))));
         let which = Which::Machine("52:54:00:00:00:01".parse().expect("a MAC address"));
-        let script = settings.script(&which, "store-1", Some(ARM));
+        let script = settings.script(&which, "store-1", "a=b c", Some(ARM));
         assert!(!script.contains("chain") && script.ends_with("exit 1\n"), "{script}");
-        let fresh = settings.script(&which, "store-1", Some(Known { loads: 2, ..ARM }));
+        let fresh = settings.script(&which, "store-1", "a=b c", Some(Known { loads: 2, ..ARM }));
         let url = "http://10.0.0.1:8080/boot/52-54-00-00-00-01/skerry.efi";
-        assert!(fresh.starts_with("#!ipxe\n") && fresh.contains(&format!("\nchain {url} ||")), "{fresh}");
+        assert!(fresh.starts_with("#!ipxe\n") && fresh.contains(&format!("\nchain {url} a=b c ||")), "{fresh}");
     }
 }

@@ -10,6 +10,7 @@ use machine_config::seed::{self, EncodeError, Seed};
 use machine_config::types::{HostName, MacAddress};
 
 use super::image::Patched;
+use super::program::{self, ProgramError};
 use crate::board::Architecture;
 use crate::stamp::base::BaseError;
 use crate::stamp::inventory::Row;
@@ -23,6 +24,9 @@ pub enum StockError {
     /// Two images for one board.
     #[error("cannot serve two images for the board {0}: name one")]
     BoardTwice(String),
+    /// An image is no program of firmware's.
+    #[error(transparent)]
+    Program(#[from] ProgramError),
     /// A place for records is missing.
     #[error(transparent)]
     Records(#[from] WriteError),
@@ -60,6 +64,8 @@ pub struct Machine {
     pub name: HostName,
     /// What its image runs on.
     pub architecture: Architecture,
+    /// The kernel's command line in its image.
+    pub command_line: Arc<str>,
     press: Arc<Press>,
     stamp: Stamp,
     records: Records,
@@ -71,7 +77,16 @@ pub struct Machine {
 pub struct Stock {
     machines: BTreeMap<MacAddress, Machine>,
     left_out: BTreeMap<MacAddress, String>,
-    blanks: BTreeMap<Architecture, Patched>,
+    blanks: BTreeMap<Architecture, Blank>,
+}
+
+/// What machines without a name get.
+#[derive(Debug, Clone)]
+pub struct Blank {
+    /// The image.
+    pub image: Patched,
+    /// The kernel's command line in it.
+    pub command_line: Arc<str>,
 }
 
 impl Machine {
@@ -105,11 +120,12 @@ impl Stock {
                 return Err(StockError::BoardTwice(release.board));
             }
             boards.push(release.board);
+            let command_line: Arc<str> = program::command_line(&press.base().opened)?.into();
             let press = Arc::new(press);
-            let blank = Patched::new(press.clone(), blank_seed(fleet)?);
-            stock.blanks.entry(release.architecture).or_insert(blank);
+            let image = Patched::new(press.clone(), blank_seed(fleet)?);
+            stock.blanks.entry(release.architecture).or_insert(Blank { image, command_line: command_line.clone() });
             for stamp in stamps {
-                stock.add(&press, stamp, folder)?;
+                stock.add(&press, &command_line, stamp, folder)?;
             }
         }
         let boardless = rows.iter().filter(|row| !boards.contains(&row.board));
@@ -118,12 +134,13 @@ impl Stock {
     }
 
     /// A row without a MAC address cannot be told from a stranger; it is left to `imager stamp`.
-    fn add(&mut self, press: &Arc<Press>, stamp: Stamp, folder: &Path) -> Result<(), StockError> {
+    fn add(&mut self, press: &Arc<Press>, command_line: &Arc<str>, stamp: Stamp, folder: &Path) -> Result<(), StockError> {
         let device = &stamp.facts.device;
         let (Some(mac), name) = (device.mac.clone(), device.name.clone()) else { return Ok(()) };
         let records = Records::prepare(&stamp, folder, Existing::Replace)?;
         let architecture = press.base().release.architecture;
-        let machine = Machine { name, architecture, press: press.clone(), stamp, records, recorded: Mutex::new(false) };
+        let (press, command_line) = (press.clone(), command_line.clone());
+        let machine = Machine { name, architecture, command_line, press, stamp, records, recorded: Mutex::new(false) };
         self.machines.insert(mac, machine);
         Ok(())
     }
@@ -143,9 +160,9 @@ impl Stock {
         self.left_out.get(mac).map(String::as_str)
     }
 
-    /// The image for machines without a name.
-    pub fn blank(&self, architecture: Architecture) -> Option<Patched> {
-        self.blanks.get(&architecture).cloned()
+    /// What machines without a name get.
+    pub fn blank(&self, architecture: Architecture) -> Option<&Blank> {
+        self.blanks.get(&architecture)
     }
 
     /// The architectures there is an image for.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use machine_config::seed::{self, Seed};
@@ -14,8 +14,11 @@ use super::ledger::Ledger;
 use super::plan::{Settings, Unknown};
 use super::stock::{Batch, Stock};
 use super::warehouse::Warehouse;
-use crate::board::Architecture;
+use crate::board::{Architecture, Format};
 use crate::build::tests::build_sample;
+use crate::format::source::Source;
+use crate::format::target::Target;
+use crate::inspect::{self, Depth};
 use crate::stamp::base::Base;
 use crate::stamp::inventory;
 use crate::stamp::plan::{Facts, plan};
@@ -43,12 +46,21 @@ impl Bench {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("temp folder");
         let seed = Seed { fleet: fleet(1), hub: None, join_token: None, device_name: None, config: None, identity: None };
-        build_sample(folder.path(), Some(seed::encode(&seed).expect("fits")));
-        Self { folder, events: Arc::default() }
+        let bench = Self { folder, events: Arc::default() };
+        build_sample(bench.folder.path(), Some(seed::encode(&seed).expect("fits")));
+        let inspection = inspect::inspect(&bench.disk(), Depth::Overview).expect("inspected");
+        let source = Source::open(&bench.disk(), &inspection).expect("opened");
+        Target::all(&[Format::Uki], &bench.image()).expect("a place")[0].write(&source).expect("written");
+        bench
     }
 
     /// Where the image is.
-    pub(crate) fn image(&self) -> std::path::PathBuf {
+    pub(crate) fn image(&self) -> PathBuf {
+        self.folder.path().join("image.efi")
+    }
+
+    /// Where the disk image is that it was made from.
+    pub(crate) fn disk(&self) -> PathBuf {
         self.folder.path().join("image")
     }
 

@@ -22,9 +22,9 @@ use super::plan::{Boot, Known, Pass, Settings, plan};
 use super::stock::{Machine, Stock};
 use crate::board::Architecture;
 
-/// The same about the same machine is told again after this time: firmware asks several times a second.
+/// The same about the same machine or address is told again after this time: firmware asks several times a second.
 const QUIET: Duration = Duration::from_secs(10);
-/// Machines to remember for that; beyond it, strangers would fill the memory.
+/// What to remember for that; beyond it, strangers would fill the memory.
 const MOST_REMEMBERED: usize = 4096;
 /// A load in progress is told this often.
 const TELL_EVERY: Duration = Duration::from_millis(500);
@@ -74,7 +74,7 @@ struct Book {
     ledger: Ledger,
     /// Bytes that each machine has got since it began at the start of its image.
     sent: HashMap<MacAddress, u64>,
-    told: HashMap<(MacAddress, String), Instant>,
+    told: HashMap<String, Instant>,
 }
 
 impl Warehouse {
@@ -94,6 +94,13 @@ impl Warehouse {
     /// Tells what happened.
     pub fn tell(&self, event: Event) {
         self.watcher.event(&event);
+    }
+
+    /// Tells it unless it was told a moment ago.
+    fn tell_once(&self, event: Event) {
+        if self.book().is_news(&event) {
+            self.tell(event);
+        }
     }
 
     /// What does not change.
@@ -133,9 +140,7 @@ impl Warehouse {
             },
             Err(pass) => Event::Passed { reason: self.reason(&client.mac, *pass), mac },
         };
-        if self.book().is_news(&client.mac, &event) {
-            self.tell(event);
-        }
+        self.tell_once(event);
         planned.ok()
     }
 
@@ -154,7 +159,7 @@ impl Warehouse {
     pub fn open(self: &Arc<Self>, file: &Served, peer: Ipv4Addr) -> Result<Content, Denied> {
         let opened = self.find(file, peer);
         if let Err(denied) = &opened {
-            self.tell(Event::Denied { peer, file: file.to_string(), reason: denied.to_string() });
+            self.tell_once(Event::Denied { peer, file: file.to_string(), reason: denied.to_string() });
         }
         opened
     }
@@ -164,7 +169,7 @@ impl Warehouse {
             Served::Ipxe(architecture) => self.ipxe.get(architecture).cloned().map(Content::Bytes).ok_or(Denied::NotFound),
             Served::Script(which) => Ok(Content::Bytes(self.script(which)?.into())),
             Served::Image(Which::Blank(architecture)) => {
-                let image = self.stock.blank(*architecture).ok_or(Denied::NotFound)?;
+                let image = self.stock.blank(*architecture).ok_or(Denied::NotFound)?.image.clone();
                 let name = format!("a machine without a name at {peer}");
                 Ok(Content::Image(image, Delivery::of(self, None, name)))
             }
@@ -183,12 +188,12 @@ impl Warehouse {
     fn script(&self, which: &Which) -> Result<String, Denied> {
         match which {
             Which::Blank(architecture) => {
-                self.stock.blank(*architecture).ok_or(Denied::NotFound)?;
-                Ok(self.settings.script(which, "this machine", None))
+                let blank = self.stock.blank(*architecture).ok_or(Denied::NotFound)?;
+                Ok(self.settings.script(which, "this machine", &blank.command_line, None))
             }
             Which::Machine(mac) => {
-                let Machine { name, .. } = self.stock.machine(mac).ok_or(Denied::NotFound)?;
-                Ok(self.settings.script(which, name.as_str(), self.known(mac)))
+                let Machine { name, command_line, .. } = self.stock.machine(mac).ok_or(Denied::NotFound)?;
+                Ok(self.settings.script(which, name.as_str(), command_line, self.known(mac)))
             }
         }
     }
@@ -224,8 +229,8 @@ fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 impl Book {
-    /// Whether this was not told about the machine a moment ago.
-    fn is_news(&mut self, mac: &MacAddress, event: &Event) -> bool {
+    /// Whether this was not told a moment ago.
+    fn is_news(&mut self, event: &Event) -> bool {
         let now = Instant::now();
         if self.told.len() >= MOST_REMEMBERED {
             self.told.retain(|_, last| now.duration_since(*last) < QUIET);
@@ -233,8 +238,7 @@ impl Book {
         if self.told.len() >= MOST_REMEMBERED {
             return false; // a flood: what is told would be one too
         }
-        let what = (mac.clone(), format!("{event:?}"));
-        self.told.insert(what, now).is_none_or(|last| now.duration_since(last) >= QUIET)
+        self.told.insert(format!("{event:?}"), now).is_none_or(|last| now.duration_since(last) >= QUIET)
     }
 }
 

@@ -91,6 +91,16 @@ impl Opened {
         Ok(Self { path: path.to_owned(), file, place, bytes, state })
     }
 
+    /// The file's name.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its form.
+    pub fn form(&self) -> Form {
+        self.place.form
+    }
+
     /// As something to hash.
     pub fn image(&self) -> Image<'_> {
         Image { file: &self.file, bytes: self.bytes, seed: self.seed() }
