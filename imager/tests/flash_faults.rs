@@ -1,6 +1,7 @@
 //! Flashing onto drives that fail: real block devices, each with its own fault.
 
 mod rig;
+mod station;
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -8,9 +9,13 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
+use imager::flash::outcome::Reason;
+use imager::flash::record::{Record, Verdict};
+use imager::image::digest::Digest;
 use rig::{Drive, Fault, Shape};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
+use station::Station;
 
 const MIB: u64 = 1 << 20;
 
@@ -96,4 +101,117 @@ fn a_drive_that_hangs_holds_up_its_own_writer_only() {
         assert_eq!((found.expect("written"), waits), (None, true));
         assert_eq!(sound.content(3 * MIB, 1), [fill(3)]);
     });
+}
+
+/// Bytes that each test drive claims.
+const DRIVE: u64 = 40 * MIB;
+
+fn outcomes(results: &[Result<(), Reason>]) -> Vec<&'static str> {
+    results.iter().map(|result| result.map_or_else(Reason::code, |()| "ok")).collect()
+}
+
+/// The whole image is on the drive, holes and all.
+fn carries(drive: &Drive, image: &[u8]) -> bool {
+    drive.content(0, image.len() as u64) == image
+}
+
+#[test]
+fn three_of_eight_drives_fail_in_their_own_ways_and_five_are_proved() {
+    if !rig::usable() {
+        return;
+    }
+    let station = Station::new();
+    let faults = [
+        Fault::None,
+        Fault::BadWrite { at: 5 * MIB },
+        Fault::None,
+        Fault::Wraps { capacity: 16 * MIB },
+        Fault::None,
+        Fault::Gone { after: 6 * MIB },
+        Fault::None,
+        Fault::None,
+    ];
+    let drives: Vec<Drive> = faults.iter().map(|fault| Drive::new(DRIVE, *fault, Shape::Block)).collect();
+    let flashed = station.flash(&drives);
+    let expected = ["ok", "bad-block", "ok", "counterfeit", "ok", "pulled", "ok", "ok"];
+    assert_eq!(outcomes(&flashed.results), expected, "{}", flashed.text);
+    assert_eq!(flashed.code, 1);
+    let image = station.image_bytes();
+    for (index, drive) in drives.iter().enumerate() {
+        assert_eq!(carries(drive, &image), faults[index] == Fault::None, "drive {index}");
+    }
+    let records = station.records();
+    assert_eq!(records.len(), 8, "one line per drive, good or not");
+    for (drive, result) in drives.iter().zip(&flashed.results) {
+        let of_drive = |record: &&Record| record.flash.path == drive.path.to_string_lossy();
+        let record = records.iter().find(of_drive).expect("every drive has its record");
+        let verdict = result.map_or_else(|reason| reason.code().to_owned(), |()| "ok".to_owned());
+        let recorded = match &record.flash.result {
+            Verdict::Ok => "ok".to_owned(),
+            Verdict::Failed(failure) => failure.reason.code().to_owned(),
+        };
+        assert_eq!(recorded, verdict);
+        let proved = result.is_ok().then(|| Digest::of(&image));
+        assert_eq!(record.flash.readback_sha256, proved, "{}", drive.path.display());
+    }
+    assert!(station.imager(&["records", &station.log(), "--station-key", &station.public()]).status.success());
+}
+
+#[test]
+fn each_fault_fails_its_own_drive_with_its_own_reason() {
+    if !rig::usable() {
+        return;
+    }
+    let beyond = 28 * MIB; // more than the image has, less than the drive claims
+    for (fault, shape, expected) in [
+        (Fault::BadWrite { at: 5 * MIB }, Shape::Block, "bad-block"),
+        (Fault::BadRead { at: 5 * MIB }, Shape::Block, "bad-block"),
+        (Fault::Forgets { at: 5 * MIB }, Shape::Block, "mismatch"),
+        (Fault::Flips { at: 5 * MIB }, Shape::Block, "mismatch"),
+        (Fault::Wraps { capacity: beyond }, Shape::Block, "counterfeit"),
+        (Fault::Drops { capacity: beyond }, Shape::Block, "counterfeit"),
+        (Fault::Drops { capacity: 16 * MIB }, Shape::Block, "counterfeit"),
+        (Fault::Full { after: 6 * MIB }, Shape::Block, "full"),
+        (Fault::Full { after: 6 * MIB }, Shape::File, "full"),
+        (Fault::Short { after: 6 * MIB + 8192 }, Shape::File, "short-write"),
+        (Fault::Gone { after: 6 * MIB }, Shape::Block, "pulled"),
+        (Fault::Pulled { after: 6 * MIB }, Shape::File, "pulled"),
+        (Fault::Hangs { after: 6 * MIB }, Shape::Block, "timeout"),
+        (Fault::Slow { by: Duration::from_millis(20) }, Shape::Block, "ok"),
+    ] {
+        let station = Station::new();
+        let drives = [Drive::new(DRIVE, fault, shape), Drive::new(DRIVE, Fault::None, Shape::Block)];
+        let flashed = station.flash(&drives);
+        assert_eq!(outcomes(&flashed.results), [expected, "ok"], "{fault:?} {shape:?}: {}", flashed.text);
+        assert!(carries(&drives[1], &station.image_bytes()), "{fault:?}");
+        assert_eq!(station.records().len(), 2, "{fault:?}");
+    }
+}
+
+#[test]
+fn nothing_of_an_earlier_life_is_found_on_a_drive() {
+    if !rig::usable() {
+        return;
+    }
+    let station = Station::new();
+    let drive = Drive::used(&station.used_disk(DRIVE));
+    let device = drive.path.to_str().expect("text");
+    let (second, third) = (26 * MIB, 32 * MIB);
+    station::tell_partitions(device);
+    for offset in [second, third] {
+        assert!(station::tool("blkid", &["-p", "-O", &offset.to_string(), device]).contains("ext4"), "the old disk is one");
+    }
+    assert_eq!(outcomes(&station.flash(std::slice::from_ref(&drive)).results), ["ok"]);
+    for offset in [second, third] {
+        assert_eq!(station::tool("blkid", &["-p", "-O", &offset.to_string(), device]), "");
+    }
+    let signatures = station::tool("wipefs", &["--no-act", "--noheadings", "--parsable", "--output", "OFFSET,TYPE", device]);
+    let found: Vec<&str> = signatures.lines().collect();
+    assert_eq!(found, ["0x200,gpt", "0x1fe,PMBR"], "the image's table and no other");
+    // What first boot does: the second table goes to the end of the disk. Then nothing is wrong with it.
+    station::tool("sgdisk", &["-e", device]);
+    let verified = station::tool("sgdisk", &["-v", device]);
+    assert!(verified.contains("No problems found"), "{verified}");
+    let listed = station::tool("sgdisk", &["-p", device]);
+    assert!(listed.contains("SYSTEM") && listed.contains("CONTENT") && !listed.contains("OLD"), "{listed}");
 }

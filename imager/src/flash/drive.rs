@@ -7,7 +7,7 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use super::buffer::{Buffer, Pool};
-use super::clear::Why;
+use super::clear::How;
 use super::feed::{Lane, Step};
 use super::outcome::{Failure, Reason};
 use super::pieces::HEAD_BYTES;
@@ -19,8 +19,10 @@ use super::status::{Stage, Status};
 use super::target::{Discard, Target};
 use crate::image::digest::Digest;
 
-/// A drive is asked to clear no more than this at once, so that it is seen to be alive.
-const CLEAR_STEP: u64 = 64 << 20;
+/// A drive is asked to write no more zeros than this at once, so that it is seen to be alive.
+const ZERO_STEP: u64 = 64 << 20;
+/// The same for discarding, which is quick.
+const FORGET_STEP: u64 = 1 << 30;
 /// Pieces that wait to be hashed while the next one is read back.
 const READ_AHEAD: usize = 2;
 
@@ -62,8 +64,8 @@ fn write_and_prove(work: &Work<'_>, target: &mut dyn Target, digest: &mut Option
     }
     drive.sync()?;
     work.status.stage(Stage::ReadingBack);
+    drive.check_probes("after the image was written")?; // first: it says why the image would not be there either
     *digest = Some(drive.read_back()?);
-    drive.check_probes("after the image was written")?;
     drive.clear_probes()?;
     drive.sync()?;
     work.proof.verdict()
@@ -96,17 +98,24 @@ impl OneDrive<'_, '_> {
         self.ask("finish writing", 0, |target| target.sync())
     }
 
-    fn zero(&mut self, range: Range<u64>, why: Why) -> Result<(), Failure> {
+    fn zero(&mut self, range: Range<u64>) -> Result<(), Failure> {
         let discard = self.work.discard;
-        let mut at = range.start;
-        while at < range.end {
-            let part = at..range.end.min(at + CLEAR_STEP);
-            self.ask("clear", at, |target| match (why, discard) {
-                (Why::Slack, Discard::Allowed) => target.forget(part.clone()),
-                (Why::Slack, Discard::Never) => Ok(()),
-                (Why::Hole | Why::End | Why::OldPartition, _) => target.zero(part.clone(), discard),
+        for part in steps(range, ZERO_STEP) {
+            self.ask("clear", part.start, |target| target.zero(part.clone(), discard))?;
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, range: Range<u64>) -> Result<(), Failure> {
+        let mut listens = self.work.discard == Discard::Allowed;
+        for part in steps(range, FORGET_STEP) {
+            if !listens {
+                break;
+            }
+            self.ask("discard", part.start, |target| {
+                listens = target.forget(part.clone());
+                Ok(())
             })?;
-            at = part.end;
         }
         Ok(())
     }
@@ -117,7 +126,10 @@ impl OneDrive<'_, '_> {
         self.ask("clear", 0, |target| target.zero(head.clone(), Discard::Never))?;
         self.sync()?;
         for clear in &self.work.job.clears {
-            self.zero(clear.range.clone(), clear.why)?;
+            match clear.why.how() {
+                How::Forget => self.forget(clear.range.clone())?,
+                How::Zero => self.zero(clear.range.clone())?,
+            }
         }
         Ok(())
     }
@@ -154,7 +166,7 @@ impl OneDrive<'_, '_> {
 
     fn clear_probes(&mut self) -> Result<(), Failure> {
         for place in self.work.job.probes.iter().copied() {
-            self.zero(probe::range(place), Why::OldPartition)?;
+            self.zero(probe::range(place))?;
         }
         Ok(())
     }
@@ -229,6 +241,12 @@ impl OneDrive<'_, '_> {
         }
         Ok(())
     }
+}
+
+/// A range in parts of this length.
+fn steps(range: Range<u64>, step: u64) -> impl Iterator<Item = Range<u64>> {
+    let next = move |at: &u64| Some(at + step).filter(|next| *next < range.end);
+    std::iter::successors(Some(range.start).filter(|start| *start < range.end), next).map(move |at| at..range.end.min(at + step))
 }
 
 fn differs(piece: &Range<u64>) -> Failure {

@@ -1,4 +1,4 @@
-//! A loop device over a file, with direct I/O down to it: the page cache is the block device's alone.
+//! A loop device over a file, with direct I/O down to it: the page cache is the block device's alone. The kernel looks for partitions on it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,8 +13,11 @@ impl Loop {
     pub(crate) fn attach(file: &Path) -> Self {
         let mut last = String::new();
         for _ in 0..TRIES {
-            let output =
-                Command::new("losetup").args(["--find", "--show", "--direct-io=on"]).arg(file).output().expect("losetup");
+            let output = Command::new("losetup")
+                .args(["--find", "--show", "--direct-io=on", "--partscan"])
+                .arg(file)
+                .output()
+                .expect("losetup");
             if output.status.success() {
                 return Self(PathBuf::from(String::from_utf8(output.stdout).expect("text").trim_end()));
             }

@@ -41,8 +41,21 @@ pub(crate) struct Drive {
 impl Drive {
     /// A drive that claims so many bytes, filled with what an earlier life left on it.
     pub(crate) fn new(bytes: u64, fault: Fault, shape: Shape) -> Self {
+        Self::show(shape, |folder| Store::new(bytes, fault, folder))
+    }
+
+    /// A sound block device with this content.
+    pub(crate) fn used(content: &[u8]) -> Self {
+        Self::show(Shape::Block, |folder| {
+            let store = Store::new(content.len() as u64, Fault::None, folder);
+            store.put(0, content);
+            store
+        })
+    }
+
+    fn show(shape: Shape, store: impl FnOnce(PathBuf) -> Store) -> Self {
         let folder = tempfile::tempdir().expect("temp folder");
-        let store = Arc::new(Store::new(bytes, fault, folder.path().to_owned()));
+        let store = Arc::new(store(folder.path().to_owned()));
         let session = fs::mount(Arc::clone(&store), folder.path());
         let file = folder.path().join(fs::FILE);
         let block = (shape == Shape::Block).then(|| block::Loop::attach(&file));
@@ -53,11 +66,6 @@ impl Drive {
     /// What is really on it.
     pub(crate) fn content(&self, offset: u64, bytes: u64) -> Vec<u8> {
         self.store.content(offset, bytes)
-    }
-
-    /// Puts something on it, past the fault.
-    pub(crate) fn put(&self, offset: u64, bytes: &[u8]) {
-        self.store.put(offset, bytes);
     }
 
     /// Ends the drive's life: answers what hangs, so that whoever waits can end.
