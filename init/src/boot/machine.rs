@@ -6,6 +6,7 @@ use std::sync::Arc;
 use machine_config::Trust;
 use machine_config::schema::MachineConfig;
 use machine_config::seed::Seed;
+use machine_config::types::HostName;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::{self, Acceptor, AcceptorSlot, acceptor_slot};
@@ -43,6 +44,11 @@ impl FromSeed {
     /// A signed configuration, when it carries one.
     pub(super) fn config(&self) -> Option<&[u8]> {
         self.seed.as_ref()?.config.as_deref()
+    }
+
+    /// What the device is called until a configuration names it.
+    pub(super) fn device_name(&self) -> Option<&HostName> {
+        self.seed.as_ref()?.device_name.as_ref()
     }
 }
 
