@@ -50,13 +50,22 @@ fn check_stream(json: bool, rows: usize) -> Result<()> {
 }
 
 fn summary(stamped: &[Stamped], folder: &Path) -> String {
-    let tokens = stamped.iter().filter(|one| one.token.is_some()).count();
-    let images: String = stamped.iter().map(|one| format!("{}  {}\n", one.image_sha256, one.name)).collect();
-    let tokens = match tokens {
-        0 => String::new(),
-        count => format!("{count} join tokens were made: NAME.token, readable by you only\n"),
-    };
-    format!("{images}{} images in {}, each with NAME.manifest.json\n{tokens}", stamped.len(), folder.display())
+    let lines: String = stamped.iter().map(|one| format!("{}  {}\n", one.image_sha256, one.name)).collect();
+    let mut text = format!("{lines}{} images in {}, each with NAME.manifest.json\n", stamped.len(), folder.display());
+    let (tokens, keys) = (count(stamped, |one| one.token.is_some()), count(stamped, |one| one.device_id.is_some()));
+    if tokens > 0 {
+        text += &format!("{tokens} join tokens were made: NAME.token, readable by you only\n");
+    }
+    if keys > 0 {
+        text += &format!(
+            "{keys} images hold their device's key: whoever reads one can be that device; delete them once they are written\n"
+        );
+    }
+    text
+}
+
+fn count(stamped: &[Stamped], is_one: impl Fn(&Stamped) -> bool) -> usize {
+    stamped.iter().filter(|one| is_one(one)).count()
 }
 
 /// Proves a stamped image.

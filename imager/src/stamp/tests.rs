@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use machine_config::seed::{self, Seed};
 
+mod devices;
 mod forms;
-mod sharing;
 
 use super::base::{Base, BaseError};
 use super::inventory;

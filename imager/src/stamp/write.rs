@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use machine_config::DeviceId;
 use rustix::io::Errno;
 use serde::Serialize;
 
@@ -63,6 +64,9 @@ pub struct Stamped {
     /// Its token, when one was made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<PathBuf>,
+    /// Who it will be, when its key was made before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device_id: Option<DeviceId>,
     /// SHA-256 of the whole image.
     pub image_sha256: Digest,
 }
@@ -203,6 +207,7 @@ impl Job<'_> {
             image,
             manifest: self.records.manifest.named().to_owned(),
             token: self.stamp.made_token().map(|_| self.records.token.named().to_owned()),
+            device_id: self.stamp.facts.identity.as_ref().map(|identity| identity.device_id.clone()),
             image_sha256: self.image_sha256,
         }
     }

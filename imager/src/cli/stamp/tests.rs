@@ -1,13 +1,15 @@
 //! The commands with their options, from files to files.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
+use machine_config::DeviceId;
 use machine_config::seed::{self, Seed};
 
 use super::super::args::DeviceArgs;
 use super::*;
 use crate::build::tests::build_sample;
-use crate::stamp::testing::{config, fleet, public};
+use crate::stamp::testing::{self, config, fleet, public};
 
 /// A bench: base, fleet, station's key and a folder for the result.
 struct Bench {
@@ -64,7 +66,11 @@ impl Bench {
     }
 
     fn seed(&self) -> Seed {
-        let opened = crate::stamp::base::Opened::open(&self.path("out/box-1.img")).expect("opened");
+        self.seed_of("box-1")
+    }
+
+    fn seed_of(&self, name: &str) -> Seed {
+        let opened = crate::stamp::base::Opened::open(&self.path(&format!("out/{name}.img"))).expect("opened");
         seed::decode(&opened.read_seed().expect("read")).expect("decoded").seed
     }
 }
@@ -107,6 +113,49 @@ fn configurations_of_others_are_refused_by_row_and_file() {
     }
     bench.inventory("box-1,S1,test,none.yaml\n");
     assert!(bench.stamp(&bench.args()).expect_err("refused").contains("none.yaml"));
+}
+
+#[test]
+fn the_common_configuration_reaches_every_row_that_names_none() {
+    let bench = Bench::of_fleet();
+    let common = bench.path("common.yaml");
+    bench.inventory("box-1,S1,test,\nbox-2,S2,test,none\n");
+    let args = || bench.with(|devices| DeviceArgs { config: Some(common.clone()), ..devices });
+    assert!(bench.stamp(&args()).expect_err("refused").contains("common.yaml"));
+    std::fs::write(&common, config("all", "any: true", "acme", 2)).expect("written");
+    assert!(bench.stamp(&args()).expect_err("refused").contains("which this fleet does not know"));
+    std::fs::write(&common, config("box-9", "serial: S1", "acme", 1)).expect("written");
+    assert!(bench.stamp(&args()).expect_err("refused").contains("common.yaml is for the device box-9, this device has box-1"));
+    std::fs::write(&common, config("all", "any: true", "acme", 1)).expect("written");
+    bench.stamp(&args()).expect("stamped");
+    assert_eq!(bench.seed().config, std::fs::read(&common).ok());
+    assert_eq!(bench.seed_of("box-2").config, None);
+}
+
+#[test]
+fn a_key_from_a_file_is_in_the_image_and_proved() {
+    let bench = Bench::of_fleet();
+    let key = bench.path("box-1.key");
+    let write = |mode| {
+        std::fs::write(&key, [7; 32])
+            .and_then(|()| std::fs::set_permissions(&key, PermissionsExt::from_mode(mode)))
+            .expect("written");
+    };
+    let rows = "name,board,identity\nbox-1,test,box-1.key\nbox-2,test,auto\n";
+    std::fs::write(bench.path("devices.csv"), rows).expect("written");
+    write(0o644);
+    let error = bench.stamp(&bench.args()).expect_err("refused");
+    assert!(error.contains("box-1 (line 2)") && error.contains("others may read it (mode 644)"), "{error}");
+    write(0o600);
+    bench.stamp(&bench.args()).expect("stamped");
+    let id = |name: &str| bench.seed_of(name).identity.map(|seed| seed.device_id());
+    assert_eq!(id("box-1"), Some(DeviceId::of(&testing::key(7).verifying_key())));
+    assert!(id("box-2").is_some() && id("box-2") != id("box-1"));
+    for name in ["box-1", "box-2"] {
+        let manifest = std::fs::read(bench.path(&format!("out/{name}.manifest.json"))).expect("read");
+        let proof = verify(&bench.path(&format!("out/{name}.img")), &manifest, None, Some(&bench.base)).expect("proved");
+        assert_eq!(proof.manifest.identity.map(|identity| identity.device_id), id(name));
+    }
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! On a file system that shares blocks, stamping copies no byte of the base: seen by `filefrag` and by the space that forty images take.
+//! What needs the kernel's devices, and so root. On a file system that shares blocks, stamping copies no byte of the base: seen by `filefrag` and by the
+//! space that forty images take. On a drive, an image verifies without the rest being read.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -41,10 +42,17 @@ impl Drop for Mounted {
     }
 }
 
+fn is_root() -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        eprintln!("skipped: only root may mount file systems and make loop devices");
+    }
+    is_root
+}
+
 #[test]
 fn where_blocks_can_be_shared_no_byte_of_the_base_is_copied() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: only root may mount a file system that shares blocks");
+    if !is_root() {
         return;
     }
     let place = tempfile::tempdir().expect("temp folder");
@@ -100,4 +108,33 @@ fn used(folder: &Path) -> u64 {
     rustix::fs::syncfs(std::fs::File::open(folder).expect("opened")).expect("synced");
     let stat = rustix::fs::statvfs(folder).expect("asked");
     (stat.f_blocks - stat.f_bfree) * stat.f_frsize
+}
+
+/// A loop device over a file; detached when it goes.
+struct Drive {
+    device: PathBuf,
+}
+
+impl Drop for Drive {
+    fn drop(&mut self) {
+        Command::new("losetup").arg("-d").arg(&self.device).status().expect("losetup was run before");
+    }
+}
+
+#[test]
+fn an_image_on_a_larger_drive_verifies_and_the_rest_is_not_looked_at() {
+    if !is_root() {
+        return;
+    }
+    let bench = Bench::new();
+    let one = bench.one();
+    let length = std::fs::metadata(image(&one)).expect("there").len();
+    let file = std::fs::File::options().write(true).open(image(&one)).expect("opened");
+    file.set_len(length + (1 << 20)).expect("grown");
+    let Some(output) = ask(Command::new("losetup").args(["--find", "--show"]).arg(image(&one))) else { return };
+    assert!(output.status.success(), "{output:?}");
+    let drive = Drive { device: String::from_utf8(output.stdout).expect("text").trim_end().into() };
+    let manifest = std::fs::read(&one.manifest).expect("read");
+    let proof = crate::stamp::verify::verify(&drive.device, &manifest, None, Some(&bench.base)).expect("proved");
+    assert_eq!((proof.unread_bytes, proof.image), (1 << 20, drive.device.clone()));
 }
