@@ -23,4 +23,5 @@ pub mod serve;
 mod signed;
 pub mod sparse;
 pub mod stamp;
+mod sys;
 pub mod tree;

@@ -28,6 +28,27 @@ pub enum Why {
     OldPartition,
     /// It means nothing; the drive may forget what is there.
     Slack,
+    /// It lies beyond the image and means nothing either.
+    Beyond,
+}
+
+/// What is done to a range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// The drive is told that nobody needs it; a drive that does not care is left alone.
+    Forget,
+    /// It reads as zeros afterwards.
+    Zero,
+}
+
+impl Why {
+    /// What this reason asks for.
+    pub fn how(self) -> How {
+        match self {
+            Self::Hole | Self::End | Self::OldPartition => How::Zero,
+            Self::Slack | Self::Beyond => How::Forget,
+        }
+    }
 }
 
 impl fmt::Display for Why {
@@ -37,6 +58,7 @@ impl fmt::Display for Why {
             Self::End => "older labels at the end of the drive",
             Self::OldPartition => "signatures of older partitions",
             Self::Slack => "free space of the image",
+            Self::Beyond => "space beyond the image",
         })
     }
 }
@@ -50,7 +72,7 @@ pub struct Clear {
     pub why: Why,
 }
 
-/// What is to be cleared on a drive of `drive` bytes with `old` partitions for an image of `image` bytes.
+/// What is to be cleared, in this order: first what the drive may forget, which may include what must be zeros afterwards. On a drive of `drive` bytes with `old` partitions for an image of `image` bytes.
 pub fn clears(image: u64, mapped: &[Range<u64>], slack: &[Range<u64>], drive: u64, old: &[Range<u64>]) -> Vec<Clear> {
     let cut =
         |left: Vec<Range<u64>>, hole: &Range<u64>| left.into_iter().flat_map(|range| sparse::without(range, hole)).collect();
@@ -62,11 +84,15 @@ pub fn clears(image: u64, mapped: &[Range<u64>], slack: &[Range<u64>], drive: u6
         both.map(|part| part.start.max(beyond.start)..part.end.min(end.start))
     });
     let ends = sparse::whole_blocks(ends.filter(|part| part.start < part.end).collect(), BLOCK_BYTES, end.start);
-    let all = [(Why::Hole, holes), (Why::Slack, slack.to_vec()), (Why::OldPartition, ends), (Why::End, vec![end])];
+    let all = [
+        (Why::Slack, slack.to_vec()),
+        (Why::Beyond, vec![beyond]),
+        (Why::Hole, holes),
+        (Why::OldPartition, ends),
+        (Why::End, vec![end]),
+    ];
     let all = all.into_iter().flat_map(|(why, ranges)| ranges.into_iter().map(move |range| Clear { range, why }));
-    let mut all: Vec<Clear> = all.filter(|clear| !clear.range.is_empty()).collect();
-    all.sort_by_key(|clear| clear.range.start);
-    all
+    all.filter(|clear| !clear.range.is_empty()).collect()
 }
 
 #[cfg(test)]
@@ -85,15 +111,20 @@ mod tests {
         let free = 11 * MIB..31 * MIB;
         let slack = std::slice::from_ref(&free);
         for (name, drive, old, expected) in [
-            ("blank", 100, vec![], "1-2 Hole;10-11 Hole;11-31 Slack;99-100 End;"),
-            ("as large as the image", 32, vec![], "1-2 Hole;10-11 Hole;11-31 Slack;"),
-            ("hardly larger", 33, vec![(1, 33)], "1-2 Hole;10-11 Hole;11-31 Slack;32-33 End;"),
-            ("used", 100, vec![(1, 20), (20, 60), (60, 100)], "1-2 Hole;10-11 Hole;11-31 Slack;59-61 OldPartition;99-100 End;"),
+            ("blank", 100, vec![], "11-31 Slack;32-100 Beyond;1-2 Hole;10-11 Hole;99-100 End;"),
+            ("as large as the image", 32, vec![], "11-31 Slack;1-2 Hole;10-11 Hole;"),
+            ("hardly larger", 33, vec![(1, 33)], "11-31 Slack;32-33 Beyond;1-2 Hole;10-11 Hole;32-33 End;"),
+            (
+                "used",
+                100,
+                vec![(1, 20), (20, 60), (60, 100)],
+                "11-31 Slack;32-100 Beyond;1-2 Hole;10-11 Hole;59-61 OldPartition;99-100 End;",
+            ),
             (
                 "a partition larger than the drive",
                 100,
                 vec![(40, 400)],
-                "1-2 Hole;10-11 Hole;11-31 Slack;40-41 OldPartition;99-100 End;",
+                "11-31 Slack;32-100 Beyond;1-2 Hole;10-11 Hole;40-41 OldPartition;99-100 End;",
             ),
         ] {
             let old: Vec<_> = old.into_iter().map(|(from, to)| from * MIB..to * MIB).collect();

@@ -1,7 +1,8 @@
 //! Real drives: block devices and regular files, through direct I/O. Decides nothing; the plan says what is written where.
 //!
 //! Ranges are cleared with `fallocate`, which the kernel carries out on block devices too: punching a hole there is a discard that is only done where the drive
-//! guarantees zeros, and zeroing a range writes zeros, by the drive itself where it can.
+//! guarantees zeros, and zeroing a range writes zeros, by the drive itself where it can. What means nothing is discarded
+//! without that guarantee.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -15,13 +16,17 @@ use rustix::io::Errno;
 
 use super::buffer::{BUFFER_BYTES, Buffer, Pool};
 use super::facts::{DeviceNumber, Kind};
-use super::outcome::{Failure, Reason};
+use super::outcome::{Failure, Reason, Transport};
 use super::plan::Job;
 use super::target::{Discard, Drives, Target};
+use crate::sys;
 
 /// How long another program may hold the lock: the device manager looks at a drive that was just plugged in.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
-const LOCK_PAUSE: Duration = Duration::from_millis(50);
+/// How long the kernel may take to take a pulled drive away after the first error: it reports the error before it has noticed.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// Between two looks, where the kernel offers nothing to wait on.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// The machine's own drives and files.
 #[derive(Debug, Clone)]
@@ -48,7 +53,17 @@ impl Drives for RealDrives {
         if gone.is_none() && file.metadata().is_ok_and(|meta| meta.len() < job.image.bytes) {
             file.set_len(job.image.bytes).map_err(|error| cannot_open(job, &error))?;
         }
-        Ok(Box::new(Device { file, direct, size_file: gone, pool: Pool::default(), zeros: None }))
+        let farewell = match job.drive.transport {
+            Transport::Loop | Transport::Nbd | Transport::File => Duration::ZERO, // these are not unplugged
+            Transport::Usb
+            | Transport::Mmc
+            | Transport::Nvme
+            | Transport::Sata
+            | Transport::Scsi
+            | Transport::Virtio
+            | Transport::Other => FAREWELL,
+        };
+        Ok(Box::new(Device { file, direct, size_file: gone, farewell, pool: Pool::default(), zeros: None }))
     }
 }
 
@@ -101,7 +116,7 @@ fn lock(file: &File) -> io::Result<()> {
     loop {
         match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(()),
-            Err(Errno::WOULDBLOCK) if began.elapsed() < LOCK_PATIENCE => std::thread::sleep(LOCK_PAUSE),
+            Err(Errno::WOULDBLOCK) if began.elapsed() < LOCK_PATIENCE => std::thread::sleep(PAUSE),
             Err(Errno::NOLCK | Errno::NOSYS | Errno::OPNOTSUPP) => return Ok(()), // a file system without locks
             Err(error) => return Err(error.into()),
         }
@@ -114,6 +129,8 @@ struct Device {
     direct: bool,
     /// Where the kernel says how large the drive is; none for files.
     size_file: Option<PathBuf>,
+    /// How long after an error it may still seem to be there.
+    farewell: Duration,
     pool: Pool,
     zeros: Option<Buffer>,
 }
@@ -176,11 +193,10 @@ impl Target for Device {
         self.write_zeros(range)
     }
 
-    fn forget(&mut self, range: Range<u64>) -> io::Result<()> {
-        match self.fallocate(FallocateFlags::PUNCH_HOLE, &range) {
-            Ok(()) => Ok(()),
-            Err(error) if is_unknown(error) => Ok(()),
-            Err(error) => Err(error.into()),
+    fn forget(&mut self, range: Range<u64>) -> bool {
+        match self.size_file {
+            Some(_) => sys::discard(&self.file, range).is_ok(),
+            None => self.fallocate(FallocateFlags::PUNCH_HOLE, &range).is_ok(),
         }
     }
 
@@ -206,11 +222,14 @@ impl Target for Device {
     }
 
     fn is_gone(&self) -> bool {
-        let size = self.size_file.as_ref().map(|file| std::fs::read_to_string(file));
-        match size {
-            Some(Ok(sectors)) => sectors.trim() == "0",
-            Some(Err(_)) => true,
-            None => false,
+        let Some(file) = &self.size_file else { return false };
+        let began = Instant::now();
+        loop {
+            let there = std::fs::read_to_string(file).is_ok_and(|sectors| sectors.trim() != "0");
+            if !there || began.elapsed() >= self.farewell {
+                return !there;
+            }
+            std::thread::sleep(PAUSE);
         }
     }
 

@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,12 +20,15 @@ use super::outcome::{Failure, Outcome, Reason};
 use super::pieces::pieces;
 use super::plan::Job;
 use super::proof::{Measure, Proof};
-use super::source::{Claims, Reader};
+use super::source::{Claims, Piece, Reader};
 use super::status::{Ended, News, Stage, Status};
 use super::target::{Discard, Drives};
 
 /// How long a drive may take for one answer. Longer than the kernel tries by itself before it reports an error.
 pub const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Pieces that wait to be hashed before the reader waits too.
+const HASH_LAG: usize = 16;
 
 /// How to go about it.
 #[derive(Debug, Clone)]
@@ -140,22 +143,37 @@ fn read_all(group: &Group) {
     group.feed.end();
 }
 
+/// Hashing has a thread of its own: zeros between pieces take as long to hash as data, and no drive should wait for them.
 fn read_image(group: &Group) -> Result<(), Failure> {
+    thread::scope(|scope| {
+        let (send, receive) = sync_channel::<Piece>(HASH_LAG);
+        let hash = scope.spawn(move || {
+            let mut measure = Measure::new(&group.proof, &group.pieces, group.image.bytes);
+            receive.iter().for_each(|piece| measure.take(&piece.bytes));
+            measure
+        });
+        let claims = read_pieces(group, &send);
+        drop(send);
+        let measure = hash.join().expect("hashing cannot fail");
+        claims?.finish(measure.finish())
+    })
+}
+
+fn read_pieces<'a>(group: &'a Group, hash: &SyncSender<Piece>) -> Result<Claims<'a>, Failure> {
     let mut reader = Reader::open(&group.image, &group.pieces, &group.pool, 0)?;
-    let mut measure = Measure::new(&group.proof, &group.pieces, group.image.bytes);
     let mut claims = Claims::new(&group.image);
     let mut left = group.pieces.len();
     while let Some(piece) = reader.next()? {
         group.feed.push(&piece);
         left -= 1;
         if left == 0 {
-            group.feed.end(); // drives need not wait until the zeros behind the last piece are hashed
+            group.feed.end(); // what is left to judge of the image, drives need not wait for
         }
-        measure.take(&piece.bytes);
         claims.take(&piece)?;
+        hash.send(piece).expect("the other end hashes until this one is closed");
     }
     reader.check_end()?;
-    claims.finish(measure.finish())
+    Ok(claims)
 }
 
 fn start_drive(one: &Running, drives: &Arc<dyn Drives>, options: &Options) {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use machine_config::disk::SECTOR_BYTES;
 use serde::Serialize;
 
-use super::clear::{Clear, Why, clears};
+use super::clear::{Clear, How, Why, clears};
 use super::facts::{Facts, Kind};
 use super::guard::{ImageFacts, Policy, Refusal, refusal};
 use super::image::Image;
@@ -73,7 +73,8 @@ pub fn pair(images: &[Arc<Image>], drives: Vec<Facts>) -> Result<Vec<(Arc<Image>
     }
 }
 
-/// Which image goes to which of all drives of this machine: in their order, to those that nothing speaks against. What is left over of either is left.
+/// Which image goes to which of all drives of this machine: in their order, to those that nothing speaks against. Drives without a plug are only written to
+/// when somebody names them. What is left over of either is left.
 pub fn assign(images: &[Arc<Image>], drives: Vec<Facts>, policy: &Policy) -> Vec<(Arc<Image>, Facts)> {
     let mut left = images.iter();
     let mut pairs: Vec<(Arc<Image>, Facts)> = Vec::new();
@@ -81,12 +82,19 @@ pub fn assign(images: &[Arc<Image>], drives: Vec<Facts>, policy: &Policy) -> Vec
     for facts in drives {
         let Some(next) = image else { break };
         let earlier: Vec<&Facts> = pairs.iter().map(|(_, facts)| facts).collect();
-        if refusal(&facts, &facts_of(next), &earlier, policy).is_none() {
+        if has_plug(&facts) && refusal(&facts, &facts_of(next), &earlier, policy).is_none() {
             pairs.push((Arc::clone(next), facts));
             image = left.next();
         }
     }
     pairs
+}
+
+fn has_plug(facts: &Facts) -> bool {
+    facts.drive().is_some_and(|drive| match drive.transport {
+        Transport::Usb | Transport::Mmc | Transport::Nvme | Transport::Sata | Transport::Scsi => true,
+        Transport::Virtio | Transport::Nbd | Transport::Loop | Transport::File | Transport::Other => false,
+    })
 }
 
 fn facts_of(image: &Image) -> ImageFacts<'_> {
@@ -134,7 +142,7 @@ impl Job {
 
     /// How many bytes are cleared for each reason.
     fn cleared(&self) -> Vec<(Why, u64)> {
-        let reasons = [Why::Hole, Why::Slack, Why::OldPartition, Why::End];
+        let reasons = [Why::Hole, Why::OldPartition, Why::End, Why::Slack, Why::Beyond];
         let of = |why| {
             let ranges: Vec<_> = self.clears.iter().filter(|clear| clear.why == why).map(|clear| clear.range.clone()).collect();
             (why, total(&ranges))
@@ -203,7 +211,11 @@ impl fmt::Display for Plan {
             let name = job.image.device_name().map(|name| format!(" for {name}")).unwrap_or_default();
             writeln!(f, "  write {} of {}{name}", size(job.bytes()), job.image.path.display())?;
             for (why, bytes) in job.cleared() {
-                writeln!(f, "  clear {}: {why}", size(bytes))?;
+                let verb = match why.how() {
+                    How::Zero => "clear",
+                    How::Forget => "discard",
+                };
+                writeln!(f, "  {verb} {}: {why}", size(bytes))?;
             }
             if !job.probes.is_empty() {
                 writeln!(f, "  probe the capacity at {} places beyond the image", job.probes.len())?;

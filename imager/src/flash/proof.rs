@@ -10,7 +10,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use super::outcome::Failure;
 use crate::image::digest::{Digest, Hasher};
 
-const ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
 
 /// Hashes zeros.
 pub(super) fn update_zeros(hasher: &mut Hasher, mut bytes: u64) {

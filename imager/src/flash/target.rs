@@ -29,11 +29,9 @@ pub trait Target: Send {
     /// As for writing.
     fn zero(&mut self, range: Range<u64>, discard: Discard) -> io::Result<()>;
 
-    /// Tells the drive that nobody needs what is in a range; what it reads as then is not defined. A drive that cannot do that does nothing.
-    ///
-    /// # Errors
-    /// Only those that tell of a failing drive.
-    fn forget(&mut self, range: Range<u64>) -> io::Result<()>;
+    /// Tells the drive that nobody needs what is in a range; what it reads as then is not defined. False: the drive will not hear of it, and need not be asked
+    /// again. Whether it fails otherwise shows when it is written to.
+    fn forget(&mut self, range: Range<u64>) -> bool;
 
     /// Waits until everything is on the medium, and forgets what memory holds of it.
     ///

@@ -6,7 +6,7 @@ use super::super::facts::Facts;
 use super::super::guard::Policy;
 use super::super::image::{Image, Trust};
 use super::super::plan::{pair, plan};
-use super::super::testing::{Fault, MIB, Medium, Shelf, at, content, image, stick};
+use super::super::testing::{Fault, MIB, Medium, Shelf, at, content, image, one, stick};
 use super::*;
 use crate::bmap::Bmap;
 use crate::image::digest::Digest;
@@ -128,7 +128,7 @@ fn a_drive_that_hangs_is_given_up_and_the_others_finish() {
 #[test]
 fn each_drive_gets_its_own_image_and_a_wrong_one_fails_its_own_drive_alone() {
     let folder = tempfile::tempdir().expect("temp folder");
-    let other = image(folder.path(), "other.img", IMAGE_BYTES, &[MIB..3 * MIB]);
+    let other = image(folder.path(), "other.img", IMAGE_BYTES, &one(MIB..3 * MIB));
     let path = folder.path().join("base.img");
     image(folder.path(), "base.img", IMAGE_BYTES, &MAPPED);
     std::fs::write(folder.path().join("base.img.sha256"), format!("{}  base.img\n", Digest::of(b"another"))).expect("written");

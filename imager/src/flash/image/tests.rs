@@ -1,6 +1,6 @@
 use std::fs;
 
-use super::super::testing::{MIB, write_sparse};
+use super::super::testing::{MIB, one, write_sparse};
 use super::*;
 use crate::stamp::testing::public;
 
@@ -15,7 +15,7 @@ fn bmap_of(path: &Path) -> String {
 /// An image with one mapped range, and its path.
 fn sparse(folder: &Path) -> PathBuf {
     let path = folder.join("a.img");
-    write_sparse(&path, 8 * MIB, &[MIB..2 * MIB]);
+    write_sparse(&path, 8 * MIB, &one(MIB..2 * MIB));
     path
 }
 
@@ -24,7 +24,7 @@ fn holes_are_the_map_where_nothing_else_is() {
     let folder = tempfile::tempdir().expect("temp folder");
     let image = open(&sparse(folder.path())).expect("an image");
     assert_eq!((image.bytes, &image.map, image.encoding), (8 * MIB, &Map::Holes, Encoding::Raw));
-    assert_eq!(image.mapped, [MIB..2 * MIB]);
+    assert_eq!(image.mapped, one(MIB..2 * MIB));
     assert!(image.slack.is_empty() && image.claims.is_empty() && image.range_sums.is_empty());
 }
 
@@ -36,7 +36,7 @@ fn a_block_map_goes_before_holes_and_its_sums_before_nothing() {
     let whole = fs::read(&path).expect("read");
     fs::write(&path, &whole).expect("no longer sparse");
     let image = open(&path).expect("an image");
-    assert_eq!((image.mapped.as_slice(), image.range_sums.len()), (std::slice::from_ref(&(MIB..2 * MIB)), 1));
+    assert_eq!((&image.mapped, image.range_sums.len()), (&one(MIB..2 * MIB), 1));
     assert_eq!(image.stray, [0..MIB, 2 * MIB..8 * MIB]);
     let sums = format!("{}  b.img\n{}  a.img\n", Digest::of(b"b"), Digest::of(&whole));
     fs::write(folder.path().join("a.img.sha256"), sums).expect("written");
@@ -97,7 +97,7 @@ fn the_free_space_of_slot_a_is_slack_and_no_other_hole_is() {
     };
     table.write_into(&mut file).expect("written");
     let image = open(&path).expect("an image");
-    assert_eq!(image.slack, [9 * MIB..slot.end]);
+    assert_eq!(image.slack, one(9 * MIB..slot.end));
     let packed = folder.path().join("a.img.zst");
     fs::write(&packed, zstd::bulk::compress(&fs::read(&path).expect("read"), 1).expect("compressed")).expect("written");
     fs::write(folder.path().join("a.img.bmap"), bmap_of(&path)).expect("written");

@@ -1,4 +1,4 @@
-use super::super::testing::{MIB, image, stick};
+use super::super::testing::{MIB, image, one, stick};
 use super::*;
 
 #[test]
@@ -7,7 +7,7 @@ fn a_plan_says_all_that_will_be_lost_and_why() {
     let image = image(folder.path(), "a.img", 16 * MIB, &[0..MIB, 4 * MIB..8 * MIB]);
     let mut used = stick("sdb", 16, 64 * MIB);
     if let Kind::Block(block) = &mut used.kind {
-        block.partitions = vec![MIB..40 * MIB];
+        block.partitions = one(MIB..40 * MIB);
     }
     let small = stick("sdc", 32, 8 * MIB);
     let plan = plan(pair(std::slice::from_ref(&image), vec![used, small]).expect("one to all"), &Policy::default());
@@ -18,19 +18,20 @@ fn a_plan_says_all_that_will_be_lost_and_why() {
   clear 11.0 MiB: zeros of the image
   clear 1.0 MiB: signatures of older partitions
   clear 1.0 MiB: older labels at the end of the drive
+  discard 48.0 MiB: space beyond the image
   probe the capacity at 5 places beyond the image
 /dev/sdc  refused: it has 8388608 bytes, the image needs 16777216; take a larger one
 ";
     assert_eq!(text, expected);
     let report = serde_json::to_value(plan.report()).expect("JSON");
-    assert_eq!(report["write"][0]["clears"][0]["why"], "hole");
+    assert_eq!(report["write"][0]["clears"][0]["why"], "beyond");
     assert_eq!(report["refuse"][0]["device"], "/dev/sdc");
 }
 
 #[test]
 fn images_and_drives_that_do_not_go_together_are_told() {
     let folder = tempfile::tempdir().expect("temp folder");
-    let images = ["a", "b"].map(|name| image(folder.path(), name, MIB, &[0..4096]));
+    let images = ["a", "b"].map(|name| image(folder.path(), name, MIB, &one(0..4096)));
     let sticks = |count: u32| (0..count).map(|minor| stick(&format!("sd{minor}"), minor, 64 * MIB)).collect::<Vec<_>>();
     assert_eq!(pair(&images, sticks(3)).expect_err("two and three"), PairError { images: 2, drives: 3 });
     let pairs = pair(&images, sticks(2)).expect("two and two");
@@ -41,12 +42,16 @@ fn images_and_drives_that_do_not_go_together_are_told() {
 #[test]
 fn images_of_an_inventory_go_to_the_drives_that_nothing_speaks_against() {
     let folder = tempfile::tempdir().expect("temp folder");
-    let images = ["a", "b", "c"].map(|name| image(folder.path(), name, MIB, &[0..4096]));
+    let images = ["a", "b", "c"].map(|name| image(folder.path(), name, MIB, &one(0..4096)));
     let mut fixed = stick("sda", 0, 64 * MIB);
     if let Kind::Block(block) = &mut fixed.kind {
         block.removable = false;
     }
-    let drives = vec![fixed, stick("sdb", 16, 64 * MIB), stick("sdc", 32, 0), stick("sdd", 48, 64 * MIB)];
+    let mut looped = stick("loop0", 1, 64 * MIB);
+    if let Kind::Block(block) = &mut looped.kind {
+        block.drive.transport = Transport::Loop;
+    }
+    let drives = vec![fixed, looped, stick("sdb", 16, 64 * MIB), stick("sdc", 32, 0), stick("sdd", 48, 64 * MIB)];
     let pairs = assign(&images, drives, &Policy::default());
     let names: Vec<_> = pairs.iter().map(|(image, facts)| (image.path.file_name(), facts.path.to_str())).collect();
     assert_eq!(names, [(Some("a".as_ref()), Some("/dev/sdb")), (Some("b".as_ref()), Some("/dev/sdd"))]);
@@ -55,7 +60,7 @@ fn images_of_an_inventory_go_to_the_drives_that_nothing_speaks_against() {
 #[test]
 fn a_file_grows_to_the_image() {
     let folder = tempfile::tempdir().expect("temp folder");
-    let image = image(folder.path(), "a.img", 16 * MIB, &[0..MIB]);
+    let image = image(folder.path(), "a.img", 16 * MIB, &one(0..MIB));
     let path = folder.path().join("drive");
     std::fs::write(&path, [1; 1000]).expect("written");
     let facts = Facts::gather(&path, &crate::flash::facts::Roots::default()).expect("gathered");
