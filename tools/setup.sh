@@ -16,6 +16,7 @@ arm64_rust='rustc-web libstd-rust-web-dev:arm64'
 tests='qemu-system-x86 ovmf qemu-system-arm qemu-efi-aarch64 qemu-utils
 mtools dosfstools gdisk e2fsprogs squashfs-tools cryptsetup-bin device-tree-compiler
 bmap-tools xorriso zstd btrfs-progs xfsprogs mount
+poppler-utils librsvg2-bin
 iproute2 dnsmasq-base'
 
 channel=$(sed -n 's/^channel = "\(.*\)"/\1/p' "$(dirname "$0")/../rust-toolchain.toml")
