@@ -1,4 +1,5 @@
-//! From a medium that runs in RAM to the internal disk: unattended and over the API, cut off in the middle, refused where something could be lost.
+//! A medium that runs in RAM, and from it to the internal disk: unattended and over the API, cut off in the middle, refused where something could
+//! be lost.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -65,6 +66,33 @@ fn a_nuc_in_maintenance_is_installed_by_a_configuration_and_loses_nothing_unaske
         rig.sees_the_installation_through(&node)
     });
     step("without the stick it is the same device, with its configuration and containers", || rig.runs_from_its_disk(&id));
+}
+
+#[test]
+fn a_disc_runs_containers_in_ram_and_moves_to_a_disk_when_told() {
+    let Some(lab) = Lab::open_or_skip() else { return };
+    let fleet = lab.fleet().unwrap();
+    let config = fleet.sign(&fleet.config().unwrap()).unwrap();
+    let seed = Seed { config: Some(config), ..blank_seed(&fleet) };
+    let mut rig = Rig::new(&lab, "vm-ram", TestImage::Blank, MediumSort::Cd, &seed).unwrap();
+    let before = rig.device.disk().fingerprint().unwrap();
+    let id = step("without a word of installing it runs its containers in RAM", || rig.runs_in_ram());
+    step("a configuration that would take a restart is taken without one, and says so", || {
+        let node = rig.device.node(Some(&id), Some(&rig.admin))?;
+        let machine = "  volumes: {data: {maxSizeMib: 600}}\n".to_owned();
+        node.apply(&fleet.sign(&Config { generation: 2, machine, ..fleet.config()? })?, false)?;
+        let told = Patience::new("the word of what a restart would lose", 5);
+        let said = |status: &StatusResponse| status.errors.iter().any(|error| error.starts_with("restart: machine.volumes"));
+        let status = node.wait_until(&told, |node| Ok(Some(node.status()?).filter(said)))?;
+        ensure!(status.config_generation == 2 && rig.device.disk().fingerprint()? == before, "{status:?}");
+        Ok(())
+    });
+    step("a configuration with a disk installs it, beside its services", || {
+        let node = rig.device.node(Some(&id), Some(&rig.admin))?;
+        node.apply(&fleet.sign(&installing(&fleet, 3, "refuse"))?, false)?;
+        rig.sees_the_installation_through(&node)
+    });
+    step("without the disc it is the same device, with its configuration and containers", || rig.runs_from_its_disk(&id));
 }
 
 /// The fleet's usual configuration, to be installed on the NVMe disk.
@@ -140,6 +168,20 @@ impl<'a> Rig<'a> {
         self.powers_off(node)?;
         ensure!(self.device.disk().fingerprint()? == before, "the disk was written to");
         Ok(())
+    }
+
+    fn runs_in_ram(&mut self) -> Result<DeviceId> {
+        self.device.power_on()?;
+        let id = self.device.id_on_console()?;
+        let node = self.device.node(Some(&id), Some(&self.admin))?;
+        wait_for_greeting(&mut self.device, &node, Pace::USUAL)?;
+        let healthy = Patience::new("a healthy node", 10);
+        let status = node.wait_until(&healthy, |node| Ok(Some(node.status()?).filter(|status| status.healthy)))?;
+        ensure!(status.runs_from == "RAM" && status.errors.is_empty() && status.install.is_empty(), "{status:?}");
+        let var =
+            node.resources()?.mounts.into_iter().find(|mount| mount.target == "/var").context("nothing is mounted at /var")?;
+        ensure!(var.fs_type == "tmpfs" && var.size_bytes < 800 << 20, "{var:?}");
+        Ok(id)
     }
 
     fn is_in_maintenance(&mut self) -> Result<DeviceId> {
