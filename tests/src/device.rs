@@ -32,8 +32,13 @@ pub struct Device<'a> {
 impl<'a> Device<'a> {
     /// A device fresh from the warehouse: `image` flashed to its disk, never powered.
     pub fn flashed(lab: &'a Lab, guest: Guest, image: &Path) -> Result<Self> {
+        Self::flashed_to(lab, guest, image, DISK_BYTES)
+    }
+
+    /// The same with a disk of `bytes`.
+    pub fn flashed_to(lab: &'a Lab, guest: Guest, image: &Path, bytes: u64) -> Result<Self> {
         let logs = Logs::fresh(&guest.name).context("cannot make the log folder")?;
-        let disk = Disk::from_image(image, &logs.path("disk.img"), DISK_BYTES);
+        let disk = Disk::from_image(image, &logs.path("disk.img"), bytes);
         let disk = disk.with_context(|| format!("cannot flash {} to a disk", image.display()))?;
         Ok(Self { booted: None, lab, guest, logs, disk, run: 0 })
     }

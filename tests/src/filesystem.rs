@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use gptman::{GPT, GPTPartitionEntry};
 use machine_config::disk::{Partition, SECTOR_BYTES};
 
@@ -33,12 +33,33 @@ pub fn find(disk: &Path, partition: Partition) -> Result<GPTPartitionEntry> {
 pub fn check_all(disk: &Path) -> Result<()> {
     for partition in [Partition::State, Partition::Data] {
         match check(disk, partition)? {
-            Verdict::Clean => {}
+            Verdict::Clean => {
+                let words = describe(disk, partition)?;
+                let clean = words.lines().any(|line| line.starts_with("Filesystem state:") && line.ends_with(" clean"));
+                ensure!(clean, "{} is not marked as clean: {words}", partition.name());
+            }
             Verdict::Dirty(report) => bail!("{} was not left in order:\n{report}", partition.name()),
             Verdict::NoTool(reason) => eprintln!("     not checked: {reason}"),
         }
     }
     Ok(())
+}
+
+/// Looks whether STATE and DATA carry file systems, whatever state a pulled plug left them in.
+pub fn exist_all(disk: &Path) -> Result<()> {
+    [Partition::State, Partition::Data].into_iter().try_for_each(|partition| describe(disk, partition).map(|_| ()))
+}
+
+/// What `dumpe2fs` says about the superblock of the file system in `partition`.
+fn describe(disk: &Path, partition: Partition) -> Result<String> {
+    let entry = find(disk, partition)?;
+    let target = format!("{}?offset={}", disk.display(), entry.starting_lba * SECTOR_BYTES);
+    let output = Command::new("/usr/sbin/dumpe2fs").args(["-h", &target]).output();
+    let output = output.context("cannot run dumpe2fs; `make setup-tests` installs it")?;
+    let words = String::from_utf8_lossy(&output.stdout).into_owned();
+    let fits = output.status.success() && words.contains("0xEF53") && !words.contains("Filesystem UUID:          <none>");
+    ensure!(fits, "{} is no file system: {words}{}", partition.name(), String::from_utf8_lossy(&output.stderr));
+    Ok(words)
 }
 
 /// Checks the ext4 file system in `partition` of `disk`.

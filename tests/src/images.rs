@@ -15,7 +15,7 @@ use crate::cprogram;
 use crate::fleet::TestFleet;
 use crate::harness::{fetched, firmware};
 use crate::oci::{self, Image};
-use crate::places;
+use crate::{places, raspberry};
 
 /// Folder of the fleet whose key the images trust.
 pub const FLEET: &str = "fleet";
@@ -256,6 +256,7 @@ pub fn make_parts(folder: &Path) -> Result<()> {
         fetch_firmware(folder, architecture);
         make_archive(architecture, &folder.join(archive_name(architecture)))?;
     }
+    raspberry::fetch(folder).context("cannot fetch the device tree of a Raspberry Pi 3")?;
     for emulator in fetched::EMULATORS {
         fetched::fetch(folder, emulator, Architecture::X86_64).with_context(|| format!("cannot fetch {emulator}"))?;
     }

@@ -26,6 +26,7 @@ pub mod node;
 pub mod oci;
 pub mod picfg;
 pub mod places;
+pub mod raspberry;
 pub mod runtime_image;
 pub mod standin;
 pub mod story;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use api::Role;
-use api::v1::NodeMode;
+use api::v1::{NodeMode, PhaseState};
 use machine_config::DeviceId;
 use skerry_tests::config::HELLO_PORT;
 use skerry_tests::device::Device;
@@ -14,7 +14,7 @@ use skerry_tests::images::TestImage;
 use skerry_tests::lab::Lab;
 use skerry_tests::node::Node;
 use skerry_tests::story::step;
-use skerry_tests::{filesystem, modules};
+use skerry_tests::{filesystem, modules, raspberry};
 
 /// An arm64 guest, emulated on another processor.
 const ARM: Pace = Pace(2);
@@ -64,6 +64,61 @@ fn a_generic_arm64_machine_runs_containers_from_nvme_behind_an_igb_card() {
     };
     let mut rig = Rig::new(&lab, guest, TestImage::Arm64Uefi, ARM);
     step("UEFI firmware to a container", || rig.reaches_a_container());
+}
+
+#[test]
+fn a_raspberry_pi_4s_card_starts_through_u_boot_and_runs_its_services() {
+    let Some(lab) = Lab::open_or_skip() else { return };
+    let mut device = card(&lab, raspberry::pi3("vm-rpi4-u-boot"));
+    step("U-Boot off the card starts the loader, the loader the UKI, that PID 1", || {
+        raspberry::start_u_boot(&mut device, &lab)?;
+        device.power_on_until("skerry init", &Patience::new("PID 1 on the serial console", 40))
+    });
+    step("it knows its board and makes STATE on the card", || shows(&mut device, "identity device_id=", 20));
+    step("it runs containerd and the service in k3s's place, without a network", || shows(&mut device, "service=k3s", 60));
+    step("the file systems are on the card", || {
+        device.pull_the_plug()?;
+        filesystem::exist_all(device.disk().path())
+    });
+}
+
+#[test]
+fn a_raspberry_pi_4s_kernel_and_ram_disk_run_on_its_own_chip() {
+    let Some(lab) = Lab::open_or_skip() else { return };
+    let mut device = card(&lab, raspberry::pi4(&lab, "vm-rpi4-chip").unwrap());
+    let admin = lab.fleet().unwrap().certificate(Role::Admin, device.logs().folder()).unwrap();
+    step("the kernel finds PID 1 in the RAM disk", || {
+        raspberry::start_kernel(&mut device)?;
+        device.power_on_until("skerry init", &Patience::new("PID 1 on the serial console", 20))
+    });
+    step("it makes STATE on the card and has the configuration from SEED in force", || {
+        let node = device.node_within(&Patience::new("the API over USB", 40), None, Some(&admin))?;
+        let status = node.wait_mode(NodeMode::Configured, &Patience::new("the configuration from SEED", 5))?;
+        ensure!(status.config_generation == 1 && status.hostname == "box-1", "{status:?}");
+        let volumes = Patience::new("the phase `volumes`", 30);
+        node.wait_until(&volumes, |node| {
+            let phases = node.boot_times()?.phases;
+            Ok(phases.into_iter().find(|phase| phase.name == "volumes" && phase.state() == PhaseState::Done))
+        })?;
+        Ok(())
+    });
+    step("the file systems are on the card", || {
+        device.pull_the_plug()?;
+        filesystem::exist_all(device.disk().path())
+    });
+}
+
+/// A Raspberry Pi with the real image on its SD card.
+fn card(lab: &Lab, guest: Guest) -> Device<'_> {
+    Device::flashed_to(lab, guest, &lab.image(TestImage::Rpi4), raspberry::CARD_BYTES).unwrap()
+}
+
+/// Waits for a line of the console with `ready` or `identity` and these words, which usually takes `seconds`.
+fn shows(device: &mut Device<'_>, words: &str, seconds: u64) -> Result<()> {
+    let patience = Patience::new(format!("`{words}` on the console"), seconds);
+    let is_it = |line: &str| line.contains(words) && (line.contains("ready after") || line.contains("identity"));
+    device.machine().console().wait_for(&patience, is_it)?;
+    Ok(())
 }
 
 #[test]
