@@ -24,7 +24,7 @@ use crate::stamp::manifest::Manifest;
 /// Options of `label`.
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("source").required(true).args(["record", "manifest"])))]
-#[command(group(ArgGroup::new("choice").requires("record").args(["device", "all", "last"])))]
+#[command(group(ArgGroup::new("choice").conflicts_with("manifest").args(["device", "all", "last"])))]
 pub(super) struct LabelArgs {
     /// The log that `imager flash --record` wrote; only devices whose drive was proved get a label.
     #[arg(long, value_name = "LOG", requires = "choice")]
