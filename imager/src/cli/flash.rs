@@ -111,3 +111,6 @@ fn flash(json: bool, args: &FlashArgs, plan: Plan, records: &Records, ui: &Ui) -
         Some(error) => Err(anyhow::Error::from(error).context("the drives are written, but not all of them are in the log")),
     }
 }
+
+#[cfg(test)]
+mod tests;
