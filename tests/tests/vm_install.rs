@@ -40,6 +40,12 @@ fn a_disc_installs_a_box_unattended_and_only_once() {
     step("started again it starts over, and restarts when all is read back", || rig.installs(&id));
     step("with the disc still first, it installs nothing again and says so", || rig.is_left_alone(&id));
     step("without the disc it is the same device, with its configuration and containers", || rig.runs_from_its_disk(&id));
+    step("a disc with what it has accepted since leaves it alone as well", || {
+        let newer = fleet.sign(&installing(&fleet, 2, "all"))?;
+        rig.accepts_on_its_disk(&id, &newer)?;
+        medium::stamp(&rig.medium.image, &Seed { config: Some(newer), ..seed })?;
+        rig.is_left_alone(&id)
+    });
 }
 
 #[test]
@@ -215,6 +221,17 @@ impl<'a> Rig<'a> {
         wait_for_greeting(&mut self.device, &node, Pace::USUAL)?;
         self.powers_off(node)?;
         filesystem::check_all(self.device.disk().path()).context("after the power-off")
+    }
+
+    fn accepts_on_its_disk(&mut self, id: &DeviceId, config: &[u8]) -> Result<()> {
+        self.device.rebuild(|guest| guest.medium = None);
+        self.device.power_on()?;
+        let node = self.device.node(Some(id), Some(&self.admin))?;
+        node.apply(config, false)?;
+        self.powers_off(node)?;
+        let medium = self.medium.clone();
+        self.device.rebuild(|guest| guest.medium = Some(medium));
+        Ok(())
     }
 
     fn powers_off(&mut self, node: Node) -> Result<()> {

@@ -54,6 +54,11 @@ pub struct DiskFacts {
 /// Where an installed STATE is looked at.
 const LOOKED_AT: &str = "/run/skerry/looked-at";
 
+/// The names of all disks, in order, without looking at what is on them.
+pub fn disk_names() -> Vec<String> {
+    Roots::system().disks("").into_iter().map(|disk| disk.name).filter(|name| is_disk(name)).collect()
+}
+
 /// Every disk there is, by name. Optical and floppy drives are none, nor are the boot areas of an eMMC.
 pub fn look() -> Vec<DiskFacts> {
     let started_from = started_from(Path::new("/sys/firmware/efi/efivars"));

@@ -13,6 +13,6 @@ mod write;
 
 pub use choose::{Choice, Refusal, choose, describe};
 pub use content::{Content, Installed};
-pub use facts::{Access, DiskFacts, look};
+pub use facts::{Access, DiskFacts, disk_names, look};
 pub use plan::{Piece, Plan, PlanError, Source, Stage, plan};
 pub use write::{Progress, WriteError, install};

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::super::machine::{Machine, Medium};
 use super::blocking;
 use crate::early::mount_firmware_variables;
-use crate::install::{self, Choice, DiskFacts, Progress, choose, describe, look};
+use crate::install::{self, Choice, DiskFacts, Progress, choose, describe, disk_names, look};
 use crate::node::{EventKind, InForce, Node, Phase, PhaseState, PowerKind, RunsFrom};
 use crate::ram::RamForm;
 
@@ -89,6 +89,7 @@ async fn pursue(machine: &Machine, form: &RamForm) -> anyhow::Result<()> {
         };
         say(&machine.node, "waiting until all disks are there");
         settle(&mut disks, QUIET).await?;
+        let seen = disk_names();
         match attempt(machine, form, wanted, &in_force).await {
             Ok(Outcome::Done(disk)) => return restart(machine, &disk).await,
             Ok(Outcome::Already(disk)) => wait(&machine.node, "the medium to be removed and a restart", &already(&disk)),
@@ -98,9 +99,17 @@ async fn pursue(machine: &Machine, form: &RamForm) -> anyhow::Result<()> {
         }
         tokio::select! {
             changed = config.changed() => changed.context("the configuration's task ended; reboot the device")?,
-            changed = disks.changed() => changed.context("the listener for devices ended; reboot the device")?,
+            changed = other_disks(&mut disks, &seen) => changed?,
         }
     }
+}
+
+/// Returns when there are other disks than these. Links and buttons come and go as well.
+async fn other_disks(changes: &mut watch::Receiver<u64>, seen: &[String]) -> anyhow::Result<()> {
+    while disk_names() == seen {
+        changes.changed().await.context("the listener for devices ended; reboot the device")?;
+    }
+    Ok(())
 }
 
 fn already(disk: &str) -> String {
