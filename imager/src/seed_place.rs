@@ -8,12 +8,12 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 
 use gptman::GPT;
-use lamfat::{FileSystem, FsOptions, NullTimeProvider};
 use machine_config::disk::{Partition, SECTOR_BYTES, SEED_BYTES};
 use machine_config::ram_form::Extent;
 use rustix::fs::SeekFrom;
 
-use crate::format::cpio;
+use crate::board::Architecture;
+use crate::format::{cpio, fat};
 use crate::image::pe::PeError;
 use crate::image::pe::stretch;
 use crate::image::window::Window;
@@ -21,8 +21,7 @@ use crate::image::window::Window;
 /// Headers of a PE file end before this.
 const PE_HEAD_BYTES: u64 = 64 << 10;
 /// A disc has one program to boot.
-const FOLDER: &str = "EFI/BOOT";
-const PROGRAMS: [&str; 2] = ["BOOTX64.EFI", "BOOTAA64.EFI"];
+const PROGRAMS: [&str; 2] = [Architecture::X86_64.efi_fallback_name(), Architecture::Aarch64.efi_fallback_name()];
 
 /// Why SEED is not found.
 #[derive(Debug, thiserror::Error)]
@@ -144,31 +143,8 @@ fn in_disk(file: &File, whole: Extent) -> Found {
         };
     }
     let esp = place(Partition::Esp).ok_or(SeedPlaceError::Form)?;
-    in_program(file, program(file, inside(esp, Partition::Esp)?)?, Form::Disc)
-}
-
-/// The program that firmware boots from a FAT file system; it must lie in one piece.
-fn program(file: &File, fat: Extent) -> Result<Extent, SeedPlaceError> {
-    let damaged = |reason: String| SeedPlaceError::Damaged { reason };
-    let unreadable = |error: lamfat::Error<io::Error>| damaged(format!("its FAT file system is damaged ({error})"));
-    let window = Window::new(file, fat.offset, fat.bytes);
-    let fs = FileSystem::new(window, FsOptions::new().time_provider(NullTimeProvider::new())).map_err(unreadable)?;
-    let root = fs.root_dir();
-    let opened = PROGRAMS.iter().find_map(|name| root.open_file(&format!("{FOLDER}/{name}")).ok());
-    let mut opened = opened.ok_or_else(|| damaged(format!("there is no program in its folder {FOLDER}")))?;
-    let mut place: Option<Extent> = None;
-    for extent in opened.extents() {
-        let extent = extent.map_err(unreadable)?;
-        let next = Extent { offset: fat.offset + extent.offset, bytes: extent.size.into() };
-        match &mut place {
-            None => place = Some(next),
-            Some(place) if place.end() == Some(next.offset) && next.end().is_some_and(|end| end <= fat.offset + fat.bytes) => {
-                place.bytes += next.bytes;
-            }
-            Some(_) => return Err(damaged("what it boots does not lie in one piece".into())),
-        }
-    }
-    place.ok_or_else(|| damaged("what it boots is empty".into()))
+    let damaged = |reason: &str| SeedPlaceError::Damaged { reason: reason.to_owned() };
+    in_program(file, fat::find(file, inside(esp, Partition::Esp)?, &PROGRAMS).map_err(damaged)?, Form::Disc)
 }
 
 fn in_program(file: &File, program: Extent, form: Form) -> Found {

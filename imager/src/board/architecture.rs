@@ -38,7 +38,7 @@ impl Architecture {
     }
 
     /// UEFI's name of the loader at the fallback path.
-    pub fn efi_fallback_name(self) -> &'static str {
+    pub const fn efi_fallback_name(self) -> &'static str {
         match self {
             Self::X86_64 => "BOOTX64.EFI",
             Self::Aarch64 => "BOOTAA64.EFI",

@@ -3,9 +3,12 @@
 //!
 //! Offsets and names are those of Microsoft's FAT specification. Everything in it lies one after the other.
 
+mod read;
+
 use machine_config::disk::SECTOR_BYTES;
 
 use super::pieces::Pieces;
+pub(crate) use read::find;
 
 const LABEL: &[u8; 11] = b"SKERRY-ESP ";
 const TABLES: u32 = 2;

@@ -5,7 +5,7 @@
 
 mod compressed;
 pub(crate) mod cpio;
-mod fat;
+pub(crate) mod fat;
 mod iso;
 pub mod mapped;
 mod pieces;

@@ -166,3 +166,33 @@ fn a_board_without_a_uki_has_no_ram_form() {
     assert!(error.contains("iso") && error.contains("rpi5") && error.contains("qcow2 work"), "{error}");
     assert!(matches!(UkiParts::read(vec![0; 100]), Err(RamError::Section { section: ".cmdline" })));
 }
+
+/// The parts of a form that are read to find SEED: each is small, and a byte in it is changed more often than one in a random place.
+fn structure(format: Format, bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
+    let end = bytes.len() - (SEED_BYTES as usize + 1000)..bytes.len();
+    match format {
+        Format::Iso => vec![512..1024, 1024..1280, (1 << 20)..(1 << 20) + 512, (1 << 20) + 19_456..(1 << 20) + 21_000],
+        Format::Uki | Format::Raw | Format::RawZst | Format::RawGz | Format::Qcow2 | Format::Pxe => vec![0..1024, end],
+    }
+}
+
+#[test]
+fn a_damaged_image_is_refused_or_its_seed_lies_inside() {
+    let folder = tempfile::tempdir().expect("temp folder");
+    let (_, source) = source(folder.path(), None);
+    for format in [Format::Iso, Format::Uki, Format::Raw] {
+        let bytes = made(&source, format);
+        let file = in_file(&bytes);
+        for range in structure(format, &bytes) {
+            for at in range.clone().step_by(range.len() / 97 + 1) {
+                for value in [0, 1, 0x7f, 0xff] {
+                    file.write_all_at(&[value], at as u64).expect("changed");
+                    if let Ok(place) = seed_place::find(&file) {
+                        assert!(place.end().is_some_and(|end| end <= bytes.len() as u64), "{format}: {value} at {at}");
+                    }
+                }
+                file.write_all_at(&bytes[at..=at], at as u64).expect("mended");
+            }
+        }
+    }
+}
