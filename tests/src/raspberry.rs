@@ -39,6 +39,9 @@ const PI4_RADIO: &str = "/soc/serial@7e201000/bluetooth";
 /// The serial console in the image's command line, and the one the emulated Pi 4 can do without stalling.
 const PI4_CONSOLES: (&str, &str) = ("console=ttyS1,", "console=ttyAMA0,");
 
+/// The serial console in a Pi 5's command line, and the one of the emulator's `virt`.
+const PI5_CONSOLES: (&str, &str) = ("console=ttyAMA10,", "console=ttyAMA0,");
+
 /// Fetches what the emulated Pis need and no image has.
 pub fn fetch(images: &Path) -> Result<()> {
     fetched::fetch(images, PI3_COMPONENT, Architecture::Aarch64)
@@ -81,19 +84,29 @@ pub fn start_kernel(device: &mut Device<'_>) -> Result<()> {
     let devicetree = device.logs().path("pi4.dtb");
     fs::write(&devicetree, esp.file(tree.1)?).context("cannot write the device tree")?;
     fit_to_emulator(&devicetree)?;
-    let files = BootFiles::read(card)?;
+    hand_over(device, PI4_CONSOLES, Some(devicetree))
+}
+
+/// Has another arm64 machine start what a Pi 5's firmware would: kernel, RAM disk and command line of slot A. There is no emulated Pi 5.
+pub fn start_slot(device: &mut Device<'_>) -> Result<()> {
+    hand_over(device, PI5_CONSOLES, None)
+}
+
+/// Has the machine start kernel and RAM disk of its own disk, with the command line's serial console changed to one it has.
+fn hand_over(device: &mut Device<'_>, consoles: (&str, &str), devicetree: Option<PathBuf>) -> Result<()> {
+    let files = BootFiles::read(device.disk().path())?;
     let (kernel, initrd) = (device.logs().path("kernel"), device.logs().path("initramfs"));
     fs::write(&kernel, &files.kernel).context("cannot write the kernel")?;
     fs::write(&initrd, &files.initramfs).context("cannot write the initramfs")?;
-    ensure!(files.command_line.contains(PI4_CONSOLES.0), "the command line names no serial console: {}", files.command_line);
-    let command_line = files.command_line.replace(PI4_CONSOLES.0, PI4_CONSOLES.1);
-    let direct = DirectKernel { kernel, initrd: Some(initrd), devicetree: Some(devicetree), command_line };
+    ensure!(files.command_line.contains(consoles.0), "the command line names no serial console: {}", files.command_line);
+    let command_line = files.command_line.replace(consoles.0, consoles.1);
+    let direct = DirectKernel { kernel, initrd: Some(initrd), devicetree, command_line };
     device.rebuild(|guest| guest.kernel = Some(direct));
     Ok(())
 }
 
 /// Takes out of the Pi 4's device tree what the emulator lacks. Only tests boot with such a tree.
-fn fit_to_emulator(devicetree: &PathBuf) -> Result<()> {
+fn fit_to_emulator(devicetree: &Path) -> Result<()> {
     for device in PI4_LACKS {
         fdtput(&["-t", "s"], devicetree, &[&format!("/soc/{device}"), "status", "disabled"])?;
     }

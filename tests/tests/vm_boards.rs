@@ -23,7 +23,7 @@ const ARM: Pace = Pace(2);
 fn a_nuc_runs_containers_from_any_disk_behind_any_card() {
     let Some(lab) = Lab::open_or_skip() else { return };
     let nvme = Guest { disk_bus: DiskBus::Nvme, card: Some(NetworkCard::E1000e), ..guest("vm-nuc") };
-    let mut rig = Rig::new(&lab, nvme, TestImage::Nuc, Pace::USUAL);
+    let mut rig = Rig::new(&lab, nvme, TestImage::Nuc, Pace::USUAL).unwrap();
     step("NVMe and e1000e: from the first power-on to a container", || rig.reaches_a_container());
     step("the same disk behind AHCI, with an igb card", || {
         rig.device.rebuild(|guest| {
@@ -47,7 +47,7 @@ fn a_nuc_runs_containers_from_any_disk_behind_any_card() {
 fn the_virtual_arm64_machine_runs_containers() {
     let Some(lab) = Lab::open_or_skip() else { return };
     let guest = Guest { chassis: Chassis::ARM, ..guest("vm-qemu-aarch64") };
-    let mut rig = Rig::new(&lab, guest, TestImage::QemuAarch64, ARM);
+    let mut rig = Rig::new(&lab, guest, TestImage::QemuAarch64, ARM).unwrap();
     step("UEFI firmware to a container", || rig.reaches_a_container());
 }
 
@@ -62,14 +62,14 @@ fn a_generic_arm64_machine_runs_containers_from_nvme_behind_an_igb_card() {
         emulator: Some(emulator),
         ..guest("vm-arm64-uefi")
     };
-    let mut rig = Rig::new(&lab, guest, TestImage::Arm64Uefi, ARM);
+    let mut rig = Rig::new(&lab, guest, TestImage::Arm64Uefi, ARM).unwrap();
     step("UEFI firmware to a container", || rig.reaches_a_container());
 }
 
 #[test]
 fn a_raspberry_pi_4s_card_starts_through_u_boot_and_runs_its_services() {
     let Some(lab) = Lab::open_or_skip() else { return };
-    let mut device = card(&lab, raspberry::pi3("vm-rpi4-u-boot"));
+    let mut device = card(&lab, raspberry::pi3("vm-rpi4-u-boot")).unwrap();
     step("U-Boot off the card starts the loader, the loader the UKI, that PID 1", || {
         raspberry::start_u_boot(&mut device, &lab)?;
         device.power_on_until("skerry init", &Patience::new("PID 1 on the serial console", 40))
@@ -85,7 +85,7 @@ fn a_raspberry_pi_4s_card_starts_through_u_boot_and_runs_its_services() {
 #[test]
 fn a_raspberry_pi_4s_kernel_and_ram_disk_run_on_its_own_chip() {
     let Some(lab) = Lab::open_or_skip() else { return };
-    let mut device = card(&lab, raspberry::pi4(&lab, "vm-rpi4-chip").unwrap());
+    let mut device = card(&lab, raspberry::pi4(&lab, "vm-rpi4-chip").unwrap()).unwrap();
     let admin = lab.fleet().unwrap().certificate(Role::Admin, device.logs().folder()).unwrap();
     step("the kernel finds PID 1 in the RAM disk", || {
         raspberry::start_kernel(&mut device)?;
@@ -108,9 +108,25 @@ fn a_raspberry_pi_4s_kernel_and_ram_disk_run_on_its_own_chip() {
     });
 }
 
+#[test]
+fn a_raspberry_pi_5s_kernel_and_ram_disk_run_containers_on_another_machine() {
+    let Some(lab) = Lab::open_or_skip() else { return };
+    let guest = Guest {
+        chassis: Chassis::Arm { cpu: "cortex-a76" },
+        disk_bus: DiskBus::Usb,
+        card: Some(NetworkCard::Usb),
+        ..guest("vm-rpi5-kernel")
+    };
+    let mut rig = Rig { sign: "skerry init", ..Rig::new(&lab, guest, TestImage::Rpi5, ARM) };
+    step("kernel, RAM disk and command line of slot A, a stick and an adapter on USB: to a container", || {
+        raspberry::start_slot(&mut rig.device)?;
+        rig.reaches_a_container()
+    });
+}
+
 /// A Raspberry Pi with the real image on its SD card.
-fn card(lab: &Lab, guest: Guest) -> Device<'_> {
-    Device::flashed_to(lab, guest, &lab.image(TestImage::Rpi4), raspberry::CARD_BYTES).unwrap()
+fn card(lab: &Lab, guest: Guest) -> Result<Device<'_>> {
+    Device::flashed_to(lab, guest, &lab.image(TestImage::Rpi4), raspberry::CARD_BYTES)
 }
 
 /// Waits for a line of the console with `ready` or `identity` and these words, which usually takes `seconds`.
@@ -151,19 +167,20 @@ struct Rig<'a> {
     admin: Credentials,
     id: Option<DeviceId>,
     pace: Pace,
+    /// What the serial port says first. Boards without one say nothing more on it than their firmware does: the API must tell the rest.
+    sign: &'static str,
 }
 
 impl<'a> Rig<'a> {
     fn new(lab: &'a Lab, guest: Guest, image: TestImage, pace: Pace) -> Self {
         let device = Device::flashed(lab, guest, &lab.image(image)).unwrap();
         let admin = lab.fleet().unwrap().certificate(Role::Admin, device.logs().folder()).unwrap();
-        Self { device, admin, id: None, pace }
+        Self { device, admin, id: None, pace, sign: "BdsDxe: starting" }
     }
 
     /// From power-on to a running container, and off again in order, with the file systems clean.
     fn reaches_a_container(&mut self) -> Result<()> {
-        // Boards without a serial port say nothing more on it than their firmware does: the API must tell the rest.
-        self.device.power_on_until("BdsDxe: starting", &self.pace.patience("the firmware", 8))?;
+        self.device.power_on_until(self.sign, &self.pace.patience("a sign of life", 8))?;
         let api = self.pace.patience("the API", 15);
         let node = self.device.node_within(&api, self.id.as_ref(), Some(&self.admin))?;
         let status = node.wait_mode(NodeMode::Configured, &Patience::new("the configuration from SEED", 5))?;
