@@ -1,7 +1,7 @@
 //! What of a drive must become zeros besides the image's own blocks, and why. Pure arithmetic.
 //!
-//! An image's holes are not all free space: zeros in the middle of a FAT or a compressed file system are holes too, and must read as zeros. What lies
-//! beyond the image means nothing to the new system, except where firmware and other systems look for signatures: the end of the drive (the second
+//! Where nothing but the file's holes tells what an image has, they are not all free space: zeros in the middle of a FAT or a compressed file system are
+//! holes too, and must read as zeros. What lies beyond the image means nothing to the new system, except where firmware and other systems look for signatures: the end of the drive (the second
 //! partition table, RAID and ZFS labels) and both ends of the partitions that were there before (file systems, LVM, RAID, encryption).
 
 use std::fmt;
@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use serde::Serialize;
 
+use super::image::Unmapped;
 use super::pieces::holes;
 use crate::bmap::BLOCK_BYTES;
 use crate::sparse;
@@ -73,10 +74,11 @@ pub struct Clear {
 }
 
 /// What is to be cleared, in this order: first what the drive may forget, which may include what must be zeros afterwards. On a drive of `drive` bytes with `old` partitions for an image of `image` bytes.
-pub fn clears(image: u64, mapped: &[Range<u64>], slack: &[Range<u64>], drive: u64, old: &[Range<u64>]) -> Vec<Clear> {
-    let cut =
-        |left: Vec<Range<u64>>, hole: &Range<u64>| left.into_iter().flat_map(|range| sparse::without(range, hole)).collect();
-    let holes: Vec<_> = slack.iter().fold(holes(mapped, image), cut);
+pub fn clears(image: u64, written: &[Range<u64>], unmapped: Unmapped, drive: u64, old: &[Range<u64>]) -> Vec<Clear> {
+    let (slack, zeros) = match unmapped {
+        Unmapped::Nothing => (holes(written, image), Vec::new()),
+        Unmapped::Zeros => (Vec::new(), holes(written, image)),
+    };
     let beyond = image.next_multiple_of(BLOCK_BYTES)..drive;
     let end = drive.saturating_sub(SIGNATURE_BYTES).max(beyond.start)..drive;
     let ends = old.iter().flat_map(|old| {
@@ -84,13 +86,8 @@ pub fn clears(image: u64, mapped: &[Range<u64>], slack: &[Range<u64>], drive: u6
         both.map(|part| part.start.max(beyond.start)..part.end.min(end.start))
     });
     let ends = sparse::whole_blocks(ends.filter(|part| part.start < part.end).collect(), BLOCK_BYTES, end.start);
-    let all = [
-        (Why::Slack, slack.to_vec()),
-        (Why::Beyond, vec![beyond]),
-        (Why::Hole, holes),
-        (Why::OldPartition, ends),
-        (Why::End, vec![end]),
-    ];
+    let all =
+        [(Why::Slack, slack), (Why::Beyond, vec![beyond]), (Why::Hole, zeros), (Why::OldPartition, ends), (Why::End, vec![end])];
     let all = all.into_iter().flat_map(|(why, ranges)| ranges.into_iter().map(move |range| Clear { range, why }));
     all.filter(|clear| !clear.range.is_empty()).collect()
 }
@@ -107,33 +104,34 @@ mod tests {
 
     #[test]
     fn everything_that_could_mislead_is_cleared_and_nothing_else() {
-        let mapped = [0..MIB, 2 * MIB..10 * MIB, 31 * MIB..32 * MIB];
-        let free = 11 * MIB..31 * MIB;
-        let slack = std::slice::from_ref(&free);
+        let written = [0..MIB, 2 * MIB..10 * MIB, 31 * MIB..32 * MIB];
         for (name, drive, old, expected) in [
-            ("blank", 100, vec![], "11-31 Slack;32-100 Beyond;1-2 Hole;10-11 Hole;99-100 End;"),
-            ("as large as the image", 32, vec![], "11-31 Slack;1-2 Hole;10-11 Hole;"),
-            ("hardly larger", 33, vec![(1, 33)], "11-31 Slack;32-33 Beyond;1-2 Hole;10-11 Hole;32-33 End;"),
-            (
-                "used",
-                100,
-                vec![(1, 20), (20, 60), (60, 100)],
-                "11-31 Slack;32-100 Beyond;1-2 Hole;10-11 Hole;59-61 OldPartition;99-100 End;",
-            ),
+            ("blank", 100, vec![], "32-100 Beyond;1-2 Hole;10-31 Hole;99-100 End;"),
+            ("as large as the image", 32, vec![], "1-2 Hole;10-31 Hole;"),
+            ("hardly larger", 33, vec![(1, 33)], "32-33 Beyond;1-2 Hole;10-31 Hole;32-33 End;"),
+            ("used", 100, vec![(1, 20), (20, 60), (60, 100)], "32-100 Beyond;1-2 Hole;10-31 Hole;59-61 OldPartition;99-100 End;"),
             (
                 "a partition larger than the drive",
                 100,
                 vec![(40, 400)],
-                "11-31 Slack;32-100 Beyond;1-2 Hole;10-11 Hole;40-41 OldPartition;99-100 End;",
+                "32-100 Beyond;1-2 Hole;10-31 Hole;40-41 OldPartition;99-100 End;",
             ),
         ] {
             let old: Vec<_> = old.into_iter().map(|(from, to)| from * MIB..to * MIB).collect();
-            assert_eq!(text(&clears(32 * MIB, &mapped, slack, drive * MIB, &old)), expected, "{name}");
+            assert_eq!(text(&clears(32 * MIB, &written, Unmapped::Zeros, drive * MIB, &old)), expected, "{name}");
         }
     }
 
     #[test]
+    fn what_means_nothing_is_forgotten_and_not_cleared() {
+        let written = [0..MIB, 2 * MIB..10 * MIB];
+        let clears = clears(32 * MIB, &written, Unmapped::Nothing, 40 * MIB, &[]);
+        assert_eq!(text(&clears), "1-2 Slack;10-32 Slack;32-40 Beyond;39-40 End;");
+        assert!(clears.iter().all(|clear| (clear.why == Why::End) == (clear.why.how() == How::Zero)));
+    }
+
+    #[test]
     fn an_image_without_holes_on_a_drive_of_its_size_clears_nothing() {
-        assert_eq!(clears(MIB, std::slice::from_ref(&(0..MIB)), &[], MIB, &[]), []);
+        assert_eq!(clears(MIB, std::slice::from_ref(&(0..MIB)), Unmapped::Zeros, MIB, &[]), []);
     }
 }

@@ -125,7 +125,7 @@ fn groups(jobs: &[Job]) -> Vec<Arc<Group>> {
     }
     let group = |image: &Arc<Image>| {
         let drives = jobs.iter().filter(|job| Arc::ptr_eq(&job.image, image)).count();
-        let (image, pieces) = (Arc::clone(image), pieces(&image.mapped));
+        let (image, pieces) = (Arc::clone(image), pieces(&image.written));
         Arc::new(Group { image, pieces, feed: Arc::new(Feed::new(drives)), proof: Proof::default(), pool: pool.clone() })
     };
     images.into_iter().map(group).collect()

@@ -1,17 +1,16 @@
 //! An image to flash: where its content lies, what it must hash to, whose it is. Everything that can be known before it is read.
 //!
-//! The map comes from the block map beside it, or from the holes of the file; what it must hash to from its manifest, the `.sha256` file beside it, or
+//! The map comes from the block map beside it, from what the blocks of a Skerry image mean, or from the holes of the file; what it must hash to from its manifest, the `.sha256` file beside it, or
 //! the block map. Compressed images are never unpacked to a disk.
 
 use std::fs::File;
-use std::io::{self, BufReader, Cursor, Read};
+use std::io::{self, BufReader, Read};
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use gptman::GPTHeader;
 use machine_config::PublicKey;
-use machine_config::disk::{Partition, SECTOR_BYTES};
+use machine_config::disk::SECTOR_BYTES;
 
 mod beside;
 mod error;
@@ -19,15 +18,14 @@ mod error;
 pub use beside::{Claim, Of};
 pub use error::ImageError;
 
-use super::pieces::{self, HEAD_BYTES};
+use super::pieces;
 use crate::bmap::{BLOCK_BYTES, Bmap};
+use crate::format::mapped;
 use crate::image::digest::Digest;
 use crate::image::window::Window;
+use crate::inspect::disk::Disk;
 use crate::sparse;
 use crate::stamp::manifest::Manifest;
-
-const MOST_ENTRIES: u32 = 1024;
-const ENTRY_BYTES: u32 = 128;
 
 /// How the file holds the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,8 +53,29 @@ impl Encoding {
 pub enum Map {
     /// This block map.
     Bmap(PathBuf),
+    /// What the blocks of a Skerry image mean.
+    Meaning,
     /// The file's holes.
     Holes,
+}
+
+/// What blocks that are not mapped stand for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unmapped {
+    /// Nothing: a drive may have anything there.
+    Nothing,
+    /// Perhaps zeros that mean something, such as those in the middle of an allocation table.
+    Zeros,
+}
+
+impl Map {
+    /// What blocks stand for that this map leaves out.
+    pub fn unmapped(&self) -> Unmapped {
+        match self {
+            Self::Bmap(_) | Self::Meaning => Unmapped::Nothing,
+            Self::Holes => Unmapped::Zeros,
+        }
+    }
 }
 
 /// Which manifest to believe.
@@ -81,17 +100,17 @@ pub struct Image {
     pub encoding: Encoding,
     /// Length of the image.
     pub bytes: u64,
-    /// What is written: ascending and disjoint.
+    /// What must be written: ascending and disjoint.
     pub mapped: Vec<Range<u64>>,
+    /// What is written: the same, with gaps between that are too small to be worth another write.
+    pub written: Vec<Range<u64>>,
     /// Where that is known from.
     pub map: Map,
-    /// What is not mapped and means nothing: space that a later version may use. The rest of what is not mapped reads as zeros.
-    pub slack: Vec<Range<u64>>,
     /// What it must hash to.
     pub claims: Vec<Claim>,
     /// What each mapped range must hash to, when nothing says so for the whole.
     pub(super) range_sums: Vec<Digest>,
-    /// Data that the file has where the block map has none; it must be zeros.
+    /// Data that the file has where the map has none; it must be zeros.
     pub(super) stray: Vec<Range<u64>>,
     /// Its manifest.
     pub manifest: Option<Manifest>,
@@ -123,17 +142,18 @@ impl Image {
         };
         let (map, mapped) = match bmap {
             Some((beside, bmap)) => (Map::Bmap(beside), bmap_ranges(&bmap)),
-            None => (Map::Holes, holes_map(&file, bytes).map_err(unreadable)?),
+            None => match meaning_map(path) {
+                Some(mapped) => (Map::Meaning, mapped),
+                None => (Map::Holes, holes_map(&file, bytes).map_err(unreadable)?),
+            },
         };
-        let stray = match (encoding, &map) {
-            (Encoding::Raw, Map::Bmap(_)) => stray(&file, bytes, &mapped).map_err(unreadable)?,
-            (Encoding::Raw, Map::Holes) | (Encoding::Zstd | Encoding::Gzip, _) => Vec::new(),
+        let stray = match encoding {
+            Encoding::Raw => stray(&file, bytes, &mapped).map_err(unreadable)?,
+            Encoding::Zstd | Encoding::Gzip => Vec::new(),
         };
-        let (path, id) = (path.to_owned(), (meta.dev(), meta.ino()));
-        let mut image =
-            Self { path, file, id, encoding, bytes, mapped, map, slack: Vec::new(), claims, range_sums, stray, manifest };
+        let (path, id, written) = (path.to_owned(), (meta.dev(), meta.ino()), pieces::closed(&mapped));
+        let image = Self { path, file, id, encoding, bytes, mapped, written, map, claims, range_sums, stray, manifest };
         image.check_length()?;
-        image.slack = image.find_slack().map_err(|source| ImageError::Read { path: image.path.clone(), source })?;
         Ok(image)
     }
 
@@ -156,8 +176,8 @@ impl Image {
     }
 
     /// How many bytes are written.
-    pub fn mapped_bytes(&self) -> u64 {
-        pieces::total(&self.mapped)
+    pub fn written_bytes(&self) -> u64 {
+        pieces::total(&self.written)
     }
 
     /// How many ranges the block map has checksums for that are compared; none when something says what the whole hashes to.
@@ -184,34 +204,15 @@ impl Image {
     pub(super) fn whole_file(&self) -> io::Result<Window<'_>> {
         Ok(Window::new(&self.file, 0, self.file.metadata()?.len()))
     }
-
-    /// What slot A has beyond its content. An image whose table cannot be read has no slack: all of it is written or made zero.
-    fn find_slack(&self) -> io::Result<Vec<Range<u64>>> {
-        let mut head = Vec::new();
-        self.unpack()?.take(HEAD_BYTES).read_to_end(&mut head)?;
-        let Some(slot) = slot_a(&head).filter(|slot| slot.end <= self.bytes) else { return Ok(Vec::new()) };
-        let content = self.mapped.iter().filter(|range| range.start < slot.end && range.end > slot.start);
-        let end = content.map(|range| range.end.min(slot.end)).max();
-        Ok(end.map(|end| end..slot.end).filter(|slack| !slack.is_empty()).into_iter().collect())
-    }
-}
-
-/// Where slot A lies by the partition table in the head of a disk.
-fn slot_a(head: &[u8]) -> Option<Range<u64>> {
-    let mut head = Cursor::new(head);
-    head.set_position(SECTOR_BYTES);
-    let header = GPTHeader::read_from(&mut head).ok()?;
-    if header.number_of_partition_entries > MOST_ENTRIES || header.size_of_partition_entry != ENTRY_BYTES {
-        return None;
-    }
-    let table = header.read_partitions(&mut head, SECTOR_BYTES).ok()?;
-    let kind = Partition::RuntimeA.type_guid().to_bytes_le();
-    let slot = table.iter().find(|entry| entry.partition_type_guid == kind)?;
-    Some(slot.starting_lba.checked_mul(SECTOR_BYTES)?..slot.ending_lba.checked_add(1)?.checked_mul(SECTOR_BYTES)?)
 }
 
 fn bmap_ranges(bmap: &Bmap) -> Vec<Range<u64>> {
     bmap.ranges.iter().map(|range| bmap.bytes_of(range)).collect()
+}
+
+/// The map of a Skerry image that has none beside it, such as a stamped one; none: it is something else.
+fn meaning_map(path: &Path) -> Option<Vec<Range<u64>>> {
+    Some(mapped::of(&Disk::open(path).ok()?).ok()?.ranges)
 }
 
 fn holes_map(file: &File, bytes: u64) -> io::Result<Vec<Range<u64>>> {
@@ -219,10 +220,12 @@ fn holes_map(file: &File, bytes: u64) -> io::Result<Vec<Range<u64>>> {
 }
 
 fn stray(file: &File, bytes: u64, mapped: &[Range<u64>]) -> io::Result<Vec<Range<u64>>> {
-    let data = sparse::data_ranges(file, bytes)?;
-    let cut =
-        |left: Vec<Range<u64>>, hole: &Range<u64>| left.into_iter().flat_map(|range| sparse::without(range, hole)).collect();
-    Ok(mapped.iter().fold(data, cut))
+    let (data, holes) = (sparse::data_ranges(file, bytes)?, pieces::holes(mapped, bytes));
+    let within = |data: &Range<u64>| {
+        let data = data.clone();
+        holes.iter().map(move |hole| hole.start.max(data.start)..hole.end.min(data.end)).filter(|part| part.start < part.end)
+    };
+    Ok(data.iter().flat_map(within).collect())
 }
 
 #[cfg(test)]

@@ -8,6 +8,9 @@ use super::buffer::BUFFER_BYTES;
 /// is no half of a system.
 pub const HEAD_BYTES: u64 = 1 << 20;
 
+/// A gap of this size or less is written with its zeros: that is quicker than one more write.
+pub const GAP_BYTES: u64 = 64 << 10;
+
 /// The pieces of ascending, disjoint ranges: none larger than a buffer, none across a multiple of a buffer's size (drives like aligned writes), none
 /// across the end of the head.
 pub fn pieces(mapped: &[Range<u64>]) -> Vec<Range<u64>> {
@@ -28,6 +31,18 @@ fn next_border(at: u64) -> u64 {
         true => HEAD_BYTES,
         false => (at + 1).next_multiple_of(BUFFER_BYTES as u64),
     }
+}
+
+/// The ranges with small gaps closed.
+pub fn closed(mapped: &[Range<u64>]) -> Vec<Range<u64>> {
+    let mut closed: Vec<Range<u64>> = Vec::new();
+    for range in mapped {
+        match closed.last_mut().filter(|last| range.start - last.end <= GAP_BYTES) {
+            Some(last) => last.end = range.end,
+            None => closed.push(range.clone()),
+        }
+    }
+    closed
 }
 
 /// What ascending, disjoint ranges leave out of `0..bytes`.
@@ -53,6 +68,13 @@ mod tests {
         const MIB: u64 = 1 << 20;
         let cut = pieces(&[0..9 * MIB, 10 * MIB..10 * MIB + 4096]);
         assert_eq!(cut, [0..MIB, MIB..4 * MIB, 4 * MIB..8 * MIB, 8 * MIB..9 * MIB, 10 * MIB..10 * MIB + 4096]);
+    }
+
+    #[test]
+    fn small_gaps_are_closed() {
+        let mapped = [0..4096, 8192..12288, 12288 + GAP_BYTES..100_000_000, 200_000_000..200_000_512];
+        assert_eq!(closed(&mapped), [0..100_000_000, 200_000_000..200_000_512]);
+        assert_eq!(closed(&[]), []);
     }
 
     proptest! {

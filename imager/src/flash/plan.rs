@@ -123,7 +123,7 @@ fn job(image: Arc<Image>, facts: Facts) -> Job {
     if grows {
         drive.bytes = (drive.bytes / SECTOR_BYTES * SECTOR_BYTES).max(image.bytes);
     }
-    let clears = clears(image.bytes, &image.mapped, &image.slack, drive.bytes, old);
+    let clears = clears(image.bytes, &image.written, image.map.unmapped(), drive.bytes, old);
     let probes = probe::places(image.bytes, drive.bytes);
     Job { image, facts, drive, clears, probes }
 }
@@ -137,7 +137,7 @@ pub(super) fn drive_of(facts: &Facts) -> Drive {
 impl Job {
     /// How many bytes of the image are written.
     pub fn bytes(&self) -> u64 {
-        self.image.mapped_bytes()
+        self.image.written_bytes()
     }
 
     /// How many bytes are cleared for each reason.
@@ -186,7 +186,7 @@ impl Plan {
             image: job.image.path.clone(),
             device_name: job.image.device_name().map(str::to_owned),
             bytes: job.bytes(),
-            pieces: pieces(&job.image.mapped).len(),
+            pieces: pieces(&job.image.written).len(),
             clears: job.clears.clone(),
             probes: job.probes.clone(),
         };

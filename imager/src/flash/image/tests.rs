@@ -1,7 +1,10 @@
 use std::fs;
 
+use machine_config::disk::Partition;
+
 use super::super::testing::{MIB, one, write_sparse};
 use super::*;
+use crate::build::tests::build_sample;
 use crate::stamp::testing::public;
 
 fn open(path: &Path) -> Result<Image, ImageError> {
@@ -25,7 +28,7 @@ fn holes_are_the_map_where_nothing_else_is() {
     let image = open(&sparse(folder.path())).expect("an image");
     assert_eq!((image.bytes, &image.map, image.encoding), (8 * MIB, &Map::Holes, Encoding::Raw));
     assert_eq!(image.mapped, one(MIB..2 * MIB));
-    assert!(image.slack.is_empty() && image.claims.is_empty() && image.range_sums.is_empty());
+    assert!(image.claims.is_empty() && image.range_sums.is_empty());
 }
 
 #[test]
@@ -79,27 +82,14 @@ fn what_cannot_be_flashed_says_why() {
 }
 
 #[test]
-fn the_free_space_of_slot_a_is_slack_and_no_other_hole_is() {
+fn a_skerry_image_needs_no_map_beside_it() {
     let folder = tempfile::tempdir().expect("temp folder");
-    let path = folder.path().join("a.img");
-    let slot = 4 * MIB..20 * MIB;
-    // A hole inside the content, another behind it.
-    write_sparse(&path, 24 * MIB, &[4 * MIB..6 * MIB, 7 * MIB..9 * MIB]);
-    let mut file = File::options().read(true).write(true).open(&path).expect("opened");
-    let mut table = gptman::GPT::new_from(&mut file, SECTOR_BYTES, [1; 16]).expect("a table");
-    table[1] = gptman::GPTPartitionEntry {
-        partition_type_guid: Partition::RuntimeA.type_guid().to_bytes_le(),
-        unique_partition_guid: [2; 16],
-        starting_lba: slot.start / SECTOR_BYTES,
-        ending_lba: slot.end / SECTOR_BYTES - 1,
-        attribute_bits: 0,
-        partition_name: "RUNTIME-A".into(),
-    };
-    table.write_into(&mut file).expect("written");
+    let path = build_sample(folder.path(), None);
     let image = open(&path).expect("an image");
-    assert_eq!(image.slack, one(9 * MIB..slot.end));
-    let packed = folder.path().join("a.img.zst");
-    fs::write(&packed, zstd::bulk::compress(&fs::read(&path).expect("read"), 1).expect("compressed")).expect("written");
-    fs::write(folder.path().join("a.img.bmap"), bmap_of(&path)).expect("written");
-    assert_eq!(open(&packed).expect("an image").slack, image.slack);
+    assert_eq!((&image.map, image.map.unmapped()), (&Map::Meaning, Unmapped::Nothing));
+    let disk = Disk::open(&path).expect("a disk");
+    assert_eq!(image.mapped, mapped::of(&disk).expect("mapped").ranges);
+    let seed = disk.partition(Partition::Seed).expect("there");
+    assert!(image.mapped.contains(&(seed.offset..seed.offset + seed.bytes)), "an empty SEED is written too");
+    assert!(image.written.len() <= image.mapped.len() && image.written_bytes() < image.bytes / 2);
 }
