@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use super::cache::{Cache, CacheError, Found};
 use super::digest::Digest;
 use super::http::{Client, HttpError};
-use super::lockfile::LockedDeb;
+use super::lockfile::{LockedDeb, Users};
 use super::manifest::{Component, Pin};
 use super::mirror::{MirrorChoice, MirrorError, Mirrors};
 pub use super::options::ComponentOptions as FetchOptions;
@@ -208,7 +208,7 @@ pub fn run(board: &Board, options: &FetchOptions, progress: &dyn Progress) -> Re
             }
         }
     }
-    for library in opened.lock.library.iter().filter(|library| library.architecture == board.architecture) {
+    for library in opened.lock.libraries(board.architecture, Users::Runtime) {
         fetched.push(fetched_deb(&library.deb, fetcher.deb(&library.deb)?));
     }
     Ok(fetched)

@@ -173,6 +173,11 @@ impl Lock {
         Self { form: FORM, release, package, library }
     }
 
+    /// The packages that give libraries to these programs on an architecture.
+    pub fn libraries(&self, architecture: Architecture, users: Users) -> impl Iterator<Item = &LockedLibrary> {
+        self.library.iter().filter(move |library| library.architecture == architecture && library.users == users)
+    }
+
     /// Reads a lock.
     pub fn load(path: &Path) -> Result<Self, LockfileError> {
         let text = std::fs::read_to_string(path).map_err(|source| LockfileError::Read { path: path.into(), source })?;

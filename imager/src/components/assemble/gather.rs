@@ -11,7 +11,7 @@ use crate::components::digest::Digest;
 use crate::components::extract::{ExtractError, Extractor, Item, Items, digest_of};
 use crate::components::fetch::{Fetcher, refusal};
 use crate::components::libraries::{complete, find_in, library_globs};
-use crate::components::lockfile::{LockedDeb, LockedLibrary, LockedPackage, Users};
+use crate::components::lockfile::{LockedDeb, LockedPackage, Users};
 use crate::components::manifest::{Component, Package, Pin, PinnedFile, Role};
 use crate::components::options::Opened;
 use crate::components::place::{self, PlaceError, destination};
@@ -232,8 +232,7 @@ impl<'a> Gatherer<'a> {
     fn library(&self, missing: &Missing, users: Users) -> Result<(&'a LockedDeb, Items), AssembleError> {
         let none = || AssembleError::NoLibrary { wanted: missing.wanted.clone(), by: missing.by.clone() };
         let wanted = places(self.arch, &missing.wanted);
-        let here = |library: &&LockedLibrary| library.architecture == self.arch && library.users == users;
-        let mut here = self.opened.lock.library.iter().filter(here);
+        let mut here = self.opened.lock.libraries(self.arch, users);
         let library = here.find(|library| wanted.iter().any(|place| library.gives.contains(place))).ok_or_else(none)?;
         let deb = &library.deb;
         let given = self.take(&deb.name, deb.sha256, &library_globs(self.arch), || Ok(self.fetcher.deb(deb)?))?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::super::testing::{Archive, packages, security_packages};
-use super::super::{gpgv, lock};
+use super::super::{fetch, gpgv, lock};
 use super::*;
 use crate::board::ModuleSets;
 use crate::components::elf::testing::elf;
@@ -194,6 +194,15 @@ fn what_a_board_names_and_no_component_gives_is_an_error() {
         let error = run(&pi(from, to), &options(&archive), &Silent).expect_err(to).to_string();
         assert!(error.contains(part), "{error}");
     }
+}
+
+#[test]
+fn what_a_build_uses_is_fetched_and_what_tests_use_is_not() {
+    let archive = locked();
+    let fetched = fetch::run(&board(), &options(&archive), &Silent).expect("fetched");
+    let mut names: Vec<_> = fetched.iter().map(|fetched| fetched.name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["extra", "firmware", "libc6", "libdeep", "libmine-x1", "linux-2", "loader", "tool"]);
 }
 
 #[test]
