@@ -53,12 +53,16 @@ impl Lab {
         Self::for_image(&blank)
     }
 
-    /// Opens it for one image, whose kernel is the one to probe with.
+    /// Opens it for one image. An x86-64 image's kernel is the one to probe with; others are emulated in any case.
     pub fn for_image(image: &Path) -> Result<Self> {
         let images = image.parent().context("an image lies in a folder")?.to_owned();
         let firmware = Firmware::find(&images, Architecture::X86_64)?;
         let arm_firmware = Firmware::find(&images, Architecture::Aarch64);
-        let accelerator = Accelerator::choose(|candidate| probe(candidate, image)).context("cannot ask the emulator")?;
+        let accelerator = match Uki::read(image)?.architecture()? {
+            Architecture::X86_64 => Accelerator::choose(|candidate| probe(candidate, image)),
+            Architecture::Aarch64 => Accelerator::emulation(),
+        };
+        let accelerator = accelerator.context("cannot ask the emulator")?;
         Ok(Self { images, accelerator, firmware, arm_firmware })
     }
 

@@ -2,7 +2,8 @@
 //!
 //! The firmware is code for another processor that no emulator runs. Everything after it is the card's own: U-Boot, the boot loader, the UKI.
 //! Two machines show different halves. The emulated Pi 3 has a complete SD slot and serial ports, so the card starts there through U-Boot; the
-//! emulated Pi 4 is the board's own chip, but U-Boot has no console there that does not stall it, so it gets kernel and RAM disk directly.
+//! emulated Pi 4 is the board's own chip, but the serial port that the image names stalls the kernel there, so it gets kernel and RAM disk directly,
+//! with another port.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use imager::board::Architecture;
 use object::{Object, ObjectSection};
 
 use crate::esp::Esp;
@@ -52,6 +53,17 @@ impl Uki {
         let data = section.data().map_err(|error| cannot(error.to_string()))?;
         let size = usize::try_from(section.size()).unwrap_or(usize::MAX).min(data.len());
         Ok(&data[..size])
+    }
+
+    /// The processor it is for.
+    pub fn architecture(&self) -> Result<Architecture, UkiError> {
+        let cannot = |reason: String| UkiError { image: self.image.clone(), part: "the UKI", reason };
+        let file = object::File::parse(self.bytes.as_slice()).map_err(|error| cannot(error.to_string()))?;
+        match file.architecture() {
+            object::Architecture::X86_64 => Ok(Architecture::X86_64),
+            object::Architecture::Aarch64 => Ok(Architecture::Aarch64),
+            other => Err(cannot(format!("it is for {other:?}, for which there is no board"))),
+        }
     }
 
     /// The kernel's command line.

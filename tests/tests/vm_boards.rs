@@ -117,7 +117,7 @@ fn a_raspberry_pi_5s_kernel_and_ram_disk_run_containers_on_another_machine() {
         card: Some(NetworkCard::Usb),
         ..guest("vm-rpi5-kernel")
     };
-    let mut rig = Rig { sign: "skerry init", ..Rig::new(&lab, guest, TestImage::Rpi5, ARM) };
+    let mut rig = Rig { sign: "skerry init", ..Rig::new(&lab, guest, TestImage::Rpi5, ARM).unwrap() };
     step("kernel, RAM disk and command line of slot A, a stick and an adapter on USB: to a container", || {
         raspberry::start_slot(&mut rig.device)?;
         rig.reaches_a_container()
@@ -172,10 +172,10 @@ struct Rig<'a> {
 }
 
 impl<'a> Rig<'a> {
-    fn new(lab: &'a Lab, guest: Guest, image: TestImage, pace: Pace) -> Self {
-        let device = Device::flashed(lab, guest, &lab.image(image)).unwrap();
-        let admin = lab.fleet().unwrap().certificate(Role::Admin, device.logs().folder()).unwrap();
-        Self { device, admin, id: None, pace, sign: "BdsDxe: starting" }
+    fn new(lab: &'a Lab, guest: Guest, image: TestImage, pace: Pace) -> Result<Self> {
+        let device = Device::flashed(lab, guest, &lab.image(image))?;
+        let admin = lab.fleet()?.certificate(Role::Admin, device.logs().folder())?;
+        Ok(Self { device, admin, id: None, pace, sign: "BdsDxe: starting" })
     }
 
     /// From power-on to a running container, and off again in order, with the file systems clean.
