@@ -115,8 +115,9 @@ fn forbidden(wipe: Wipe, disk: &DiskFacts) -> Option<String> {
         (Content::Medium, _) => Some(STARTED_FROM_IT.to_owned()),
         (Content::Unreadable(why), _) => Some(format!("it cannot be read ({why}); replace it")),
         (Content::Blank | Content::Unfinished, _) | (Content::Skerry(_), Wipe::Skerry) | (_, Wipe::All) => None,
-        (Content::Skerry(_), Wipe::Refuse) => {
-            Some(format!("it holds an installation of Skerry with another configuration; {}", allow("skerry")))
+        (Content::Skerry(installed), Wipe::Refuse) => {
+            let which = if installed.whole { "with another configuration" } else { "with a damaged partition table" };
+            Some(format!("it holds an installation of Skerry {which}; {}", allow("skerry")))
         }
         (Content::Other(what), Wipe::Refuse | Wipe::Skerry) => Some(format!("it holds {what}; {}", allow("all"))),
     }
@@ -277,6 +278,10 @@ mod tests {
             assert_eq!(outcome(&yaml, &with(true, &[another.clone(), ours()])), "already nvme0n1", "{wipe}");
         }
         assert_eq!(outcome("{disk: {transport: nvme}, wipe: skerry}", &with(false, &[ours()])), "write nvme0n1");
+        assert!(
+            outcome("{disk: {transport: nvme}}", &with(false, &[ours()]))
+                .contains("with a damaged partition table; to lose it, set")
+        );
         assert_eq!(outcome("{disk: {transport: nvme}, wipe: skerry}", &with(true, &[another])), "write nvme0n1");
     }
 

@@ -54,7 +54,12 @@ pub(super) fn of_table(table: &Table, whole: bool, started_from: &[Uuid]) -> Con
         return Content::Medium;
     }
     if table.find(Partition::Seed).is_some() && table.find(Partition::RuntimeA).is_some() {
-        return Content::Skerry(Installed { whole, configs: Vec::new() });
+        let foreign = table.used().filter(|(_, entry)| Partition::from_type_guid(entry.type_guid).is_none()).count();
+        return match foreign {
+            0 => Content::Skerry(Installed { whole, configs: Vec::new() }),
+            // What gives an installation of Skerry free gives nobody else's partitions free.
+            _ => Content::Other("an installation of Skerry beside partitions of another system".to_owned()),
+        };
     }
     match table.used().count() {
         0 => Content::Other("an empty partition table".to_owned()),
@@ -224,6 +229,11 @@ mod tests {
         let mut table = image_table();
         table.entries[1] = None;
         assert_eq!(of_table(&table, true, &[]), Content::Other("a partition table with 2 partitions".into()));
+        let mut shared = image_table();
+        let mut entry = shared.entries[2].clone().expect("RUNTIME-A");
+        entry.type_guid = Uuid::from_u128(0xebd0_a0a2);
+        shared.entries[5] = Some(entry);
+        assert!(matches!(of_table(&shared, true, &[]), Content::Other(what) if what.contains("beside")));
         table.entries.fill(None);
         assert_eq!(of_table(&table, true, &[]), Content::Other("an empty partition table".into()));
     }

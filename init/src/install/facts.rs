@@ -56,14 +56,18 @@ const LOOKED_AT: &str = "/run/skerry/looked-at";
 
 /// The names of all disks, in order, without looking at what is on them.
 pub fn disk_names() -> Vec<String> {
-    Roots::system().disks("").into_iter().map(|disk| disk.name).filter(|name| is_disk(name)).collect()
+    disks().map(|disk| disk.name).collect()
 }
 
 /// Every disk there is, by name. Optical and floppy drives are none, nor are the boot areas of an eMMC.
 pub fn look() -> Vec<DiskFacts> {
     let started_from = started_from(Path::new("/sys/firmware/efi/efivars"));
-    let disks = Roots::system().disks("").into_iter().filter(|disk| is_disk(&disk.name));
-    disks.map(|disk| facts(disk, &started_from)).collect()
+    disks().map(|disk| facts(disk, &started_from)).collect()
+}
+
+/// A reader without a card in it has no bytes.
+fn disks() -> impl Iterator<Item = api::v1::Disk> {
+    Roots::system().disks("").into_iter().filter(|disk| disk.size_bytes > 0 && is_disk(&disk.name))
 }
 
 fn is_disk(name: &str) -> bool {

@@ -330,6 +330,31 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(32))]
+        /// A disk with a cache writes a stage's sectors in any order, and some of them not at all.
+        #[test]
+        fn a_cut_may_lose_any_writes_of_a_stage(over in 0..3_usize, stage in 0..6_usize, kept in proptest::collection::vec(proptest::bool::ANY, 100)) {
+            let (plan, blocks) = planned();
+            let (_, mut disk, old) = earlier()[over].clone();
+            let cut = plan.stages[stage].0;
+            let writes = writes(&plan, &blocks).into_iter().filter(|(stage, ..)| *stage <= cut);
+            for ((stage, lba, bytes), kept) in writes.zip(kept.iter().cycle()) {
+                if stage < cut || *kept {
+                    disk.put(lba, &bytes);
+                }
+            }
+            match gpt::read(&disk, DISK) {
+                Ok(found) if Some(&found.table) == old.as_ref() => proptest::prop_assert!(cut <= Stage::Clear),
+                Ok(_) => proptest::prop_assert!(is_complete(&disk), "it starts and is not whole: {}", cut.name()),
+                Err(_) => {}
+            }
+            let content = recognise(&disk, "none", DISK * 512, &[]).expect("readable");
+            let whole = content == of_table(&image_table(), true, &[]);
+            proptest::prop_assert!(cut == Stage::Mark || content == Content::Unfinished || whole, "{content:?}: {}", cut.name());
+        }
+    }
+
     #[test]
     fn everything_between_the_two_copies_of_the_table_is_written_once() {
         let (plan, _) = planned();

@@ -168,3 +168,13 @@ fn processes_and_kernel_threads() {
         .collect();
     assert_eq!(lines, ["1 0 /init 5242880 300 /skerry/init", "10 2 [kworker/0:1] 0 50 "]);
 }
+
+#[test]
+fn the_serial_number_of_a_sata_disk_stands_in_its_vital_product_data() {
+    let machine = Machine::new(&[("sys/block/sda/size", "8\n"), ("sys/block/sda/device/model", "Samsung SSD 860\n")]);
+    machine.write("sys/block/sda/device/vpd_pg80", b"\0\x80\0\x14     S3Z2NB0K123456A");
+    let disks = machine.roots.disks("");
+    assert_eq!(disks[0].serial, "S3Z2NB0K123456A");
+    machine.write("sys/block/sda/device/vpd_pg80", b"\0\x80");
+    assert_eq!(machine.roots.disks("")[0].serial, "");
+}

@@ -87,6 +87,9 @@ async fn pursue(machine: &Machine, form: &RamForm) -> anyhow::Result<()> {
             machine.node.status.update(|status| status.install.clear());
             return Ok(());
         };
+        if machine.node.times.get(Phase::Install).state != PhaseState::Running {
+            machine.node.begin(Phase::Install);
+        }
         say(&machine.node, "waiting until all disks are there");
         settle(&mut disks, QUIET).await?;
         let seen = disk_names();
