@@ -16,8 +16,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use imager::bmap::Bmap;
 use skerry_tests::figure::{Figure, median};
-use skerry_tests::harness::Disk;
-use skerry_tests::images::{self, TestImage};
+use skerry_tests::images::{self, Inputs, TestImage};
 use skerry_tests::lab::Lab;
 use skerry_tests::places;
 
@@ -25,6 +24,8 @@ use drive::Drive;
 
 const ROUNDS: usize = 5;
 const DRIVES: usize = 8;
+/// What the image carries in place of k3s and its container images, which weigh about as much.
+const FILLING_BYTES: u64 = 256 << 20;
 /// What `dd` reads and writes at once; larger blocks make it no faster.
 const DD_BLOCK: &str = "bs=4M";
 
@@ -34,7 +35,7 @@ const DD_BLOCK: &str = "bs=4M";
 /// `bmaptool copy` checks the image against the map's checksums while it writes and reads nothing back; `imager flash` does both. Eight drives
 /// share one disk here: linear means eight times one drive, up to what eight `dd` at once get out of that disk.
 pub(crate) fn ratios(lab: &Lab) -> Result<Vec<Figure>> {
-    let bench = Bench::new(&lab.image(TestImage::Seeded))?;
+    let bench = Bench::new(lab)?;
     let mut times = Times::default();
     for _ in 0..ROUNDS {
         bench.round(&mut times)?;
@@ -76,21 +77,20 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(image: &Path) -> Result<Self> {
+    fn new(lab: &Lab) -> Result<Self> {
         let folder = tempfile::tempdir_in(places::in_target("bench")?)?;
         let path = |name: &str| folder.path().join(name);
-        let (copy, bmap, payload) = (path("image.img"), path("image.img.bmap"), path("payload"));
-        let mut disk = Disk::from_image(image, &copy, 0).context("cannot copy the image")?;
-        disk.keep(); // it goes with the folder
-        let file = File::open(&copy)?;
-        let map = Bmap::from_sparse_file(&file).context("cannot map the image")?;
-        std::fs::write(&bmap, map.to_xml())?;
+        let (image, bmap, payload) = (path("image.img"), path("image.img.bmap"), path("payload"));
+        write_noise(&path("filling"), FILLING_BYTES)?;
+        Inputs { archive: path("filling"), ..TestImage::Seeded.inputs(lab.images()) }.build(&image)?;
+        let file = File::open(&image)?;
+        let map = Bmap::parse(&std::fs::read_to_string(&bmap).context("there is no map beside the image")?)?;
         let mapped_bytes = write_payload(&file, &map, &payload)?;
         let drives =
             |name: &str, bytes| (0..DRIVES).map(|n| Drive::new(&path(&format!("{name}-{n}")), bytes)).collect::<Result<Vec<_>>>();
         let (drives, plain_drives) = (drives("drive", map.image_bytes)?, drives("plain", mapped_bytes)?);
-        std::io::copy(&mut File::open(&copy)?, &mut std::io::sink())?; // into the page cache
-        Ok(Self { image: copy, bmap, payload, mapped_bytes, drives, plain_drives, _folder: folder })
+        std::io::copy(&mut File::open(&image)?, &mut std::io::sink())?; // into the page cache
+        Ok(Self { image, bmap, payload, mapped_bytes, drives, plain_drives, _folder: folder })
     }
 
     fn round(&self, times: &mut Times) -> Result<()> {
@@ -162,6 +162,13 @@ fn start(mut command: Command) -> Result<(String, Child)> {
 fn finish((name, child): (String, Child)) -> Result<()> {
     let output = child.wait_with_output()?;
     ensure!(output.status.success(), "{name} failed: {}", String::from_utf8_lossy(&output.stderr).trim_end());
+    Ok(())
+}
+
+/// A file that nothing makes smaller.
+fn write_noise(path: &Path, bytes: u64) -> Result<()> {
+    let mut out = File::create(path)?;
+    std::io::copy(&mut File::open("/dev/urandom")?.take(bytes), &mut out)?;
     Ok(())
 }
 
