@@ -2,7 +2,10 @@
 
 use super::super::gpgv::SignatureError;
 use super::super::testing::{AARCH64, Archive, Package, packages, security_packages};
+use super::resolver::candidates;
 use super::*;
+use crate::components::index::Index;
+use crate::components::lockfile::Users;
 use crate::progress::Silent;
 
 /// Believes everything but what says it is forged.
