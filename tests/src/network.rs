@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::Ipv4Addr;
+use std::os::fd::AsFd as _;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -45,6 +46,12 @@ impl Namespace {
 
     fn path(&self) -> String {
         format!("/proc/{}/ns/net", self.holder.id())
+    }
+
+    /// Moves the calling thread into it.
+    fn enter(&self) -> Result<()> {
+        let file = File::open(self.path()).context("cannot open the namespace")?;
+        move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).context("cannot enter the namespace")
     }
 
     /// A command that runs in it.
@@ -92,7 +99,7 @@ pub struct Bench {
     dhcp: Child,
     ports: Vec<Port>,
     _near: Namespace,
-    _far: Namespace,
+    far: Namespace,
 }
 
 impl Bench {
@@ -108,10 +115,16 @@ impl Bench {
         let ports: Vec<Port> = macs.iter().enumerate().map(port).collect();
         wire(&near, &far, &ports)?;
         let dhcp = serve_dhcp(&far, &ports, logs)?;
-        let namespace = File::open(near.path()).context("cannot open the namespace")?;
-        move_into_link_name_space(std::os::fd::AsFd::as_fd(&namespace), Some(LinkNameSpaceType::Network))
-            .context("cannot enter the namespace")?;
-        Ok(Self { dhcp, ports, _near: near, _far: far })
+        near.enter()?;
+        Ok(Self { dhcp, ports, _near: near, far })
+    }
+
+    /// Does something as another host on the bench: the DHCP server's.
+    pub fn elsewhere<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
+        std::thread::scope(|scope| {
+            let outcome = scope.spawn(|| self.far.enter().map(|()| work())).join();
+            outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
     }
 
     /// The ports, in the order of their MAC addresses.
