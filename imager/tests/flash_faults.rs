@@ -215,3 +215,26 @@ fn nothing_of_an_earlier_life_is_found_on_a_drive() {
     let listed = station::tool("sgdisk", &["-p", device]);
     assert!(listed.contains("SYSTEM") && listed.contains("CONTENT") && !listed.contains("OLD"), "{listed}");
 }
+
+#[test]
+fn a_log_on_a_full_disk_keeps_whole_lines_and_the_loss_is_told() {
+    if !rig::usable() {
+        return;
+    }
+    let station = Station::new();
+    let small = rig::SmallDisk::new(12 << 10);
+    let log = small.path().join("log");
+    let drives = [Drive::new(DRIVE, Fault::None, Shape::Block)];
+    let mut whole = 0;
+    let flashed = loop {
+        let flashed = station.flash_into(&log, &drives);
+        assert_eq!(outcomes(&flashed.results), ["ok"], "the drive is good whatever becomes of the log");
+        if flashed.code != 0 {
+            break flashed;
+        }
+        whole += 1;
+        assert!(whole < 40, "so many lines have no room there");
+    };
+    assert!(whole > 0 && flashed.text.contains("not all of them are in the log"), "{}", flashed.text);
+    assert_eq!(station.records_in(&log).len(), whole);
+}

@@ -23,7 +23,7 @@ impl Bench {
         station::make(&bench.path("key")).expect("a key");
         let recorder = Recorder::open(&bench.path("log"), bench.key()).expect("usable");
         for number in 1..=3 {
-            let manifest = bench.manifest(number);
+            let manifest = bench.manifest(number, &number.to_le_bytes());
             recorder.append(Entry::new(&outcome(number), Some(&manifest))).expect("appended");
             let text = manifest.sign(&bench.key());
             std::fs::write(bench.path(&format!("box-{number}.manifest.json")), text).expect("written");
@@ -39,8 +39,9 @@ impl Bench {
         station::load(&self.path("key")).expect("a key")
     }
 
-    fn manifest(&self, number: u64) -> Manifest {
-        let digest = Digest::of(&number.to_le_bytes());
+    /// The manifest of a device whose image has this content.
+    fn manifest(&self, number: u64, image: &[u8]) -> Manifest {
+        let digest = Digest::of(image);
         let base = BaseEntry { version: "0.1.0".into(), board: "nuc".into(), sha256: digest, blank_sha256: digest };
         let seed = SeedEntry {
             sha256: digest,
@@ -53,7 +54,7 @@ impl Bench {
         let device = DeviceEntry { name, serial: Some(format!("FZ{number}")), mac: None, labels: BTreeMap::new() };
         let id = (number == 3).then(|| IdentityEntry { device_id: "ab".repeat(32).parse().expect("an id") });
         let facts = DeviceFacts { seed, device, identity: id };
-        Manifest::new(base, facts, ImageEntry { bytes: 1, sha256: digest }, &self.key())
+        Manifest::new(base, facts, ImageEntry { bytes: image.len() as u64, sha256: digest }, &self.key())
     }
 
     /// Runs the program in the bench's folder.
@@ -176,4 +177,32 @@ fn labels_that_would_mislead_are_not_made() {
         assert!(error.contains(expected), "{arguments:?}: {error}");
     }
     assert_eq!(bench.files("out"), [] as [&str; 0]);
+}
+
+#[test]
+fn from_an_image_over_its_drive_to_its_label() {
+    let bench = Bench::new();
+    let image = vec![7; 1 << 20];
+    std::fs::write(bench.path("box-7.img"), &image).expect("written");
+    std::fs::write(bench.path("box-8.img"), &image).expect("written");
+    std::fs::write(bench.path("box-7.manifest.json"), bench.manifest(7, &image).sign(&bench.key())).expect("written");
+    // Of another image.
+    std::fs::write(bench.path("box-8.manifest.json"), bench.manifest(8, &vec![8; image.len()]).sign(&bench.key()))
+        .expect("written");
+    std::fs::create_dir(bench.path("out")).expect("made");
+    let flash = |name: &str| {
+        let drive = format!("drive-{name}");
+        std::fs::write(bench.path(&drive), vec![1; 2 << 20]).expect("written");
+        let image = format!("{name}.img");
+        let arguments =
+            ["flash", &image, "--to", &drive, "--yes", "--record", "log", "--station-key", "key", "--stamped-by", "key.pub"];
+        bench.imager(&arguments).status.code()
+    };
+    assert_eq!((flash("box-7"), flash("box-8")), (Some(0), Some(1)));
+    assert_eq!(std::fs::read(bench.path("drive-box-7")).expect("read")[..image.len()], image);
+    let label = ["label", "--record", "log", "--station-key", "key.pub", "--out", "out", "--device"];
+    bench.says(&[&label[..], &["box-7"]].concat());
+    assert_eq!(bench.files("out"), ["box-7.label.svg"]);
+    let error = bench.fails(1, &[&label[..], &["box-8"]].concat());
+    assert!(error.contains("its drive failed (line 5 of the log: wrong-hash)"), "{error}");
 }

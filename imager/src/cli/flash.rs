@@ -24,6 +24,7 @@ use crate::flash::facts::Roots;
 use crate::flash::guard::Policy;
 use crate::flash::outcome::Outcome;
 use crate::flash::plan::{Plan, plan};
+use crate::flash::record::append::AppendError;
 use crate::flash::target::{Discard, Drives};
 use crate::progress::{Event, Progress};
 use record::Records;
@@ -40,8 +41,11 @@ pub(super) fn run(json: bool, args: &FlashArgs, ui: &Ui) -> Result<()> {
         return refused_alone(&plan);
     }
     confirm(&plan, args.yes)?;
-    let outcomes = flash(json, args, plan, &records, ui)?;
+    let (outcomes, unrecorded) = flash(json, args, plan, &records, ui)?;
     ui.done(&report::report(&outcomes), &report::summary(&outcomes));
+    if let Some(error) = unrecorded {
+        return Err(anyhow::Error::from(error).context("the drives are written, but not all of them are in the log"));
+    }
     match outcomes.iter().filter(|outcome| !outcome.is_good()).count() {
         0 => Ok(()),
         failed => bail!("{failed} of {} drives failed; each says why above", outcomes.len()),
@@ -88,7 +92,8 @@ fn confirm(plan: &Plan, yes: bool) -> Result<()> {
     }
 }
 
-fn flash(json: bool, args: &FlashArgs, plan: Plan, records: &Records, ui: &Ui) -> Result<Vec<Outcome>> {
+/// What came of the drives, and why not all of them are in the log.
+fn flash(json: bool, args: &FlashArgs, plan: Plan, records: &Records, ui: &Ui) -> Result<(Vec<Outcome>, Option<AppendError>)> {
     let mut nonce = [0; 16];
     getrandom::fill(&mut nonce).map_err(|error| anyhow!("cannot get random bytes: {error}"))?;
     let discard = if args.no_discard { Discard::Never } else { Discard::Allowed };
@@ -106,10 +111,7 @@ fn flash(json: bool, args: &FlashArgs, plan: Plan, records: &Records, ui: &Ui) -
     for message in &told {
         ui.event(Event::Warn { message });
     }
-    match unrecorded {
-        None => Ok(outcomes),
-        Some(error) => Err(anyhow::Error::from(error).context("the drives are written, but not all of them are in the log")),
-    }
+    Ok((outcomes, unrecorded))
 }
 
 #[cfg(test)]

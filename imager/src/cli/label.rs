@@ -94,7 +94,7 @@ pub(super) fn run(args: &LabelArgs, ui: &Ui) -> Result<()> {
     let paths = files.iter().map(|(name, bytes)| write(&args.out.join(name), bytes)).collect::<Result<Vec<_>>>()?;
     let names: String = paths.iter().map(|path| format!("{}\n", path.display())).collect();
     let report = json!({ "labels": labels.iter().map(|label| json!({ "name": label.name, "claim": label.claim })).collect::<Vec<_>>(), "files": paths });
-    ui.done(&report, &format!("{names}{} labels in {} files\n", labels.len(), paths.len()));
+    ui.done(&report, &format!("{names}labels: {}\n", labels.len()));
     Ok(())
 }
 

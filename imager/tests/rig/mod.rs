@@ -8,12 +8,13 @@ mod fault;
 mod fs;
 mod store;
 
+use std::ffi::CString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub(crate) use fault::Fault;
 use fuser::BackgroundSession;
-use rustix::mount::UnmountFlags;
+use rustix::mount::{MountFlags, UnmountFlags};
 use store::Store;
 
 /// Any of these set: nothing may be skipped.
@@ -92,6 +93,30 @@ impl Drop for Drive {
 /// Cuts the connection between the kernel and the file system, as if a cable was pulled.
 fn pull(folder: &Path) {
     rustix::mount::unmount(folder, UnmountFlags::FORCE).ok(); // busy or not, the connection is cut
+}
+
+/// A disk that is soon full.
+pub(crate) struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    /// One of so many bytes.
+    pub(crate) fn new(bytes: u64) -> Self {
+        let folder = tempfile::tempdir().expect("temp folder");
+        let size = CString::new(format!("size={bytes}")).expect("no zero in it");
+        rustix::mount::mount("skerry-rig", folder.path(), "tmpfs", MountFlags::empty(), size.as_c_str()).expect("mounted");
+        Self(folder)
+    }
+
+    /// Its folder.
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        rustix::mount::unmount(self.0.path(), UnmountFlags::DETACH).ok(); // nobody else knows of it
+    }
 }
 
 /// Whether drives can be made here. Says why not; where nothing may be skipped, that is a failure.

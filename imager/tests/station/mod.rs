@@ -76,8 +76,14 @@ impl Station {
 
     /// The log's records, once the station's signatures and their order hold.
     pub(crate) fn records(&self) -> Vec<Record> {
+        self.records_in(&self.path("log"))
+    }
+
+    /// The records of another log.
+    pub(crate) fn records_in(&self, log: &Path) -> Vec<Record> {
         let public = station::load_public(&self.path("key.pub")).expect("a key");
-        let log = chain::read(&std::fs::read(self.path("log")).expect("read"), Some(&public)).expect("sound");
+        let log = chain::read(&std::fs::read(log).expect("read"), Some(&public)).expect("sound");
+        assert_eq!(log.torn_bytes, 0);
         log.records().cloned().collect()
     }
 
@@ -106,8 +112,13 @@ impl Station {
 
     /// Flashes the image to all drives at once.
     pub(crate) fn flash(&self, drives: &[Drive]) -> Flashed {
-        let (image, log) = (self.text("image"), self.log());
-        let mut arguments = vec!["--json", "flash", &image, "--yes", "--timeout", PATIENCE, "--record", &log, "--to"];
+        self.flash_into(&self.path("log"), drives)
+    }
+
+    /// The same with another log.
+    pub(crate) fn flash_into(&self, log: &Path, drives: &[Drive]) -> Flashed {
+        let (image, log) = (self.text("image"), log.to_str().expect("text"));
+        let mut arguments = vec!["--json", "flash", &image, "--yes", "--timeout", PATIENCE, "--record", log, "--to"];
         arguments.extend(drives.iter().map(|drive| drive.path.to_str().expect("text")));
         let mut command = self.program(&arguments);
         for drive in drives {
