@@ -117,7 +117,16 @@ pub struct Block {
     /// How it is in use.
     pub uses: Vec<Use>,
     /// The file behind a loop device.
-    pub backing: Option<PathBuf>,
+    pub backing: Option<Backing>,
+}
+
+/// What is behind a loop device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backing {
+    /// As the kernel names it.
+    pub path: PathBuf,
+    /// Device and inode of the file, which may have other names; none: it is there no more, or under another root.
+    pub id: Option<(u64, u64)>,
 }
 
 /// A regular file.
@@ -149,8 +158,9 @@ impl Facts {
             let number = DeviceNumber { major: major(meta.rdev()), minor: minor(meta.rdev()) };
             Kind::Block(Tables::read(roots)?.block(number)?)
         } else if file_type.is_file() {
-            let uses = Tables::read(roots)?.file_uses(&real)?;
-            Kind::File(RegularFile { id: (meta.dev(), meta.ino()), bytes: meta.len(), uses })
+            let id = (meta.dev(), meta.ino());
+            let uses = Tables::read(roots)?.file_uses(&real, id)?;
+            Kind::File(RegularFile { id, bytes: meta.len(), uses })
         } else if file_type.is_dir() {
             Kind::Other("a folder")
         } else {
@@ -200,7 +210,7 @@ struct Tables<'a> {
     roots: &'a Roots,
     mounts: Mounts,
     /// Loop devices and what is behind them.
-    loops: Vec<(String, PathBuf)>,
+    loops: Vec<(String, Backing)>,
 }
 
 impl<'a> Tables<'a> {
@@ -209,9 +219,9 @@ impl<'a> Tables<'a> {
     }
 
     /// How a regular file is in use.
-    fn file_uses(&self, path: &Path) -> io::Result<Vec<Use>> {
+    fn file_uses(&self, path: &Path, id: (u64, u64)) -> io::Result<Vec<Use>> {
         let device = path.display().to_string();
-        let held = self.loops.iter().filter(|(_, backing)| backing == path);
+        let held = self.loops.iter().filter(|(_, backing)| backing.id == Some(id));
         let held = held.map(|(by, _)| Use::Held { device: device.clone(), by: by.clone() });
         let swap = self.mounts.is_swap(path).then(|| Use::Swap { device: device.clone() });
         Ok(held.chain(swap).collect())

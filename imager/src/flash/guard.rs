@@ -131,7 +131,7 @@ fn of_block(facts: &Facts, block: &Block, image: &ImageFacts<'_>, policy: &Polic
         (bytes == 0).then_some(Refusal::NoMedium),
         system_use(&block.uses).map(Refusal::System),
         block.uses.first().map(of_use),
-        (block.backing.as_deref() == Some(image.path)).then(|| Refusal::HoldsImage(image.path.to_owned())),
+        (file_behind(block) == Some(image.id)).then(|| Refusal::HoldsImage(image.path.to_owned())),
         block.read_only.then_some(Refusal::ReadOnly),
         (block.sector_bytes != SECTOR_BYTES).then_some(Refusal::Sectors(block.sector_bytes)),
         (bytes < image.bytes).then_some(Refusal::TooSmall { found: bytes, needed: image.bytes }),
@@ -180,13 +180,17 @@ fn of_use(found: &Use) -> Refusal {
 fn is_same(one: &Facts, other: &Facts) -> bool {
     match (&one.kind, &other.kind) {
         (Kind::Block(a), Kind::Block(b)) => {
-            a.number == b.number || (a.backing.is_some() && a.backing == b.backing) || is_one_disk(a, b)
+            a.number == b.number || (file_behind(a).is_some() && file_behind(a) == file_behind(b)) || is_one_disk(a, b)
         }
         (Kind::File(a), Kind::File(b)) => a.id == b.id,
-        (Kind::File(_), Kind::Block(block)) => block.backing.as_ref() == Some(&one.path),
-        (Kind::Block(block), Kind::File(_)) => block.backing.as_ref() == Some(&other.path),
+        (Kind::File(file), Kind::Block(block)) | (Kind::Block(block), Kind::File(file)) => file_behind(block) == Some(file.id),
         (Kind::Missing | Kind::Other(_), _) | (_, Kind::Missing | Kind::Other(_)) => false,
     }
+}
+
+/// Device and inode of the file behind a loop device.
+fn file_behind(block: &Block) -> Option<(u64, u64)> {
+    block.backing.as_ref()?.id
 }
 
 /// A disk that is reached in two ways has one serial number. On USB and cards that proves nothing: cheap ones share theirs.

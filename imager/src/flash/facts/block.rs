@@ -3,9 +3,10 @@
 use std::fs;
 use std::io;
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::{Block, DeviceNumber, Tables, Use, drive, names, number, text};
+use super::{Backing, Block, DeviceNumber, Tables, Use, drive, names, number, text};
 
 /// What `/sys` counts sizes in, whatever the sectors of the drive are.
 const SYS_SECTOR_BYTES: u64 = 512;
@@ -22,7 +23,7 @@ pub(super) fn number_of(folder: &Path) -> io::Result<Option<DeviceNumber>> {
 }
 
 /// All loop devices in use and what is behind them.
-pub(super) fn loops(sys: &Path) -> io::Result<Vec<(String, PathBuf)>> {
+pub(super) fn loops(sys: &Path) -> io::Result<Vec<(String, Backing)>> {
     let mut loops = Vec::new();
     for name in names(&sys.join("block"))? {
         if let Some(backing) = backing(&sys.join("block").join(&name))? {
@@ -32,9 +33,13 @@ pub(super) fn loops(sys: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     Ok(loops)
 }
 
-fn backing(folder: &Path) -> io::Result<Option<PathBuf>> {
+fn backing(folder: &Path) -> io::Result<Option<Backing>> {
     let text = text(&folder.join("loop/backing_file"))?;
-    Ok(text.map(|text| text.strip_suffix(REMOVED).unwrap_or(&text).into()))
+    Ok(text.map(|text| {
+        let path = PathBuf::from(text.strip_suffix(REMOVED).unwrap_or(&text));
+        let id = fs::metadata(&path).ok().map(|meta| (meta.dev(), meta.ino()));
+        Backing { path, id }
+    }))
 }
 
 impl Tables<'_> {
@@ -90,7 +95,7 @@ impl Tables<'_> {
         if self.mounts.is_swap(&path) {
             uses.push(Use::Swap { device: name.clone() });
         }
-        for (by, _) in self.loops.iter().filter(|(_, backing)| *backing == path) {
+        for (by, _) in self.loops.iter().filter(|(_, backing)| backing.path == path) {
             uses.push(Use::Held { device: name.clone(), by: by.clone() });
         }
         for pool in names(&self.roots.sys.join("fs/btrfs"))? {

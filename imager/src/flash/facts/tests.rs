@@ -140,7 +140,7 @@ fn swap_loop_devices_and_btrfs_are_seen() {
     assert!(uses.contains(&Use::Swap { device: "sdb1".into() }), "{uses:?}");
     assert!(uses.contains(&Use::Held { device: "sdb2".into(), by: "loop3".into() }), "{uses:?}");
     assert!(uses.contains(&Use::Held { device: "sdb2".into(), by: "the mounted btrfs 0d1f".into() }), "{uses:?}");
-    assert_eq!(machine.block(7, 3).backing, Some(format!("{dev}/sdb2").into()));
+    assert_eq!(machine.block(7, 3).backing.expect("a file").path, Path::new(&format!("{dev}/sdb2")));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 use globset::Glob;
 
-use super::super::facts::DeviceNumber;
+use super::super::facts::{Backing, DeviceNumber};
 use super::super::testing::stick;
 use super::*;
 
@@ -25,6 +25,10 @@ fn changed(change: impl FnOnce(&mut Block)) -> Facts {
     let Kind::Block(block) = &mut facts.kind else { panic!("a stick is a block device") };
     change(block);
     facts
+}
+
+fn behind(inode: u64) -> Option<Backing> {
+    Some(Backing { path: "/x".into(), id: Some((1, inode)) })
 }
 
 fn mounted(device: &str, at: &str) -> Use {
@@ -60,7 +64,7 @@ fn every_guard_refuses_with_its_reason() {
         ("too large", changed(|block| block.drive.bytes = MAX_BYTES + 512), "--max-size"),
         ("just small enough", changed(|block| block.drive.bytes = MAX_BYTES), "allowed"),
         ("built in", changed(|block| block.removable = false), "--allow-fixed /dev/sdb"),
-        ("a loop device on the image", changed(|block| block.backing = Some("/images/a.img".into())), "a.img itself is there"),
+        ("a loop device on the image", changed(|block| block.backing = behind(77)), "a.img itself is there"),
         ("a file", file("/x", 5, vec![]), "allowed"),
         ("the image itself", file("/images/a.img", 77, vec![]), "a.img itself is there"),
         ("a file in use", file("/x", 5, vec![Use::Held { device: "/x".into(), by: "loop0".into() }]), "/x is in use by loop0"),
@@ -122,7 +126,7 @@ fn one_drive_under_two_names_is_written_once() {
     let on_file = |minor: u32| {
         changed(|block| {
             block.number = DeviceNumber { major: 7, minor };
-            block.backing = Some("/x".into());
+            block.backing = behind(5);
         })
     };
     for (name, one, two, same) in [
