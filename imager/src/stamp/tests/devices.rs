@@ -1,5 +1,5 @@
 //! What needs the kernel's devices, and so root. On a file system that shares blocks, stamping copies no byte of the base: seen by `filefrag` and by the
-//! space that forty images take. On a drive, an image verifies without the rest being read.
+//! space that a dozen images take. On a drive, an image verifies without the rest being read.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::oracle::{ask, skip};
 
 /// Bytes of the disk that is made: the least that `mkfs.xfs` takes, and some.
 const DISK_BYTES: u64 = 400 << 20;
-const DEVICES: usize = 40;
+const DEVICES: usize = 12;
 /// What a stamp may take beside the base's blocks: SEED, two small files, and the file system's own records.
 const MOST_BYTES_EACH: u64 = (1 << 20) + (64 << 10);
 
