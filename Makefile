@@ -40,24 +40,28 @@ NODES := $(if $(filter all,$(ARCH)),node-x86_64 node-aarch64,node-$(ARCH))
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(or $(shell command -v cargo-deny 2>/dev/null),$(SKERRY_CACHE)/tools/bin/cargo-deny)
 
-.PHONY: help setup setup-arm64 setup-tests node node-x86_64 node-aarch64 tools fetch image run demo test check bench
+.PHONY: help setup setup-build setup-arm64 setup-tests node node-x86_64 node-aarch64 tools fetch image run demo test check bench
 
 help:
 	@sed -n 's/^#   //p' Makefile
 
+# Everything that any of the commands needs from Debian; each command by itself asks only for its own part.
 setup:
+	@tools/setup.sh
+
+setup-build:
 	@tools/setup.sh build
 
 setup-arm64:
 	@tools/setup.sh build arm64
 
 setup-tests:
-	@tools/setup.sh build arm64 tests
+	@tools/setup.sh build tests
 
 # What runs on a device, and the k3s stand-in that tests and the demo run there.
 node: $(NODES)
 
-node-x86_64: setup
+node-x86_64: setup-build
 	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS="$(NODE_RUSTFLAGS)" $(NODE_BUILD) x86_64-unknown-linux-gnu
 
 # The programs end up where cargo would put them without a folder of its own, which is where imager looks for them.
@@ -68,7 +72,7 @@ node-aarch64: setup-arm64
 	@install -D -t target/$(ARM64_TARGET)/image $(addprefix $(ARM64_FOLDER)/,$(ARM64_PROGRAMS))
 
 # What runs on an operator's machine.
-tools: setup
+tools: setup-build
 	cargo build --locked --release -p imager -p ctl
 
 # The components of kernel/components.lock, into the cache.
@@ -92,7 +96,7 @@ test: setup-tests node-x86_64 node-aarch64
 	SKERRY_IMAGER=$(CURDIR)/target/debug/imager SKERRY_TEST_IMAGES=$(CURDIR)/target/vm-images target/debug/build-images
 	SKERRY_TEST_IMAGES=$(CURDIR)/target/vm-images cargo test --locked --workspace
 
-check: setup $(CARGO_DENY)
+check: setup-build $(CARGO_DENY)
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items

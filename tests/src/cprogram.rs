@@ -11,7 +11,7 @@ use imager::board::Architecture;
 #[derive(Debug, thiserror::Error)]
 pub enum CompileError {
     /// The compiler is not there.
-    #[error("cannot run `{compiler}`: {source}; `make setup-tests` installs it")]
+    #[error("cannot run `{compiler}`: {source}; `make setup` installs it")]
     Start {
         /// The compiler's name.
         compiler: &'static str,

@@ -55,7 +55,7 @@ fn describe(disk: &Path, partition: Partition) -> Result<String> {
     let entry = find(disk, partition)?;
     let target = format!("{}?offset={}", disk.display(), entry.starting_lba * SECTOR_BYTES);
     let output = Command::new("/usr/sbin/dumpe2fs").args(["-h", &target]).output();
-    let output = output.context("cannot run dumpe2fs; `make setup-tests` installs it")?;
+    let output = output.context("cannot run dumpe2fs; `make setup` installs it")?;
     let words = String::from_utf8_lossy(&output.stdout).into_owned();
     let fits = output.status.success() && words.contains("0xEF53") && !words.contains("Filesystem UUID:          <none>");
     ensure!(fits, "{} is no file system: {words}{}", partition.name(), String::from_utf8_lossy(&output.stderr));

@@ -119,7 +119,7 @@ fn fit_to_emulator(devicetree: &Path) -> Result<()> {
 
 fn fdtput(flags: &[&str], devicetree: &Path, arguments: &[&str]) -> Result<()> {
     let output = Command::new("fdtput").args(flags).arg(devicetree).args(arguments).output();
-    let output = output.context("cannot run fdtput; `make setup-tests` installs it")?;
+    let output = output.context("cannot run fdtput; `make setup` installs it")?;
     let words = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(output.status.success(), "cannot change the device tree at {}: {words}", arguments.join(" "));
     Ok(())

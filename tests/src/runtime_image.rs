@@ -16,7 +16,7 @@ pub fn unpack(image: &Path, into: &Path) -> Result<()> {
     let offset = filesystem::find(image, Partition::RuntimeA)?.starting_lba * SECTOR_BYTES;
     let mut command = Command::new("unsquashfs");
     command.args(["-quiet", "-no-progress", "-offset", &offset.to_string(), "-dest"]).arg(into).arg(image);
-    let output = command.output().context("cannot run unsquashfs; `make setup-tests` installs it")?;
+    let output = command.output().context("cannot run unsquashfs; `make setup` installs it")?;
     ensure!(output.status.success(), "unsquashfs cannot read it: {}", String::from_utf8_lossy(&output.stderr));
     Ok(())
 }

@@ -75,7 +75,7 @@ fn every_file_a_raspberry_pis_firmware_is_told_of_is_there() {
 
 fn run(program: &str, arguments: &[&str]) -> Result<String> {
     let output = Command::new(program).args(arguments).output();
-    let output = output.with_context(|| format!("cannot run {program}; `make setup-tests` installs it"))?;
+    let output = output.with_context(|| format!("cannot run {program}; `make setup` installs it"))?;
     let words = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     ensure!(output.status.success(), "{program} {}: {words}", arguments.join(" "));
     Ok(words)

@@ -18,7 +18,7 @@ pub struct Firmware {
 
 /// No firmware was found.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot find UEFI firmware for the guest: looked in {}; `make setup-tests` installs it, {variable}=FOLDER names another place",
+#[error("cannot find UEFI firmware for the guest: looked in {}; `make setup` installs it, {variable}=FOLDER names another place",
     .looked.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "))]
 pub struct NoFirmware {
     variable: &'static str,
