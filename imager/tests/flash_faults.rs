@@ -176,6 +176,7 @@ fn each_fault_fails_its_own_drive_with_its_own_reason() {
         (Fault::Short { after: 6 * MIB + 8192 }, Shape::File, "short-write"),
         (Fault::Gone { after: 6 * MIB }, Shape::Block, "pulled"),
         (Fault::Pulled { after: 6 * MIB }, Shape::File, "pulled"),
+        (Fault::Unplugged { after: 6 * MIB }, Shape::Block, "pulled"),
         (Fault::Hangs { after: 6 * MIB }, Shape::Block, "timeout"),
         (Fault::Slow { by: Duration::from_millis(20) }, Shape::Block, "ok"),
     ] {

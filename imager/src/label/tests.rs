@@ -3,10 +3,12 @@
 use std::path::Path;
 use std::process::Command;
 
+use proptest::prelude::*;
+
 use super::content::Label;
 use super::layout::{sheets, singles};
 use super::page::Page;
-use super::{pdf, svg};
+use super::{font, pdf, svg};
 use crate::flash::record::Device;
 use crate::flash::record::testing::device;
 use crate::oracle::ask;
@@ -100,6 +102,25 @@ fn the_same_labels_have_the_same_bytes() {
     assert_eq!(digest(svg::render(page).as_bytes()), "01becb174cbcc0c35cae74d308bdd43199f8e36d572746a9894846c7961e3a83");
     let printed = digest(&pdf::render(std::slice::from_ref(page)));
     assert_eq!(printed, "d22004a3205ce067fe16716a812edb3cc69b2bcac0c5549635f43b41046a2f98");
+}
+
+proptest! {
+    // Making a code takes its time without optimisation.
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    /// Whatever a firmware calls its serial number, and however long a name is.
+    #[test]
+    fn any_device_has_a_label_that_is_whole(serial in "\\PC{0,40}|[\\x00-\\x1f<&>()\\\\]{0,40}", name in "[a-z]{1,63}") {
+        let device = Device { serial: Some(serial), ..device(&name) };
+        let page = &pages(std::slice::from_ref(&device))[0];
+        for text in &page.texts {
+            prop_assert!(text.x.0 + font::width(&text.text, text.size).0 <= page.size.width.0, "{}", text.text);
+        }
+        let text = svg::render(page);
+        prop_assert!(!text.chars().any(|c| c.is_control() && c != '\n'));
+        prop_assert_eq!(text.matches('<').count(), text.matches('>').count());
+        prop_assert!(pdf::render(std::slice::from_ref(page)).starts_with(b"%PDF-"));
+    }
 }
 
 #[test]

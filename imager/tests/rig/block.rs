@@ -26,6 +26,12 @@ impl Loop {
         panic!("cannot set up a loop device: {last}");
     }
 
+    /// Lets the kernel look at the file's size again: of an empty file it makes an absent drive.
+    pub(crate) fn look_again(&self) {
+        let status = Command::new("losetup").arg("--set-capacity").arg(&self.0).status().expect("losetup");
+        assert!(status.success(), "cannot set the size of {}", self.0.display());
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }

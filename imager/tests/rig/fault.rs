@@ -57,6 +57,11 @@ pub(crate) enum Fault {
         /// What it takes.
         after: u64,
     },
+    /// Once it took so much, the kernel takes the drive away, and what is asked of it fails as on a bad medium: a pulled USB drive.
+    Unplugged {
+        /// What it takes.
+        after: u64,
+    },
     /// Once it took so much, writes are never answered.
     Hangs {
         /// What it takes.

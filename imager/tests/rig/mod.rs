@@ -74,6 +74,14 @@ impl Drive {
         self.store.release();
     }
 
+    /// What the kernel does with a drive that is unplugged: it takes it away and fails its requests.
+    pub(crate) fn take_away(&self) {
+        if let Some(block) = self.block.as_ref().filter(|_| self.store.bytes() == 0 && self.hangs()) {
+            block.look_again();
+            self.release();
+        }
+    }
+
     /// Whether somebody waits for an answer that does not come.
     pub(crate) fn hangs(&self) -> bool {
         self.store.holds()

@@ -126,6 +126,10 @@ impl Store {
                 std::thread::spawn(move || super::pull(&folder));
                 return Answer::Silence;
             }
+            Fault::Unplugged { after } if taken > after => {
+                self.set_bytes(0);
+                return Answer::Silence; // until the kernel has taken it away
+            }
             Fault::Hangs { after } if taken > after => return Answer::Silence,
             Fault::Slow { by } => std::thread::sleep(by),
             _ => {}

@@ -15,7 +15,7 @@ use crate::MIB;
 use crate::rig::Drive;
 
 /// How long a drive may take for one answer.
-const PATIENCE: &str = "4";
+const PATIENCE: &str = "6";
 /// A run that takes longer has itself hung.
 const DEADLINE: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_millis(50);
@@ -140,6 +140,7 @@ impl Station {
             if let Some(status) = child.try_wait().expect("waited") {
                 return status.code().expect("it was not killed");
             }
+            drives.iter().for_each(Drive::take_away);
             let told = std::fs::read_to_string(self.path("out")).is_ok_and(|out| out.contains("\"done\""));
             if told || began.elapsed() > DEADLINE {
                 drives.iter().filter(|drive| drive.hangs()).for_each(Drive::release);

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::append::{AppendError, Recorder};
 use super::chain::{Log, LogError, Problem, read};
-use super::testing::{entry, log};
-use super::{CONTEXT, Link, Record, RecordError, Signed};
+use super::testing::{entry, log, outcome};
+use super::{CONTEXT, Entry, Link, Record, RecordError, Signed};
 use crate::image::digest::Digest;
 use crate::signed;
 use crate::stamp::testing::{key, public};
@@ -38,6 +38,13 @@ fn a_record_has_one_form_that_a_golden_line_keeps() {
     );
     assert_eq!(&line[..expected.len().min(line.len())], expected);
     assert_eq!(Record::parse(line.as_bytes(), Some(&public(1))).expect("holds").flash, entry(2));
+}
+
+#[test]
+fn a_clock_that_was_set_back_makes_no_negative_time() {
+    let mut set_back = outcome(0);
+    set_back.ended = set_back.started - jiff::Span::new().hours(1);
+    assert_eq!(Entry::new(&set_back, None).milliseconds, 0);
 }
 
 #[test]
