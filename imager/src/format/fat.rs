@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn fsck_finds_no_fault_at_any_size() {
-        for bytes in [0, 1, 512, 5_000_000, 33_600_000, 70_000_000, 300_000_000] {
+        for bytes in [0, 1, 512, 5_000_000, 33_600_000, 70_000_000] {
             let file = tempfile::NamedTempFile::new().expect("temp file");
             std::fs::write(file.path(), made(bytes, "BOOTX64.EFI").0).expect("written");
             let Some(output) = oracle::ask(Command::new("/usr/sbin/fsck.fat").arg("-nv").arg(file.path())) else { return };
