@@ -1,8 +1,9 @@
 //! What of a drive must become zeros besides the image's own blocks, and why. Pure arithmetic.
 //!
 //! Where nothing but the file's holes tells what an image has, they are not all free space: zeros in the middle of a FAT or a compressed file system are
-//! holes too, and must read as zeros. What lies beyond the image means nothing to the new system, except where firmware and other systems look for signatures: the end of the drive (the second
-//! partition table, RAID and ZFS labels) and both ends of the partitions that were there before (file systems, LVM, RAID, encryption).
+//! holes too, and must read as zeros. What lies beyond the image means nothing to the new system, except where firmware and other systems look for
+//! signatures: the end of the drive (the second partition table, RAID and ZFS labels) and both ends of the partitions that were there before (file
+//! systems, LVM, RAID, encryption).
 
 use std::fmt;
 use std::ops::Range;
@@ -10,12 +11,15 @@ use std::ops::Range;
 use serde::Serialize;
 
 use super::image::Unmapped;
-use super::pieces::holes;
+use super::pieces::{HEAD_BYTES, holes};
 use crate::bmap::BLOCK_BYTES;
 use crate::sparse;
 
 /// Signatures lie within this much of either end of a disk or partition.
 pub const SIGNATURE_BYTES: u64 = 1 << 20;
+
+/// Less than this is not discarded: drives do that in larger steps of their own.
+const FORGET_BYTES: u64 = 1 << 20;
 
 /// Why a range is cleared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -73,10 +77,11 @@ pub struct Clear {
     pub why: Why,
 }
 
-/// What is to be cleared, in this order: first what the drive may forget, which may include what must be zeros afterwards. On a drive of `drive` bytes with `old` partitions for an image of `image` bytes.
+/// What is to be cleared on a drive of `drive` bytes with `old` partitions for an image of `image` bytes, in this order: first what the drive may
+/// forget, which may include what must be zeros afterwards.
 pub fn clears(image: u64, written: &[Range<u64>], unmapped: Unmapped, drive: u64, old: &[Range<u64>]) -> Vec<Clear> {
     let (slack, zeros) = match unmapped {
-        Unmapped::Nothing => (holes(written, image), Vec::new()),
+        Unmapped::Nothing => (worth_forgetting(holes(written, image)), Vec::new()),
         Unmapped::Zeros => (Vec::new(), holes(written, image)),
     };
     let beyond = image.next_multiple_of(BLOCK_BYTES)..drive;
@@ -86,10 +91,21 @@ pub fn clears(image: u64, written: &[Range<u64>], unmapped: Unmapped, drive: u64
         both.map(|part| part.start.max(beyond.start)..part.end.min(end.start))
     });
     let ends = sparse::whole_blocks(ends.filter(|part| part.start < part.end).collect(), BLOCK_BYTES, end.start);
-    let all =
-        [(Why::Slack, slack), (Why::Beyond, vec![beyond]), (Why::Hole, zeros), (Why::OldPartition, ends), (Why::End, vec![end])];
+    let all = [
+        (Why::Slack, slack),
+        (Why::Beyond, worth_forgetting(vec![beyond])),
+        (Why::Hole, zeros),
+        (Why::OldPartition, ends),
+        (Why::End, vec![end]),
+    ];
     let all = all.into_iter().flat_map(|(why, ranges)| ranges.into_iter().map(move |range| Clear { range, why }));
     all.filter(|clear| !clear.range.is_empty()).collect()
+}
+
+/// Of ranges that mean nothing, those that are worth a command. The head is zeros anyway while the rest is written.
+fn worth_forgetting(ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
+    let behind_head = ranges.into_iter().map(|range| range.start.max(HEAD_BYTES)..range.end);
+    behind_head.filter(|range| range.end.saturating_sub(range.start) >= FORGET_BYTES).collect()
 }
 
 #[cfg(test)]
@@ -124,9 +140,9 @@ mod tests {
 
     #[test]
     fn what_means_nothing_is_forgotten_and_not_cleared() {
-        let written = [0..MIB, 2 * MIB..10 * MIB];
+        let written = [0..4096, 2 * MIB..10 * MIB, 11 * MIB - 4096..12 * MIB];
         let clears = clears(32 * MIB, &written, Unmapped::Nothing, 40 * MIB, &[]);
-        assert_eq!(text(&clears), "1-2 Slack;10-32 Slack;32-40 Beyond;39-40 End;");
+        assert_eq!(text(&clears), "1-2 Slack;12-32 Slack;32-40 Beyond;39-40 End;");
         assert!(clears.iter().all(|clear| (clear.why == Why::End) == (clear.why.how() == How::Zero)));
     }
 

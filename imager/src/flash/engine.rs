@@ -1,4 +1,4 @@
-//! Many drives at once: one reader per image, one thread per drive, one watchdog over all. What is done to a drive stands in [`super::drive`].
+//! Many drives at once: one reader per image, one thread per drive, one watchdog over all. What is done to a drive stands in `drive`.
 //!
 //! Threads are not joined: one that waits for a drive which never answers must not hold up the others. It ends with the program, as soon as
 //! the kernel gives up the drive.

@@ -1,7 +1,7 @@
 //! An image to flash: where its content lies, what it must hash to, whose it is. Everything that can be known before it is read.
 //!
-//! The map comes from the block map beside it, from what the blocks of a Skerry image mean, or from the holes of the file; what it must hash to from its manifest, the `.sha256` file beside it, or
-//! the block map. Compressed images are never unpacked to a disk.
+//! The map comes from the block map beside it, from what the blocks of a Skerry image mean, or from the holes of the file; what it must hash to from its
+//! manifest, the `.sha256` file beside it, or the block map. Compressed images are never unpacked to a disk.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};

@@ -1,4 +1,4 @@
-//! One reader, many drives: who has got which piece. A state machine without locks or clocks; [`super::feed`] puts it between threads.
+//! One reader, many drives: who has got which piece. A state machine without locks or clocks; `feed` puts it between threads.
 //!
 //! The reader stays a few pieces ahead of the fastest drive and no further. A drive that falls [`LAG`] pieces behind it leaves the common stream: it
 //! keeps what is queued for it and then reads the rest of the image by itself. So a slow drive costs the others nothing but its own reading, and the
