@@ -1,6 +1,6 @@
 //! `imager serve` as a warehouse runs it, watched through its JSON events.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result};
@@ -22,9 +22,9 @@ pub struct BootServer {
 impl BootServer {
     /// Starts it on the bench's network, which the calling thread must be on. Everything lies in `folder`: `devices.csv`, the station's key `station`,
     /// and what it writes.
-    pub fn start(image: &Path, folder: &Path, more: &[&str], logs: &Logs, run: u32) -> Result<Self> {
+    pub fn start(images: &[PathBuf], folder: &Path, more: &[&str], logs: &Logs, run: u32) -> Result<Self> {
         let mut command = Command::new(images::imager());
-        command.arg("--json").arg("serve").arg(image);
+        command.arg("--json").arg("serve").args(images);
         command.arg("--inventory").arg(folder.join("devices.csv")).arg("--station-key").arg(folder.join("station"));
         command.arg("--out").arg(folder).args(["--interface", BRIDGE]).args(more);
         command.current_dir(crate::places::workspace());

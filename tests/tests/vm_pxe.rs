@@ -20,19 +20,24 @@ use skerry_tests::fleet::Credentials;
 use skerry_tests::harness::emulator::Emulator;
 use skerry_tests::harness::hardware::Wiring;
 use skerry_tests::harness::logs::Logs;
-use skerry_tests::harness::{Booted, Guest, Machine, Patience, boot};
+use skerry_tests::harness::{Booted, Chassis, Guest, Machine, Patience, boot};
 use skerry_tests::images::{self, TestImage};
 use skerry_tests::lab::Lab;
 use skerry_tests::network::{Bench, OWN, Port};
 use skerry_tests::node::{Caller, Node};
 use skerry_tests::story::step;
 
-/// The last one is in no inventory.
-const MACS: [&str; 3] = ["52:54:00:5c:e4:01", "52:54:00:5c:e4:02", "52:54:00:5c:e4:09"];
+/// Two PCs, an arm64 machine, and one that is in no inventory.
+const MACS: [&str; 4] = ["52:54:00:5c:e4:01", "52:54:00:5c:e4:02", "52:54:00:5c:e4:03", "52:54:00:5c:e4:09"];
+const ARM: usize = 2;
+const STRANGER: usize = 3;
 
 /// Has the firmware boot over HTTP alone, as a technician sets it.
 const HTTP_ONLY: [&str; 4] =
     ["-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=n", "-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n"];
+
+/// Firmware for Arm has no network without random numbers, and takes them from the CPU alone.
+const RANDOM_ARM: Chassis = Chassis::Arm { cpu: "max,pauth-impdef=on" };
 
 /// What the console shows when the system is up.
 const UP: &str = "  skerry  ";
@@ -43,7 +48,7 @@ struct Story<'a> {
     logs: &'a Logs,
     bench: Bench,
     folder: &'a Path,
-    image: PathBuf,
+    images: [PathBuf; 2],
     run: u32,
 }
 
@@ -55,9 +60,11 @@ fn a_machine_boots_its_own_image_over_the_network() {
     let folder = folder.path();
     let fleet = lab.fleet().unwrap();
     let admin = fleet.certificate(Role::Admin, folder).unwrap();
-    let image = step("the RAM form is written from the image", || convert(&lab.image(TestImage::Blank), folder));
+    let images = step("the RAM form of two boards' images is written", || {
+        Ok([convert(&lab, TestImage::Blank, folder)?, convert(&lab, TestImage::QemuAarch64, folder)?])
+    });
     let bench = step("there is a bench network with a plain DHCP server", || Bench::join(&MACS, &logs));
-    let mut story = Story { lab: &lab, logs: &logs, bench, folder, image, run: 0 };
+    let mut story = Story { lab: &lab, logs: &logs, bench, folder, images, run: 0 };
     let config = Config { name: "bench-2".into(), k3s: None, ..fleet.config().unwrap() };
     fs::write(folder.join("bench-2.yaml"), fleet.sign(&config).unwrap()).unwrap();
     fs::write(folder.join("devices.csv"), inventory()).unwrap();
@@ -78,11 +85,18 @@ fn a_machine_boots_its_own_image_over_the_network() {
         is_configured(&story.node(1, Some(&admin))?)?;
         Ok(booted.cut()?)
     });
+    step("an arm64 machine gets the image of its board", || {
+        let booted = story.boot(ARM, &[])?;
+        server.wait_until(&Patience::new("iPXE", 1), |event| event["event"] == "offered" && event["loader"] == "iPXE")?;
+        let loaded = server.wait_for("loaded", &Patience::new("the load", 1))?;
+        ensure!(loaded["name"] == "bench-3", "{loaded}");
+        Ok(booted.cut()?)
+    });
     step("another host gets no machine's image, and no machine gets another's", || story.refuses_strangers());
     step("a machine that is not listed is not answered, with a reason", || {
-        let machine = story.power_on(2)?;
+        let machine = story.power_on(STRANGER)?;
         let passed = server.wait_for("passed", &Patience::new("the refusal", 20))?;
-        ensure!(passed["mac"] == MACS[2] && passed["reason"].to_string().contains("no such MAC address"), "{passed}");
+        ensure!(passed["mac"] == MACS[STRANGER] && passed["reason"].to_string().contains("no such MAC address"), "{passed}");
         Ok(machine.pull_the_plug()?)
     });
     drop(server);
@@ -107,15 +121,16 @@ fn a_machine_boots_its_own_image_over_the_network() {
 }
 
 fn inventory() -> String {
-    let board = TestImage::Blank.board();
-    format!("name,mac,board,config\nbench-1,{},{board},none\nbench-2,{},{board},bench-2.yaml\n", MACS[0], MACS[1])
+    let (pc, arm) = (TestImage::Blank.board(), TestImage::QemuAarch64.board());
+    let [one, two, three, _stranger] = MACS;
+    format!("name,mac,board,config\nbench-1,{one},{pc},none\nbench-2,{two},{pc},bench-2.yaml\nbench-3,{three},{arm},none\n")
 }
 
 /// The RAM form of a raw image, as an operator makes it.
-fn convert(image: &Path, folder: &Path) -> Result<PathBuf> {
-    let out = folder.join("skerry.efi");
+fn convert(lab: &Lab, image: TestImage, folder: &Path) -> Result<PathBuf> {
+    let out = folder.join(format!("{}.efi", image.board()));
     let mut command = Command::new(images::imager());
-    command.arg("convert").arg(image).args(["--format", "uki", "--out"]).arg(&out);
+    command.arg("convert").arg(lab.image(image)).args(["--format", "uki", "--out"]).arg(&out);
     let output = command.current_dir(skerry_tests::places::workspace()).output().context("cannot run imager")?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(out)
@@ -123,7 +138,7 @@ fn convert(image: &Path, folder: &Path) -> Result<PathBuf> {
 
 impl Story<'_> {
     fn serve(&self, more: &[&str], run: u32) -> Result<BootServer> {
-        BootServer::start(&self.image, self.folder, more, self.logs, run)
+        BootServer::start(&self.images, self.folder, more, self.logs, run)
     }
 
     fn port(&self, number: usize) -> &Port {
@@ -133,15 +148,17 @@ impl Story<'_> {
     /// The machine at a port; it has no disk.
     fn guest(&self, number: usize, more: &[&str]) -> Guest {
         let port = self.port(number);
+        let chassis = if number == ARM { RANDOM_ARM } else { Chassis::Pc };
+        let guest = Guest { chassis, ..Guest::new("vm-pxe") };
         let arguments = more.iter().map(|word| (*word).to_owned()).collect();
         Guest {
             mac: port.mac.clone(),
             wiring: Wiring::Tap(port.tap.clone()),
             network_bootindex: Some(0),
-            emulator: Some(Emulator { program: "qemu-system-x86_64".into(), arguments }),
+            emulator: Some(Emulator { program: guest.program().to_owned(), arguments }),
             memory_mib: 2048,
             forwards: vec![],
-            ..Guest::new("vm-pxe")
+            ..guest
         }
     }
 
@@ -156,7 +173,7 @@ impl Story<'_> {
     fn boot(&mut self, number: usize, more: &[&str]) -> Result<Booted> {
         let guest = self.guest(number, more);
         let patience = Patience::new("the status block on the console", 60);
-        Ok(boot(&guest, &self.lab.rig(self.logs), None, &mut self.run, &patience, |line| line.contains(UP))?)
+        Ok(boot(&guest, &self.lab.rig_for(&guest, self.logs)?, None, &mut self.run, &patience, |line| line.contains(UP))?)
     }
 
     /// The API of the machine at a port.
@@ -175,7 +192,7 @@ impl Story<'_> {
         let (head, body) = ask(&path)?;
         ensure!(head.starts_with("HTTP/1.1 200"), "this host may look at what it serves: {head}");
         ensure!(Digest::of(&body) == manifest.image.sha256, "the manifest says {}", manifest.image.sha256);
-        ensure!(body.len() as u64 == fs::metadata(&self.image)?.len(), "nothing is added to the image");
+        ensure!(body.len() as u64 == fs::metadata(&self.images[0])?.len(), "nothing is added to the image");
         Ok(())
     }
 
