@@ -1,4 +1,4 @@
-//! What there is to give and to whom, shared by the three servers: answers firmware, opens files, counts loads. Decides through [`plan()`](plan::plan)
+//! What there is to give and to whom, shared by the three servers: answers firmware, opens files, counts loads. Decides through `plan::plan`
 //! and tells everything it does to the watcher.
 
 use std::collections::{BTreeMap, HashMap};
