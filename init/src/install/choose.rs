@@ -2,8 +2,8 @@
 //!
 //! It refuses rather than guesses: exactly one disk matches, and what is on it may be lost as the configuration says.
 
-use machine_config::Digest;
 use machine_config::schema::{DiskSelector, Install, Wipe};
+use machine_config::{DeviceId, Digest};
 
 use super::content::Content;
 use super::facts::{Access, DiskFacts};
@@ -47,11 +47,20 @@ pub enum Refusal {
     },
 }
 
-/// Chooses. `config` is the digest of the configuration in force.
+/// Who installs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Installer {
+    /// Digest of the configuration in force.
+    pub config: Digest,
+    /// The device's id.
+    pub device: DeviceId,
+}
+
+/// Chooses.
 ///
 /// # Errors
 /// [`Refusal`]: nothing may be written.
-pub fn choose<'a>(install: &Install, config: &Digest, disks: &'a [DiskFacts]) -> Result<Choice<'a>, Refusal> {
+pub fn choose<'a>(install: &Install, installer: &Installer, disks: &'a [DiskFacts]) -> Result<Choice<'a>, Refusal> {
     let matching: Vec<&DiskFacts> = disks.iter().filter(|disk| mismatch(&install.disk, disk).is_none()).collect();
     let disk = match matching.as_slice() {
         [disk] => *disk,
@@ -63,11 +72,11 @@ pub fn choose<'a>(install: &Install, config: &Digest, disks: &'a [DiskFacts]) ->
     };
     if let Content::Skerry(installed) = &disk.content
         && installed.whole
-        && installed.configs.contains(config)
+        && installed.configs.contains(&installer.config)
     {
         return Ok(Choice::Already(disk));
     }
-    match forbidden(install.wipe, disk) {
+    match forbidden(install.wipe, &installer.device, disk) {
         None => Ok(Choice::Write(disk)),
         Some(why) => Err(Refusal::Forbidden { disk: describe(disk), why, seen: seen(&install.disk, disks) }),
     }
@@ -98,7 +107,7 @@ fn mismatch(selector: &DiskSelector, disk: &DiskFacts) -> Option<String> {
 }
 
 /// Why a disk that is meant must not be written.
-fn forbidden(wipe: Wipe, disk: &DiskFacts) -> Option<String> {
+fn forbidden(wipe: Wipe, device: &DeviceId, disk: &DiskFacts) -> Option<String> {
     match disk.access {
         Access::Free => {}
         Access::ReadOnly => return Some("it is read-only; is its write protection on?".to_owned()),
@@ -115,6 +124,8 @@ fn forbidden(wipe: Wipe, disk: &DiskFacts) -> Option<String> {
         (Content::Medium, _) => Some(STARTED_FROM_IT.to_owned()),
         (Content::Unreadable(why), _) => Some(format!("it cannot be read ({why}); replace it")),
         (Content::Blank | Content::Unfinished, _) | (Content::Skerry(_), Wipe::Skerry) | (_, Wipe::All) => None,
+        // What this device installed and never started from: another configuration came before it could.
+        (Content::Skerry(installed), Wipe::Refuse) if installed.unstarted.as_ref() == Some(device) => None,
         (Content::Skerry(installed), Wipe::Refuse) => {
             let which = if installed.whole { "with another configuration" } else { "with a damaged partition table" };
             Some(format!("it holds an installation of Skerry {which}; {}", allow("skerry")))
@@ -195,9 +206,14 @@ mod tests {
         Digest::of(b"ours")
     }
 
+    fn id(digits: &str) -> DeviceId {
+        digits.repeat(32).parse().expect("64 digits")
+    }
+
     /// The outcome in words.
     fn outcome(yaml: &str, disks: &[DiskFacts]) -> String {
-        match choose(&install(yaml), &ours(), disks) {
+        let installer = Installer { config: ours(), device: id("ab") };
+        match choose(&install(yaml), &installer, disks) {
             Ok(Choice::Write(disk)) => format!("write {}", disk.name),
             Ok(Choice::Already(disk)) => format!("already {}", disk.name),
             Err(refusal) => refusal.to_string(),
@@ -246,7 +262,7 @@ mod tests {
     #[test]
     fn only_what_may_be_lost_is_lost() {
         let other = Content::Other("an XFS file system".into());
-        let skerry = Content::Skerry(Installed { whole: true, configs: vec![Digest::of(b"another")] });
+        let skerry = Content::Skerry(Installed { whole: true, configs: vec![Digest::of(b"another")], unstarted: Some(id("cd")) });
         for (content, allowed) in [
             (Content::Blank, ["refuse", "skerry", "all"].as_slice()),
             (Content::Unfinished, &["refuse", "skerry", "all"]),
@@ -270,7 +286,7 @@ mod tests {
     #[test]
     fn a_whole_installation_with_this_configuration_is_left_alone_and_a_torn_one_is_not() {
         let with = |whole, configs: &[Digest]| {
-            [DiskFacts { content: Content::Skerry(Installed { whole, configs: configs.to_vec() }), ..nvme() }]
+            [DiskFacts { content: Content::Skerry(Installed { whole, configs: configs.to_vec(), unstarted: None }), ..nvme() }]
         };
         let another = Digest::of(b"another");
         for wipe in ["refuse", "skerry", "all"] {
@@ -283,6 +299,15 @@ mod tests {
                 .contains("with a damaged partition table; to lose it, set")
         );
         assert_eq!(outcome("{disk: {transport: nvme}, wipe: skerry}", &with(true, &[another])), "write nvme0n1");
+    }
+
+    #[test]
+    fn what_this_device_installed_and_never_started_may_be_written_again() {
+        for (device, expected) in [("ab", true), ("cd", false)] {
+            let installed = Installed { whole: true, configs: vec![Digest::of(b"before")], unstarted: Some(id(device)) };
+            let text = outcome("{disk: {transport: nvme}}", &[DiskFacts { content: Content::Skerry(installed), ..nvme() }]);
+            assert_eq!(text == "write nvme0n1", expected, "{text}");
+        }
     }
 
     #[test]

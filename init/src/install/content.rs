@@ -2,8 +2,8 @@
 //!
 //! It knows partition tables and the marks of file systems, volume managers and arrays; a disk with none of them is blank.
 
-use machine_config::Digest;
 use machine_config::disk::Partition;
+use machine_config::{DeviceId, Digest};
 use uuid::Uuid;
 
 use crate::disk::gpt::Table;
@@ -41,6 +41,8 @@ pub struct Installed {
     pub whole: bool,
     /// The configurations it has: that of its SEED and the one it last accepted.
     pub configs: Vec<Digest>,
+    /// The device it would be, when it never started: nothing of worth is on it then for that device.
+    pub unstarted: Option<DeviceId>,
 }
 
 /// Whether an installation began here and did not end.
@@ -56,7 +58,7 @@ pub(super) fn of_table(table: &Table, whole: bool, started_from: &[Uuid]) -> Con
     if table.find(Partition::Seed).is_some() && table.find(Partition::RuntimeA).is_some() {
         let foreign = table.used().filter(|(_, entry)| Partition::from_type_guid(entry.type_guid).is_none()).count();
         return match foreign {
-            0 => Content::Skerry(Installed { whole, configs: Vec::new() }),
+            0 => Content::Skerry(Installed { whole, ..Installed::default() }),
             // What gives an installation of Skerry free gives nobody else's partitions free.
             _ => Content::Other("an installation of Skerry beside partitions of another system".to_owned()),
         };
@@ -221,7 +223,7 @@ mod tests {
         let table = image_table();
         let esp = table.entries[0].as_ref().expect("the ESP").guid;
         assert_eq!(of_table(&table, true, &[esp]), Content::Medium);
-        assert_eq!(of_table(&table, true, &[]), Content::Skerry(Installed { whole: true, configs: vec![] }));
+        assert_eq!(of_table(&table, true, &[]), Content::Skerry(Installed { whole: true, ..Installed::default() }));
     }
 
     #[test]

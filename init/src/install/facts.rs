@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use machine_config::Digest;
 use machine_config::disk::{Partition, SECTOR_BYTES, SEED_BYTES};
 use machine_config::schema::Transport;
-use machine_config::seed;
+use machine_config::seed::{self, Seed};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use uuid::Uuid;
 
@@ -139,10 +139,7 @@ pub(super) fn recognise(device: &impl ReadAt, name: &str, bytes: u64, started_fr
     }
     match gpt::read(device, bytes / SECTOR_BYTES) {
         Ok(found) => Ok(match content::of_table(&found.table, found.whole, started_from) {
-            Content::Skerry(installed) => {
-                let configs = configs(device, name, &found.table);
-                Content::Skerry(Installed { configs, ..installed })
-            }
+            Content::Skerry(installed) => Content::Skerry(told_by(device, name, &found.table, installed.whole)),
             other => other,
         }),
         Err(gpt::GptError::None) => Ok(content::of_bytes(&head, &tail)),
@@ -150,18 +147,24 @@ pub(super) fn recognise(device: &impl ReadAt, name: &str, bytes: u64, started_fr
     }
 }
 
-/// The configurations of an installation. What cannot be read is not there: it counts as another one.
-fn configs(device: &impl ReadAt, name: &str, table: &Table) -> Vec<Digest> {
-    let seed = table.find(Partition::Seed).and_then(|(_, entry)| seed_config(device, entry));
-    let state = table.find(Partition::State).and_then(|(number, _)| accepted(&partition_path(name, number)));
-    seed.into_iter().chain(state).collect()
+/// What an installation says of itself in SEED and STATE. What cannot be read is not there: it counts as another one's.
+fn told_by(device: &impl ReadAt, name: &str, table: &Table, whole: bool) -> Installed {
+    let seed = table.find(Partition::Seed).and_then(|(_, entry)| read_seed(device, entry));
+    let state = table.find(Partition::State).map(|(number, _)| accepted(&partition_path(name, number)));
+    let in_seed = seed.as_ref().and_then(|seed| seed.config.as_deref()).map(Digest::of);
+    // STATE is made by the first start.
+    let unstarted = if state.is_none() { seed.and_then(|seed| seed.identity) } else { None };
+    Installed {
+        whole,
+        configs: in_seed.into_iter().chain(state.flatten()).collect(),
+        unstarted: unstarted.map(|identity| identity.device_id()),
+    }
 }
 
-fn seed_config(device: &impl ReadAt, entry: &Entry) -> Option<Digest> {
+fn read_seed(device: &impl ReadAt, entry: &Entry) -> Option<Seed> {
     let mut bytes = vec![0; usize::try_from(SEED_BYTES).expect("1 MiB")];
     device.read_at(&mut bytes, entry.offset()).ok()?;
-    let decoded = seed::decode(&bytes).ok()?;
-    decoded.seed.config.as_deref().map(Digest::of)
+    Some(seed::decode(&bytes).ok()?.seed)
 }
 
 /// What the system on that disk last accepted. Mounted for reading, without touching even its journal.
@@ -194,6 +197,7 @@ mod tests {
     use std::os::unix::fs::FileExt;
 
     use super::*;
+    use crate::disk::gpt::tests::{MemoryDisk, flashed_disk, image_table};
 
     #[test]
     fn the_way_through_sysfs_tells_disks_of_one_name_apart() {
@@ -230,6 +234,32 @@ mod tests {
         assert_eq!(started_from(folder.path()), [guid]);
         fs::write(&path, [6, 0, 0]).expect("writable");
         assert!(started_from(folder.path()).is_empty());
+    }
+
+    #[test]
+    fn an_installation_that_never_started_says_which_device_it_would_be() {
+        let identity = machine_config::IdentitySeed::new([7; 32]);
+        let key = machine_config::SigningKey::from_bytes(&[1; 32]).verifying_key();
+        let fleet =
+            machine_config::FleetTrust { name: "acme".parse().expect("a name"), keys: vec![key.try_into().expect("strong")] };
+        let (config, id) = (Some(b"x".to_vec()), identity.device_id());
+        let seed = Seed { fleet, hub: None, join_token: None, device_name: None, config, identity: Some(identity) };
+        let mut disk = flashed_disk(20_000, 20_000);
+        disk.put(6144, &seed::encode(&seed).expect("fits"));
+        let look = |disk: &MemoryDisk| recognise(disk, "none", 20_000 * 512, &[]).expect("readable");
+        let expected = Installed { whole: true, configs: vec![Digest::of(b"x")], unstarted: Some(id) };
+        assert_eq!(look(&disk), Content::Skerry(expected.clone()));
+        let mut table = image_table();
+        let mut state = table.entries[2].clone().expect("RUNTIME-A");
+        state.type_guid = Partition::State.type_guid();
+        table.entries[3] = Some(state);
+        let encoded = gpt::encode(&table, 20_000);
+        for (lba, bytes) in
+            [(1, &encoded.primary_header), (2, &encoded.array), (19_967, &encoded.array), (19_999, &encoded.backup_header)]
+        {
+            disk.put(lba, bytes);
+        }
+        assert_eq!(look(&disk), Content::Skerry(Installed { unstarted: None, ..expected }));
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod glob;
 mod plan;
 mod write;
 
-pub use choose::{Choice, Refusal, choose, describe};
+pub use choose::{Choice, Installer, Refusal, choose, describe};
 pub use content::{Content, Installed};
 pub use facts::{Access, DiskFacts, disk_names, look};
 pub use plan::{Piece, Plan, PlanError, Source, Stage, plan};

@@ -2,6 +2,7 @@
 //!
 //! It waits visibly for as long as no disk is right: another configuration or another disk makes it look again.
 
+use std::convert::Infallible;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use tokio::sync::watch;
 use super::super::machine::{Machine, Medium};
 use super::blocking;
 use crate::early::mount_firmware_variables;
-use crate::install::{self, Choice, DiskFacts, Progress, choose, describe, disk_names, look};
+use crate::install::{self, Choice, DiskFacts, Installer, Progress, choose, describe, disk_names, look};
 use crate::node::{EventKind, InForce, Node, Phase, PhaseState, PowerKind, RunsFrom};
 use crate::ram::RamForm;
 
@@ -94,7 +95,14 @@ async fn pursue(machine: &Machine, form: &RamForm) -> anyhow::Result<()> {
         settle(&mut disks, QUIET).await?;
         let seen = disk_names();
         match attempt(machine, form, wanted, &in_force).await {
-            Ok(Outcome::Done(disk)) => return restart(machine, &disk).await,
+            Ok(Outcome::Done(disk)) => {
+                tokio::select! {
+                    never = restart(machine, &disk) => match never {},
+                    // Accepted, and not on the disk yet: a restart would forget it.
+                    changed = config.changed() => changed.context("the configuration's task ended; reboot the device")?,
+                }
+                continue;
+            }
             Ok(Outcome::Already(disk)) => wait(&machine.node, "the medium to be removed and a restart", &already(&disk)),
             Ok(Outcome::Refused(why)) => wait(&machine.node, "a disk to install on", &format!("not installing: {why}")),
             Ok(Outcome::Outdated) => continue,
@@ -131,9 +139,11 @@ async fn settle(disks: &mut watch::Receiver<u64>, quiet: Duration) -> anyhow::Re
 async fn attempt(machine: &Machine, form: &RamForm, wanted: Install, in_force: &InForce) -> anyhow::Result<Outcome> {
     let seed = seed_of(machine)?;
     let config = seed.config.as_deref().map(Digest::of).context("the accepted configuration is not in STATE")?;
+    let device = seed.identity.as_ref().map(IdentitySeed::device_id).context("there is no identity")?;
     if config.as_str() != in_force.digest {
         return Ok(Outcome::Outdated);
     }
+    let installer = Installer { config, device };
     let (form, node) = (form.clone(), machine.node.clone());
     let handle = machine.config.clone();
     let digest = in_force.digest.clone();
@@ -141,7 +151,7 @@ async fn attempt(machine: &Machine, form: &RamForm, wanted: Install, in_force: &
     let still = move || handle.current().is_some_and(|current| current.digest == digest);
     blocking(move || {
         let disks = look();
-        let disk = match choose(&wanted, &config, &disks) {
+        let disk = match choose(&wanted, &installer, &disks) {
             Ok(Choice::Write(disk)) => disk,
             Ok(Choice::Already(disk)) => return Ok(Outcome::Already(describe(disk))),
             Err(refusal) => return Ok(Outcome::Refused(refusal.to_string())),
@@ -183,12 +193,12 @@ fn lay_down(node: &Node, form: &RamForm, seed: &Seed, disk: &DiskFacts, still: &
     install::install(&form.index, &blocks, &plan, &Path::new("/dev").join(&disk.name), report)
         .with_context(|| format!("cannot install on {name}"))?;
     node.events.record(EventKind::Device, &disk.name, &format!("installed on {name}, and read back"));
-    // A configuration that came while the last sectors were written is not on the disk: it is laid down again, which the digest allows.
+    // A configuration that came meanwhile is not on the disk: it is laid down again, which is allowed while the disk never started.
     Ok(if still() { Outcome::Done(name) } else { Outcome::Outdated })
 }
 
 /// Never returns: the machine goes down.
-async fn restart(machine: &Machine, disk: &str) -> anyhow::Result<()> {
+async fn restart(machine: &Machine, disk: &str) -> Infallible {
     let seconds = BEFORE_RESTART.as_secs();
     let text = format!("installed on {disk}; remove the medium: rebooting in {seconds} s");
     tracing::info!(text, "installed");
