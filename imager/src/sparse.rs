@@ -79,6 +79,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::single_range_in_vec_init, reason = "a list of ranges is what is meant")]
     fn ranges_become_whole_blocks_and_grow_together() {
         for (ranges, expected) in [
             (vec![], "[]"),
