@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
+use hyper::body::Bytes;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::{Common, DeviceArgs};
@@ -33,10 +34,14 @@ use show::Show;
 /// The component that holds iPXE.
 const IPXE: &str = "ipxe";
 
+/// What that means.
+const WITHOUT_IPXE: &str =
+    "firmware without HTTP boot loads the whole image over TFTP, which is slower; name a folder that has it with --ipxe";
+
 /// Options of `serve`.
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
-    /// The images that run from RAM (`--format pxe` or `uki`), one for each board of the inventory; they are not changed.
+    /// The images that run from RAM (`--format uki`), one for each board of the inventory; they are not changed.
     #[arg(required = true)]
     images: Vec<PathBuf>,
     #[command(flatten)]
@@ -83,28 +88,15 @@ pub(super) fn run(common: &Common, args: &ServeArgs, ui: &Ui) -> Result<()> {
     }
     let wish = Wish { name: args.interface.clone(), address: args.address };
     let interface = interface::choose(&interface::list()?, &wish)?;
-    let rows = devices::read_inventory(&args.devices.inventory)?;
-    let (ledger, mint) = (Ledger::open(&args.out)?, Mint::open(&args.out)?);
-    let batches = args.images.iter().map(|image| batch(image, args, &rows, &mint, ui)).collect::<Result<Vec<_>>>()?;
-    let stock = Stock::new(batches, &rows, &args.out)?;
-    warn_of_rows(&stock, &rows, ui);
-    let architectures = stock.architectures();
-    let ipxe = ipxe(common, args, &architectures, ui)?;
+    let ledger = Ledger::open(&args.out)?;
+    let stock = stock(args, ui)?;
+    let ipxe = ipxe(common, args, &stock.architectures(), ui)?;
     let show = Arc::new(Show::new(common.json));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the servers")?;
     let warehouse = runtime.block_on(async {
         let sockets = Sockets::open(&interface, args.http_port)?;
-        let settings = Settings {
-            address: interface.address,
-            http_port: sockets.http_port().context("cannot open HTTP")?,
-            ipxe: ipxe.keys().copied().collect(),
-            images: architectures,
-            unknown: match args.unknown {
-                UnknownArg::Refuse => Unknown::Refuse,
-                UnknownArg::Maintenance => Unknown::Maintenance,
-            },
-            once: args.once,
-        };
+        let http_port = sockets.http_port().context("cannot open HTTP")?;
+        let settings = args.settings(interface.address, http_port, ipxe.keys().copied().collect(), stock.architectures());
         let warehouse = Arc::new(Warehouse::new(interface, settings, stock, ipxe, ledger, show.clone()));
         server::run(sockets, warehouse.clone(), ended()?).await?;
         Ok::<_, anyhow::Error>(warehouse)
@@ -112,6 +104,26 @@ pub(super) fn run(common: &Common, args: &ServeArgs, ui: &Ui) -> Result<()> {
     runtime.shutdown_background(); // machines that are loading ask again
     show.finish(&warehouse, ui);
     Ok(())
+}
+
+impl ServeArgs {
+    fn settings(&self, address: Ipv4Addr, http_port: u16, ipxe: Vec<Architecture>, images: Vec<Architecture>) -> Settings {
+        let unknown = match self.unknown {
+            UnknownArg::Refuse => Unknown::Refuse,
+            UnknownArg::Maintenance => Unknown::Maintenance,
+        };
+        Settings { address, http_port, ipxe, images, unknown, once: self.once }
+    }
+}
+
+/// The images, and the machines of the inventory that they are for.
+fn stock(args: &ServeArgs, ui: &Ui) -> Result<Stock> {
+    let rows = devices::read_inventory(&args.devices.inventory)?;
+    let mint = Mint::open(&args.out)?;
+    let batches = args.images.iter().map(|image| batch(image, args, &rows, &mint, ui)).collect::<Result<Vec<_>>>()?;
+    let stock = Stock::new(batches, &rows, &args.out)?;
+    warn_of_rows(&stock, &rows, ui);
+    Ok(stock)
 }
 
 /// Completes at the first signal to end.
@@ -156,12 +168,7 @@ fn warn_of_rows(stock: &Stock, rows: &[Row], ui: &Ui) {
 }
 
 /// iPXE for each architecture there is an image for; without it firmware loads over TFTP alone.
-fn ipxe(
-    common: &Common,
-    args: &ServeArgs,
-    architectures: &[Architecture],
-    ui: &Ui,
-) -> Result<BTreeMap<Architecture, hyper::body::Bytes>> {
+fn ipxe(common: &Common, args: &ServeArgs, architectures: &[Architecture], ui: &Ui) -> Result<BTreeMap<Architecture, Bytes>> {
     let mut found = BTreeMap::new();
     for architecture in architectures.iter().filter(|_| !args.no_ipxe) {
         let path = match &args.ipxe {
@@ -170,9 +177,7 @@ fn ipxe(
                 Ok(path) => path,
                 Err(error) => {
                     let why = super::one_line(&error);
-                    let message = format!(
-                        "there is no iPXE for {architecture} ({why}): firmware without HTTP boot loads the whole image over TFTP, which is slower; name a folder with --ipxe"
-                    );
+                    let message = format!("there is no iPXE for {architecture} ({why}): {WITHOUT_IPXE}");
                     ui.event(Event::Warn { message: &message });
                     continue;
                 }
@@ -190,4 +195,40 @@ fn locked(common: &Common, architecture: Architecture, ui: &Ui) -> Result<PathBu
     let options: assemble::AssembleOptions = common.assemble_options(Wishes::default())?;
     let files = test_files(IPXE, architecture, &options, ui)?;
     files.values().find_map(|file| file.path().map(Path::to_owned)).context("the component has no file")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::super::args::{Cli, Command};
+    use super::*;
+
+    fn parsed(more: &[&str]) -> Result<ServeArgs> {
+        let fixed = ["imager", "serve", "--inventory", "d.csv", "--out", "o"];
+        let cli = Cli::try_parse_from(fixed.iter().chain(more))?;
+        let Command::Serve(args) = cli.command else { bail!("another command") };
+        Ok(args)
+    }
+
+    #[test]
+    fn once_takes_no_image_for_its_number() {
+        for (words, images, once) in
+            [(&["a.efi"][..], 1, None), (&["--once", "a.efi", "b.efi"], 2, Some(1)), (&["--once=3", "a.efi"], 1, Some(3))]
+        {
+            let args = parsed(words).expect("good");
+            assert_eq!((args.images.len(), args.once), (images, once), "{words:?}");
+        }
+        for wrong in [&["--once=0", "a.efi"][..], &["--once"], &["--no-ipxe", "--ipxe", "d", "a.efi"]] {
+            assert!(parsed(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_told_before_anything_is_read() {
+        let args = parsed(&["a.efi"]).expect("good");
+        let cli = Cli::try_parse_from(["imager", "boards"]).expect("good");
+        let error = run(&cli.common, &ServeArgs { out: "/nowhere".into(), ..args }, &Ui::new(false)).expect_err("refused");
+        assert!(error.to_string().contains("cannot write to /nowhere"), "{error:#}");
+    }
 }

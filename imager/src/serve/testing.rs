@@ -71,6 +71,11 @@ impl Bench {
 
     /// Opens for business, with records in the folder.
     pub(crate) fn open(&self, once: Option<u32>) -> Arc<Warehouse> {
+        self.open_for(once, Unknown::Refuse)
+    }
+
+    /// The same, with something to do for machines in no inventory.
+    pub(crate) fn open_for(&self, once: Option<u32>, unknown: Unknown) -> Arc<Warehouse> {
         let out = self.folder.path();
         let base = Base::open(&self.image()).expect("opened");
         let rows = inventory::parse(ROWS.as_bytes()).expect("good rows");
@@ -91,7 +96,7 @@ impl Bench {
             http_port: 8080,
             ipxe: vec![Architecture::X86_64],
             images: stock.architectures(),
-            unknown: Unknown::Refuse,
+            unknown,
             once,
         };
         let interface = Interface { name: "lo".into(), address: Ipv4Addr::LOCALHOST, mtu: 1500 };

@@ -10,13 +10,15 @@ use tokio::time::timeout;
 
 use super::client::{Client, Loader, Platform};
 use super::event::Event;
-use super::plan::Boot;
+use super::names::{Served, Which};
+use super::plan::{Boot, Unknown};
 use super::testing::{Bench, IPXE, MAC, run};
+use super::warehouse::{Content, Denied};
 use super::{http, server, tftp};
 use crate::board::Architecture;
 use crate::image::digest::Digest;
 use crate::stamp::manifest::Manifest;
-use crate::stamp::testing::public;
+use crate::stamp::testing::{fleet, public};
 
 /// Longer than any answer takes on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -229,4 +231,24 @@ fn firmware_that_is_not_answered_is_told_of_once() {
     {
         assert!(told[at].contains(words), "{}", told[at]);
     }
+}
+
+#[test]
+fn a_machine_in_no_inventory_may_get_the_fleet_and_nothing_else() {
+    let bench = Bench::new();
+    let warehouse = bench.open_for(None, Unknown::Maintenance);
+    let mac = "52:54:00:00:00:09".parse().expect("a MAC address");
+    let client = Client { mac, loader: Loader::Http, platform: Platform::Uefi(Architecture::X86_64) };
+    let url = "http://127.0.0.1:8080/boot/blank-x86_64/skerry.efi";
+    assert_eq!(warehouse.answer(&client), Some(Boot::Url(url.into())));
+    let file = Served::Image(Which::Blank(Architecture::X86_64));
+    let Ok(Content::Image(image, _)) = warehouse.open(&file, Ipv4Addr::new(10, 0, 0, 9)) else { panic!("it is for all") };
+    let place = crate::stamp::base::Opened::open(&bench.image()).expect("opened").seed();
+    let mut seed = vec![0; (place.end - place.start) as usize];
+    image.read_at(&mut seed, place.start).expect("read");
+    let seed = seed::decode(&seed).expect("a SEED").seed;
+    assert_eq!(seed.fleet, fleet(1));
+    assert!(seed.device_name.is_none() && seed.hub.is_none() && seed.join_token.is_none() && seed.config.is_none());
+    let refusing = bench.open(None);
+    assert!(matches!(refusing.open(&file, Ipv4Addr::new(10, 0, 0, 9)), Err(Denied::NotFound)), "only when it was asked for");
 }

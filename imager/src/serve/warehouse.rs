@@ -18,8 +18,8 @@ use super::interface::Interface;
 use super::ledger::Ledger;
 use super::names::{Served, Which};
 use super::neighbour;
-use super::plan::{Boot, Known, Pass, Settings, plan};
-use super::stock::{Machine, Stock};
+use super::plan::{Boot, Known, Pass, Settings, Unknown, plan};
+use super::stock::{Blank, Machine, Stock};
 use crate::board::Architecture;
 
 /// The same about the same machine or address is told again after this time: firmware asks several times a second.
@@ -169,7 +169,7 @@ impl Warehouse {
             Served::Ipxe(architecture) => self.ipxe.get(architecture).cloned().map(Content::Bytes).ok_or(Denied::NotFound),
             Served::Script(which) => Ok(Content::Bytes(self.script(which)?.into())),
             Served::Image(Which::Blank(architecture)) => {
-                let image = self.stock.blank(*architecture).ok_or(Denied::NotFound)?.image.clone();
+                let image = self.blank(*architecture)?.image.clone();
                 let name = format!("a machine without a name at {peer}");
                 Ok(Content::Image(image, Delivery::of(self, None, name)))
             }
@@ -185,10 +185,19 @@ impl Warehouse {
         }
     }
 
+    /// What machines in no inventory get, if they get anything.
+    fn blank(&self, architecture: Architecture) -> Result<&Blank, Denied> {
+        let wanted = match self.settings.unknown {
+            Unknown::Refuse => None,
+            Unknown::Maintenance => self.stock.blank(architecture),
+        };
+        wanted.ok_or(Denied::NotFound)
+    }
+
     fn script(&self, which: &Which) -> Result<String, Denied> {
         match which {
             Which::Blank(architecture) => {
-                let blank = self.stock.blank(*architecture).ok_or(Denied::NotFound)?;
+                let blank = self.blank(*architecture)?;
                 Ok(self.settings.script(which, "this machine", &blank.command_line, None))
             }
             Which::Machine(mac) => {

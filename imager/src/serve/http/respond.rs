@@ -36,19 +36,18 @@ pub fn respond<B>(
         Err(denied) => refuse(status(&denied), &denied.to_string()),
         Ok(Content::Bytes(bytes)) => send_bytes(bytes, if is_script { TEXT } else { EFI }, head),
         Ok(Content::Image(image, delivery)) => {
-            let part = asked(request.headers(), image.bytes());
-            let (status, range) = match part {
-                Part::Whole => (StatusCode::OK, 0..image.bytes()),
+            let bytes = image.bytes();
+            let part = asked(request.headers(), bytes);
+            let (status, range) = match part.clone() {
+                Part::Whole => (StatusCode::OK, 0..bytes),
                 Part::Range(range) => (StatusCode::PARTIAL_CONTENT, range),
-                Part::Nothing => return refuse_range(image.bytes()),
+                Part::Nothing => return refuse_range(bytes),
             };
-            let (bytes, length) = (image.bytes(), range.end - range.start);
-            let content_range =
-                (status == StatusCode::PARTIAL_CONTENT).then(|| format!("bytes {}-{}/{bytes}", range.start, range.end - 1));
+            let length = range.end - range.start;
             let body = if head { Outgoing::Bytes(None) } else { Outgoing::image(image, range, delivery, moved.clone()) };
             let mut response = plain(status, body, EFI, length);
-            if let Some(text) = content_range {
-                put(&mut response, CONTENT_RANGE, &text);
+            if let Part::Range(range) = part {
+                put(&mut response, CONTENT_RANGE, &format!("bytes {}-{}/{bytes}", range.start, range.end - 1));
             }
             response
         }

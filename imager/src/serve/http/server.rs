@@ -107,15 +107,15 @@ async fn serve(stream: TcpStream, peer: Ipv4Addr, warehouse: Arc<Warehouse>) {
         http1::Builder::new().timer(TokioTimer::new()).header_read_timeout(HEAD).serve_connection(TokioIo::new(stream), service);
     tokio::select! {
         ended = connection => drop(ended), // Policy: how a client's connection ends is the delivery's to tell
-        () = stalled(&moved) => {}
+        () = stalled(&moved, STALL) => {}
     }
 }
 
 /// Returns when nothing moved between two looks.
-async fn stalled(moved: &AtomicU64) {
+async fn stalled(moved: &AtomicU64, every: Duration) {
     let mut last = moved.load(Ordering::Relaxed);
     loop {
-        tokio::time::sleep(STALL).await;
+        tokio::time::sleep(every).await;
         let now = moved.load(Ordering::Relaxed);
         if now == last {
             return;
@@ -126,7 +126,29 @@ async fn stalled(moved: &AtomicU64) {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::timeout;
+
     use super::*;
+    use crate::serve::testing::run;
+
+    #[test]
+    fn a_connection_on_which_nothing_moves_is_ended() {
+        const EVERY: Duration = Duration::from_millis(100);
+        run(async {
+            let moved = AtomicU64::new(0);
+            timeout(EVERY * 50, stalled(&moved, EVERY)).await.expect("it stands still");
+            let moving = async {
+                for _ in 0..20 {
+                    tokio::time::sleep(EVERY / 10).await;
+                    moved.fetch_add(1, Ordering::Relaxed);
+                }
+            };
+            tokio::select! {
+                () = moving => {}
+                () = stalled(&moved, EVERY) => panic!("it moves"),
+            }
+        });
+    }
 
     #[test]
     fn one_machine_does_not_take_every_connection() {
