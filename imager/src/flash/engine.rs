@@ -27,8 +27,10 @@ use super::target::{Discard, Drives};
 /// How long a drive may take for one answer. Longer than the kernel tries by itself before it reports an error.
 pub const PATIENCE: Duration = Duration::from_secs(180);
 
-/// Pieces that wait to be hashed before the reader waits too.
-const HASH_LAG: usize = 16;
+/// Pieces of all images that may wait to be hashed before readers wait too.
+const HASH_LAG: usize = 64;
+/// Of one image: at least so many, and no more than so many.
+const HASH_LAG_OF_ONE: (usize, usize) = (4, 32);
 
 /// How to go about it.
 #[derive(Debug, Clone)]
@@ -104,8 +106,8 @@ pub fn run(jobs: Vec<Job>, drives: &Arc<dyn Drives>, options: &Options, watcher:
         start_drive(one, drives, options);
     }
     for group in &groups {
-        let group = Arc::clone(group);
-        thread::spawn(move || read_all(&group));
+        let (group, lag) = (Arc::clone(group), hash_lag(groups.len()));
+        thread::spawn(move || read_all(&group, lag));
     }
     supervise(&mut running, &receive, options.patience, watcher);
     running.into_iter().filter_map(|one| one.outcome).collect()
@@ -137,16 +139,21 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(broken)
 }
 
+fn hash_lag(images: usize) -> usize {
+    let (least, most) = HASH_LAG_OF_ONE;
+    (HASH_LAG / images).clamp(least, most)
+}
+
 /// Reads the image once, for all its drives.
-fn read_all(group: &Group) {
-    group.proof.judge(guarded(|| read_image(group)));
+fn read_all(group: &Group, hash_lag: usize) {
+    group.proof.judge(guarded(|| read_image(group, hash_lag)));
     group.feed.end();
 }
 
 /// Hashing has a thread of its own: zeros between pieces take as long to hash as data, and no drive should wait for them.
-fn read_image(group: &Group) -> Result<(), Failure> {
+fn read_image(group: &Group, hash_lag: usize) -> Result<(), Failure> {
     thread::scope(|scope| {
-        let (send, receive) = sync_channel::<Piece>(HASH_LAG);
+        let (send, receive) = sync_channel::<Piece>(hash_lag);
         let hash = scope.spawn(move || {
             let mut measure = Measure::new(&group.proof, &group.pieces, group.image.bytes);
             receive.iter().for_each(|piece| measure.take(&piece.bytes));
