@@ -11,6 +11,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use imager::board::Architecture;
+use imager::image::boot::uboot;
 
 use crate::bootfiles::BootFiles;
 use crate::device::Device;
@@ -63,15 +64,17 @@ fn pi(name: &str) -> Guest {
     Guest { disk_bus: DiskBus::SdCard, card: Some(NetworkCard::Usb), ..Guest::new(name) }
 }
 
-/// Has the machine start what `config.txt` of its own card names, as the firmware would.
+/// Has the machine start what `config.txt` of its own card names, as the firmware would. The Pi 3's device tree is made as the card's own are.
 pub fn start_u_boot(device: &mut Device<'_>, lab: &Lab) -> Result<()> {
     let esp = Esp::read(device.disk().path())?;
     let config = PiConfig::parse(esp.text("config.txt")?);
     let program = config.kernel().context("config.txt names no kernel")?;
     let kernel = device.logs().path("u-boot.bin");
     fs::write(&kernel, esp.file(&program)?).context("cannot write U-Boot")?;
-    let devicetree = Some(lab.images().join(PI3_COMPONENT).join(PI3_TREE));
-    let direct = DirectKernel { kernel, initrd: None, devicetree, command_line: String::new() };
+    let tree = fs::read(lab.images().join(PI3_COMPONENT).join(PI3_TREE)).context("cannot read the device tree of the Pi 3")?;
+    let devicetree = device.logs().path("pi3.dtb");
+    fs::write(&devicetree, uboot::close_prompt(&tree)?).context("cannot write the device tree")?;
+    let direct = DirectKernel { kernel, initrd: None, devicetree: Some(devicetree), command_line: String::new() };
     device.rebuild(|guest| guest.kernel = Some(direct));
     Ok(())
 }

@@ -72,22 +72,15 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
 pub(crate) mod testing {
     //! Made-up device trees.
 
-    use super::{BEGIN_NODE, MAGIC, PROPERTY};
+    use dtoolkit::model::{DeviceTree, DeviceTreeProperty};
 
     /// A tree of a root node with a model and one compatible name.
     pub(crate) fn tree(model: &str, compatible: &str) -> Vec<u8> {
-        let strings = b"model\0compatible\0";
-        let mut structure = [BEGIN_NODE, 0].map(u32::to_be_bytes).concat();
-        for (name, value) in [(0u32, model), (6, compatible)] {
-            structure.extend([PROPERTY, value.len() as u32 + 1, name].map(u32::to_be_bytes).concat());
-            structure.extend(value.as_bytes());
-            structure.push(0);
-            structure.resize(structure.len().next_multiple_of(4), 0);
+        let mut tree = DeviceTree::new();
+        for (name, value) in [("model", model), ("compatible", compatible)] {
+            tree.root.add_property(DeviceTreeProperty::new_unchecked(name, value));
         }
-        structure.extend([2u32, 9].map(u32::to_be_bytes).concat());
-        let total = 40 + structure.len() + strings.len();
-        let header = [MAGIC, total as u32, 40, 40 + structure.len() as u32, 0, 17, 16, 0, strings.len() as u32, 0];
-        [header.map(u32::to_be_bytes).concat(), structure, strings.to_vec()].concat()
+        tree.to_dtb()
     }
 }
 

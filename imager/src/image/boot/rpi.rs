@@ -2,7 +2,7 @@
 //!
 //! It knows the few words of `config.txt` that it writes, and refuses to write any that leads nowhere.
 
-use super::{BootFiles, BootParts, MakeError, devicetree};
+use super::{BootFiles, BootParts, MakeError, devicetree, uboot};
 use crate::board::BootMethod;
 
 /// Where the firmware looks first.
@@ -68,9 +68,14 @@ pub enum RpiError {
     },
 }
 
-/// Adds `config.txt` and moves nothing: firmware, U-Boot and device trees lie at the top.
+/// Adds `config.txt` and closes U-Boot's prompt; nothing moves: firmware, U-Boot and device trees lie at the top.
 pub(super) fn add_uboot(parts: &BootParts<'_>, files: &mut BootFiles) -> Result<(), MakeError> {
     files.insert(CONFIG.to_owned(), config(BootMethod::RpiUboot, &parts.board.devicetrees)?.into_bytes());
+    for name in parts.board.devicetrees.iter().map(|path| file_name(path)) {
+        if let Some(bytes) = files.get_mut(name) {
+            *bytes = uboot::close_prompt(bytes).map_err(|error| unusable(name, error.to_string()))?;
+        }
+    }
     Ok(())
 }
 
@@ -193,7 +198,13 @@ pub fn check(files: &BootFiles) -> Result<(), RpiError> {
     if let Some(name) = &config.command_line {
         check_command_line(&format!("{}{name}", config.prefix), files)?;
     }
-    config.devicetrees.iter().try_for_each(|name| check_devicetree(&format!("{}{name}", config.prefix), files))
+    config.devicetrees.iter().map(|name| format!("{}{name}", config.prefix)).try_for_each(|file| {
+        check_devicetree(&file, files)?;
+        match config.kernel != UBOOT || uboot::prompt_is_closed(&files[&file]) {
+            true => Ok(()),
+            false => Err(unusable(&file, "it leaves U-Boot a prompt".into())),
+        }
+    })
 }
 
 fn check_command_line(file: &str, files: &BootFiles) -> Result<(), RpiError> {

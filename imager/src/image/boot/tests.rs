@@ -159,6 +159,7 @@ fn files_that_are_something_else_are_named() {
         (&four, "u-boot.bin", b"\x1f\x8b compressed".to_vec(), "neither an uncompressed arm64 kernel nor U-Boot"),
         (&four, "bcm2711-rpi-4-b.dtb", tree("Raspberry Pi 3 Model B", "brcm,bcm2837"), "it is for `Raspberry Pi 3 Model B`"),
         (&four, "bcm2711-rpi-4-b.dtb", b"text".to_vec(), "not a flattened device tree"),
+        (&four, "bcm2711-rpi-4-b.dtb", tree("Raspberry Pi 4", "brcm,bcm2711"), "it leaves U-Boot a prompt"),
         (&five, "slot-a/cmdline.txt", b"one\ntwo\n".to_vec(), "one line"),
         (&five, "slot-a/cmdline.txt", vec![b'x'; 2000], "1024"),
         (&five, "config.txt", [b"kernel=".as_slice(), &[b'x'; 120]].concat(), "more than 98"),
