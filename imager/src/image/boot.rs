@@ -5,6 +5,7 @@
 pub mod devicetree;
 mod read;
 pub mod rpi;
+pub mod uboot;
 
 use std::collections::BTreeMap;
 
