@@ -8,7 +8,7 @@ mod read;
 use machine_config::disk::SECTOR_BYTES;
 
 use super::pieces::Pieces;
-pub(crate) use read::find;
+pub(crate) use read::{find, used};
 
 const LABEL: &[u8; 11] = b"SKERRY-ESP ";
 const TABLES: u32 = 2;

@@ -1,5 +1,5 @@
 //! Which blocks of a disk image must be written for the disk to work, whatever was on it before: all that is not zero, and the zeros that mean
-//! something. Those are the partition tables, the allocation tables of the boot partition, SEED, and the runtime image with its hash tree.
+//! something. Those are the partition tables, the boot partition's tables, files and folders, SEED, and the runtime image with its hash tree.
 //!
 //! It goes by what the blocks mean, not by where the file has holes: those depend on the file system it lies on, and a hole may mean something.
 
@@ -11,6 +11,7 @@ use std::os::unix::fs::FileExt;
 use machine_config::disk::{Partition, SECTOR_BYTES, SEED_BYTES};
 use machine_config::ram_form::Extent;
 
+use super::fat;
 use crate::bmap::BLOCK_BYTES;
 use crate::image::verity;
 use crate::inspect::disk::{Disk, Found};
@@ -72,8 +73,10 @@ pub fn of(disk: &Disk) -> Result<Mapped, MapError> {
     let runtime = runtime_content(file, runtime)?;
     let seed = seed.offset..seed.offset + seed.bytes;
     let content = runtime.offset..runtime.offset + runtime.bytes;
-    let (tables, esp) = (TABLE_SECTORS * SECTOR_BYTES, esp.offset..esp.offset + fat_tables(file, esp)?);
-    let mut ranges = vec![0..tables, esp, content.clone(), bytes.saturating_sub(tables - SECTOR_BYTES)..bytes];
+    let tables = TABLE_SECTORS * SECTOR_BYTES;
+    let mut ranges = vec![0..tables, content.clone(), bytes.saturating_sub(tables - SECTOR_BYTES)..bytes];
+    let damaged = |reason| MapError::Partition { partition: Partition::Esp.name(), reason };
+    ranges.extend(fat::used(file, Extent { offset: esp.offset, bytes: esp.bytes }).map_err(damaged)?);
     for range in sparse::without(0..bytes, &content) {
         ranges.extend(not_zero(file, range)?);
     }
@@ -106,22 +109,6 @@ fn not_zero(file: &File, range: Range<u64>) -> Result<Vec<Range<u64>>, MapError>
     Ok(found)
 }
 
-/// How many bytes at the beginning of a FAT file system are its tables: boot sector, allocation tables and, before FAT32, the root folder.
-fn fat_tables(file: &File, esp: &Found) -> Result<u64, MapError> {
-    let mut sector = [0; SECTOR_BYTES as usize];
-    read(file, esp.offset, &mut sector)?;
-    let wrong = |reason| Err(MapError::Partition { partition: Partition::Esp.name(), reason });
-    if sector[510..] != [0x55, 0xaa] {
-        return wrong("it is not a FAT file system");
-    }
-    let short = |at: usize| u64::from(u16::from_le_bytes([sector[at], sector[at + 1]]));
-    let large = u64::from(u32::from_le_bytes([sector[36], sector[37], sector[38], sector[39]]));
-    let (bytes_per_sector, reserved, tables, root_entries) = (short(11), short(14), u64::from(sector[16]), short(17));
-    let table_sectors = if short(22) == 0 { large } else { short(22) };
-    let bytes = (reserved + tables * table_sectors).saturating_mul(bytes_per_sector) + root_entries * 32;
-    if bytes == 0 || bytes > esp.bytes { wrong("its FAT file system is damaged") } else { Ok(bytes) }
-}
-
 /// What RUNTIME-A holds, by its squashfs and verity superblocks. Nothing is trusted for it: a wrong answer makes an image that does not boot.
 fn runtime_content(file: &File, found: &Found) -> Result<Extent, MapError> {
     let wrong = |reason| Err(MapError::Partition { partition: Partition::RuntimeA.name(), reason });
@@ -149,6 +136,41 @@ fn runtime_content(file: &File, found: &Found) -> Result<Extent, MapError> {
 mod tests {
     use super::*;
     use crate::build::tests::build_sample;
+    use crate::image::esp::{self, EspFile};
+
+    /// What a disk holds that was full of other bytes, once the mapped blocks are written.
+    fn onto_a_used_disk(image: &[u8], mapped: &Mapped) -> Vec<u8> {
+        let mut used = vec![0xee; image.len()];
+        for range in &mapped.ranges {
+            let range = range.start as usize..range.end as usize;
+            used[range.clone()].copy_from_slice(&image[range]);
+        }
+        used
+    }
+
+    #[test]
+    fn zeros_inside_of_a_file_that_firmware_reads_are_no_free_space() {
+        let folder = tempfile::tempdir().expect("temp folder");
+        let path = build_sample(folder.path(), None);
+        let esp_at = Disk::open(&path).expect("opened").partition(Partition::Esp).expect("there").clone();
+        let gaps = [4 << 10, 64 << 10, 512 << 10].map(|zeros| [vec![7; 5000], vec![0; zeros]].concat()).concat();
+        let gaps = [gaps, vec![7; 5000], vec![0; 1 << 20]].concat();
+        let zeros = vec![0; 100_000];
+        let files = [("EFI/GAPS.BIN", &gaps), ("EFI/ZEROS.BIN", &zeros)];
+        let content = esp::build(esp_at.bytes, 1, &files.map(|(path, bytes)| EspFile { path, bytes })).expect("built");
+        let file = File::options().write(true).open(&path).expect("opened");
+        file.write_all_at(&content, esp_at.offset).expect("written");
+        let image = std::fs::read(&path).expect("read");
+        let mapped = of(&Disk::open(&path).expect("opened")).expect("mapped");
+        let written = folder.path().join("used");
+        std::fs::write(&written, onto_a_used_disk(&image, &mapped)).expect("written");
+        let used = Disk::open(&written).expect("its tables are whole");
+        let read = esp::read(used.window(&esp_at)).expect("a file system");
+        assert!(read == files.map(|(path, bytes)| (path.to_owned(), bytes.clone())), "every file is what it was");
+        let free: u64 = esp_at.bytes - read.iter().map(|(_, bytes)| bytes.len() as u64).sum::<u64>();
+        let mapped: u64 = mapped.ranges.iter().map(|range| range.end - range.start).sum();
+        assert!(mapped < image.len() as u64 - free / 2, "free space is left out");
+    }
 
     #[test]
     fn what_is_mapped_onto_a_used_disk_is_the_image() {
@@ -157,11 +179,7 @@ mod tests {
         let disk = Disk::open(&path).expect("opened");
         let mapped = of(&disk).expect("mapped");
         let image = std::fs::read(&path).expect("read");
-        let mut used = vec![0xee; image.len()];
-        for range in &mapped.ranges {
-            let range = range.start as usize..range.end as usize;
-            used[range.clone()].copy_from_slice(&image[range]);
-        }
+        let used = onto_a_used_disk(&image, &mapped);
         let written = folder.path().join("used");
         std::fs::write(&written, &used).expect("written");
         crate::inspect::inspect(&written, crate::inspect::Depth::EveryFile).expect("whole");
@@ -185,7 +203,7 @@ mod tests {
         let esp = disk.partition(Partition::Esp).expect("there").clone();
         for (offset, bytes, expected) in [
             (esp.offset + 36, [0xff; 4], "damaged"),
-            (esp.offset + 508, [0; 4], "not a FAT"),
+            (esp.offset + 508, [0; 4], "damaged"),
             (runtime.offset + 44, [0xff; 4], "longer than it is"),
             (runtime.offset + 40, [0, 0x10, 0, 0], "no whole hash tree"),
             (runtime.offset, [0; 4], "no squashfs"),

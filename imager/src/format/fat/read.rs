@@ -1,7 +1,8 @@
-//! Finds the one program in a FAT32 file system of the form that is written here. Every number is checked before it is used, and a file that does
-//! not lie in one piece is refused: whoever changes bytes in it must know where they are.
+//! Finds the one program in a FAT32 file system of the form that is written here, and what of such a file system means something. Every number is
+//! checked before it is used, and a program that does not lie in one piece is refused: whoever changes bytes in it must know where they are.
 
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 use machine_config::disk::SECTOR_BYTES;
@@ -14,6 +15,8 @@ const LEAST_END: u32 = 0x0fff_fff8;
 /// The upper bits of an entry are not part of it.
 const ENTRY_MASK: u32 = END_OF_CHAIN;
 const ENTRY_BYTES: usize = 32;
+/// The entry of a cluster that nothing has.
+const FREE: u32 = 0;
 /// Entries of an allocation table read at once.
 const READ_ENTRIES: u64 = 1 << 16;
 
@@ -41,6 +44,27 @@ pub(crate) fn find(file: &File, fat: Extent, names: &[&str]) -> Checked<Extent> 
         }
     }
     Err("there is no program in its folder EFI/BOOT")
+}
+
+/// What of a file system means something, in places of the file: its tables with the boot sector, and every cluster that the table does not call
+/// free, whatever is in it.
+pub(crate) fn used(file: &File, fat: Extent) -> Checked<Vec<Range<u64>>> {
+    let start = fat.offset;
+    let fat = Fat::open(file, fat)?;
+    let mut used: Vec<Range<u64>> = std::iter::once(start..start + fat.data_at).collect();
+    let mut next = u64::from(ROOT);
+    while next < fat.clusters + u64::from(ROOT) {
+        let entries = fat.entries(next, fat.clusters + u64::from(ROOT) - next)?;
+        for (cluster, _) in (next..).zip(&entries).filter(|(_, entry)| **entry != FREE) {
+            let place = start + fat.data_at + (cluster - u64::from(ROOT)) * fat.cluster;
+            match used.last_mut().filter(|last| last.end == place) {
+                Some(last) => last.end += fat.cluster,
+                None => used.push(place..place + fat.cluster),
+            }
+        }
+        next += entries.len() as u64;
+    }
+    Ok(used)
 }
 
 fn number(bytes: &[u8], at: usize, length: usize) -> u64 {
@@ -87,6 +111,13 @@ impl<'a> Fat<'a> {
         Ok(found.map(|entry| (((number(entry, 20, 2) << 16) | number(entry, 26, 2)) as u32, number(entry, 28, 4))))
     }
 
+    /// The first `count` entries of the allocation table from `first` on, or as many as are read at once.
+    fn entries(&self, first: u64, count: u64) -> Checked<Vec<u32>> {
+        let mut table = vec![0; READ_ENTRIES.min(count) as usize * 4];
+        self.file.read_exact_at(&mut table, self.table_at + first * 4).map_err(|_| "it is cut short")?;
+        Ok(table.chunks(4).map(|entry| number(entry, 0, 4) as u32 & ENTRY_MASK).collect())
+    }
+
     /// Where a file lies whose clusters follow one another.
     fn in_one_piece(&self, first: u32, bytes: u64) -> Checked<Extent> {
         let count = bytes.div_ceil(self.cluster);
@@ -95,10 +126,7 @@ impl<'a> Fat<'a> {
         u32::try_from(last).ok().and_then(|last| self.place(last)).ok_or("the program it boots is cut short")?;
         let mut next = u64::from(first);
         while next <= last {
-            let entries = READ_ENTRIES.min(last - next + 1);
-            let mut table = vec![0; entries as usize * 4];
-            self.file.read_exact_at(&mut table, self.table_at + next * 4).map_err(|_| "it is cut short")?;
-            for entry in table.chunks(4).map(|entry| number(entry, 0, 4) as u32 & ENTRY_MASK) {
+            for entry in self.entries(next, last - next + 1)? {
                 let right = if next == last { entry >= LEAST_END } else { u64::from(entry) == next + 1 };
                 if !right {
                     return Err("the program it boots does not lie in one piece");
@@ -144,6 +172,24 @@ mod tests {
         let place = found(&bytes, &NAMES).expect("found");
         assert_eq!(place, Extent { offset: ROOT_FOLDER as u64 + 3 * 512, bytes: 3000 });
         assert_eq!(bytes[place.offset as usize..][..3000], [7; 3000]);
+    }
+
+    #[test]
+    fn what_the_table_does_not_call_free_is_used() {
+        let mut bytes = made();
+        // The tables, the folders and the file are one stretch; a cluster behind it and the last one there is are others.
+        bytes[TABLE + 4 * 20..][..4].copy_from_slice(&[0xf7, 0xff, 0xff, 0x0f]);
+        let last = (bytes.len() - ROOT_FOLDER) / 512 + 1;
+        bytes[TABLE + 4 * last..][..4].copy_from_slice(&[0xff; 4]);
+        // The upper bits of an entry say nothing.
+        bytes[TABLE + 4 * 30 + 3] = 0xf0;
+        let mut file = tempfile::tempfile().expect("temp file");
+        std::io::Write::write_all(&mut file, &[vec![0xee; 4096], bytes.clone()].concat()).expect("written");
+        let fat = Extent { offset: 4096, bytes: bytes.len() as u64 };
+        let cluster = |number: usize| (4096 + ROOT_FOLDER + (number - 2) * 512) as u64;
+        let ends = 4096 + bytes.len() as u64;
+        assert_eq!(used(&file, fat), Ok(vec![4096..cluster(11), cluster(20)..cluster(21), ends - 512..ends]));
+        assert!(used(&file, Extent { offset: 0, ..fat }).is_err());
     }
 
     #[test]
