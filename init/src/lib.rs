@@ -25,5 +25,7 @@ pub mod services;
 pub mod state;
 mod sys;
 pub mod sysctl;
+#[cfg(test)]
+mod testing;
 mod unix_channel;
 pub mod verity;

@@ -10,6 +10,7 @@ use machine_config::schema::{Interface, MachineConfig, Route};
 use super::plan::tests::config;
 use super::*;
 use crate::node::{Node, NodeStatus};
+use crate::testing::skip;
 
 /// Set inside the namespace: the inner tests refuse to touch the network of whoever runs them by hand.
 const INSIDE: &str = "SKERRY_TEST_NETNS";
@@ -22,10 +23,10 @@ fn isolated(test: &str) {
     let tool =
         |name: &str| std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(|dir| dir.join(name).exists());
     if !rustix::process::geteuid().is_root() {
-        return eprintln!("skipped: network namespaces need root");
+        return skip("network namespaces need root");
     }
     if let Some(missing) = ["unshare", "ip", "mount", "dnsmasq"].into_iter().find(|name| !tool(name)) {
-        return eprintln!("skipped: there is no `{missing}`");
+        return skip(&format!("there is no `{missing}`; `make setup` installs it"));
     }
     let output = Command::new("unshare")
         .args(["--net", "--uts", "--mount"])
@@ -36,7 +37,7 @@ fn isolated(test: &str) {
         .expect("unshare was found");
     let text = [&output.stdout[..], &output.stderr].map(String::from_utf8_lossy).concat();
     if text.contains("unshare failed") {
-        return eprintln!("skipped: {}", text.trim());
+        return skip(text.trim());
     }
     assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }

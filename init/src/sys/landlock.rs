@@ -96,7 +96,7 @@ mod tests {
         let path = folder.path().join("socket");
         let _listener = std::os::unix::net::UnixListener::bind(&path).expect("the folder is ours");
         let Some(rules) = only_program(Path::new("/proc/self/exe")).expect("it is there") else {
-            return eprintln!("skipped: this kernel has no Landlock");
+            return crate::testing::skip("this kernel has no Landlock");
         };
         let inside = std::thread::spawn(move || {
             rustix::thread::set_no_new_privs(true).expect("always allowed");

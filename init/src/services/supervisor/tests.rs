@@ -77,8 +77,7 @@ async fn the_child_lives_where_and_as_its_spec_says() {
 #[tokio::test]
 async fn a_service_without_capabilities_has_none_and_cannot_regain_any() {
     if !rustix::process::getuid().is_root() {
-        eprintln!("skipped: only root can give capabilities away");
-        return;
+        return crate::testing::skip("only root can give capabilities away");
     }
     let folder = cgroup_tree(&["apid"]);
     std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("the folder is ours");
