@@ -1,7 +1,7 @@
 # The commands people use. Each does its own set-up; CI calls only `check` and `test`.
 #
 #   make demo                    build everything, boot a machine, watch it refuse and accept configurations
-#   make test                    every test, virtual machines included
+#   make test                    every test, virtual machines included; as root: README.md says why
 #   make check                   formatting, lints, documentation, dependency policy
 #   make node ARCH=…             what runs on devices: x86_64 (the default), aarch64 or all
 #   make image BOARD=… OUT=…     a disk image; FLEET=DIR puts that fleet's key into it, CONFIG=FILE a signed configuration
@@ -12,7 +12,9 @@
 # IMAGER_FLAGS is passed on, e.g. IMAGER_FLAGS='--without k3s' or IMAGER_FLAGS='--component k3s=PATH'.
 
 BOARD ?= qemu-x86_64
-OUT ?= out/skerry-$(BOARD).img
+# With one form, OUT has its ending; with several, imager gives each its own.
+ENDINGS := raw:img raw.zst:img.zst raw.gz:img.gz qcow2:qcow2 iso:iso uki:efi pxe:pxe.tar
+OUT ?= out/skerry-$(BOARD).$(or $(patsubst $(FORMAT):%,%,$(filter $(FORMAT):%,$(ENDINGS))),img)
 CACHE_HOME := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)
 SKERRY_CACHE ?= $(CACHE_HOME)/skerry
 export SKERRY_CACHE
@@ -31,8 +33,8 @@ ARM64_FOLDER := target/arm64/$(ARM64_TARGET)/image
 ARM64_PROGRAMS := skerry-init apid skerry-images standin-k3s
 ARM64_RUSTC = $(if $(filter $(ARM64_TARGET),$(shell rustup target list --installed 2>/dev/null)),,RUSTC=/usr/bin/rustc)
 
-# The architecture of BOARD, as its file says.
-BOARD_ARCH = $(or $(shell sed -n 's/^architecture = "\(.*\)"/\1/p' kernel/boards/$(BOARD).toml 2>/dev/null),$(error there is no board $(BOARD)))
+# The architecture of BOARD, as its file says; none: there is no such board, which concerns those alone that make its image.
+BOARD_ARCH := $(shell sed -n 's/^architecture = "\(.*\)"/\1/p' kernel/boards/$(BOARD).toml 2>/dev/null)
 ARCH ?= x86_64
 NODES := $(if $(filter all,$(ARCH)),node-x86_64 node-aarch64,node-$(ARCH))
 
@@ -40,7 +42,10 @@ NODES := $(if $(filter all,$(ARCH)),node-x86_64 node-aarch64,node-$(ARCH))
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(or $(shell command -v cargo-deny 2>/dev/null),$(SKERRY_CACHE)/tools/bin/cargo-deny)
 
-.PHONY: help setup setup-build setup-arm64 setup-tests node node-x86_64 node-aarch64 tools fetch image run demo test check bench
+# One cargo at a time: they would wait for each other.
+.NOTPARALLEL:
+
+.PHONY: help setup setup-build setup-arm64 setup-tests setup-rights no-board node node-x86_64 node-aarch64 tools fetch image run demo test check bench
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -57,6 +62,13 @@ setup-arm64:
 
 setup-tests:
 	@tools/setup.sh build tests
+
+# Installs nothing: says what the tests need of the kernel and may not use.
+setup-rights:
+	@tools/setup.sh rights
+
+no-board:
+	@echo "there is no board $(BOARD); there are: $(basename $(notdir $(wildcard kernel/boards/*.toml)))" >&2; exit 1
 
 # What runs on a device, and the k3s stand-in that tests and the demo run there.
 node: $(NODES)
@@ -79,7 +91,7 @@ tools: setup-build
 fetch: tools
 	target/release/imager fetch
 
-image: node-$(BOARD_ARCH) tools
+image: $(if $(BOARD_ARCH),node-$(BOARD_ARCH),no-board) tools
 	@mkdir -p $(dir $(OUT))
 	target/release/imager build --board $(BOARD) $(if $(FLEET),--fleet $(FLEET)) $(if $(CONFIG),--config $(CONFIG)) \
 		$(if $(FORMAT),--format $(FORMAT)) $(IMAGER_FLAGS) --out $(OUT)
@@ -91,7 +103,7 @@ demo: setup-tests node-x86_64 tools
 	cargo run --locked --release -q -p skerry-tests --bin demo
 
 # One build of everything in the development profile: the test programs, and the imager that makes what the VM tests boot.
-test: setup-tests node-x86_64 node-aarch64
+test: setup-rights setup-tests node-x86_64 node-aarch64
 	cargo build --locked --workspace --all-targets
 	SKERRY_IMAGER=$(CURDIR)/target/debug/imager SKERRY_TEST_IMAGES=$(CURDIR)/target/vm-images target/debug/build-images
 	SKERRY_TEST_IMAGES=$(CURDIR)/target/vm-images cargo test --locked --workspace

@@ -3,6 +3,7 @@
 # Elsewhere it prints the list and fails, so that nobody has to guess.
 #
 #   tools/setup.sh [build] [arm64] [tests]      without words: everything
+#   tools/setup.sh rights                       installs nothing: checks what `make test` needs of the kernel
 set -eu
 
 # Package and why. Compiler and C library for static binaries; signature checks when locking components.
@@ -14,7 +15,7 @@ arm64='gcc-aarch64-linux-gnu libc6-dev-arm64-cross'
 arm64_rust='rustc-web libstd-rust-web-dev:arm64'
 # The emulators and their firmware; the tools that check what we wrote ourselves (never to write it).
 tests='qemu-system-x86 ovmf qemu-system-arm qemu-efi-aarch64 qemu-utils
-mtools dosfstools gdisk e2fsprogs squashfs-tools cryptsetup-bin device-tree-compiler
+cpio dosfstools gdisk e2fsprogs squashfs-tools cryptsetup-bin device-tree-compiler
 bmap-tools xorriso zstd btrfs-progs xfsprogs mount
 poppler-utils librsvg2-bin
 iproute2 dnsmasq-base'
@@ -26,6 +27,21 @@ if ! command -v cargo >/dev/null 2>&1; then
     echo "setup: cargo is missing: install Rust $channel with rustup" >&2
     exit 1
 fi
+
+# `make test` sets up drives, file systems that fail and networks of its own. Told at once, not by a test half an hour later.
+check_rights() {
+    lacks=
+    [ "$(id -u)" -eq 0 ] || lacks="$lacks; root"
+    [ -e /dev/fuse ] || lacks="$lacks; /dev/fuse (modprobe fuse)"
+    [ -e /dev/loop-control ] || lacks="$lacks; loop devices (modprobe loop)"
+    [ -e /dev/net/tun ] || lacks="$lacks; /dev/net/tun (modprobe tun)"
+    [ "$(id -u)" -ne 0 ] || unshare --net true 2>/dev/null || lacks="$lacks; network namespaces (a container needs --privileged)"
+    [ -z "$lacks" ] || {
+        echo "setup: the tests need, and this machine does not give them: ${lacks#; }" >&2
+        echo "setup: as root, with your Rust: sudo env PATH=\"\$PATH\" HOME=\"\$HOME\" make test" >&2
+        exit 1
+    }
+}
 
 packages=
 debian_rust=
@@ -40,8 +56,9 @@ for part in ${*:-build arm64 tests}; do
         fi
         ;;
     tests) packages="$packages $tests" ;;
+    rights) check_rights ;;
     *)
-        echo "setup: there is no part $part: give build, arm64 or tests" >&2
+        echo "setup: there is no part $part: give build, arm64, tests or rights" >&2
         exit 1
         ;;
     esac
@@ -83,12 +100,35 @@ if [ "$(id -u)" -ne 0 ]; then
     fi
     as_root=sudo
 fi
+# A foreign architecture stays only where its packages could be installed: elsewhere every later `apt-get update` would fail.
+added=
+undo() {
+    status=$?
+    [ "$status" -eq 0 ] || [ -z "$added" ] || {
+        $as_root dpkg --remove-architecture arm64 || true
+        echo "setup: arm64 was taken out of apt's architectures again; without Debian's Rust: rustup target add $target" >&2
+    }
+}
+trap undo EXIT
 case $missing in
-*:arm64*) dpkg --print-foreign-architectures | grep -qx arm64 || $as_root dpkg --add-architecture arm64 ;;
+*rustc-web* | *:arm64*)
+    if ! grep -qx 'ID=debian' /etc/os-release; then
+        echo "setup: only Debian has its Rust for arm64 ($arm64_rust): run rustup target add $target" >&2
+        exit 1
+    fi
+    if ! dpkg --print-foreign-architectures | grep -qx arm64; then
+        $as_root dpkg --add-architecture arm64
+        added=yes
+    fi
+    ;;
 esac
 # shellcheck disable=SC2086 # word splitting is wanted: a list of packages
 {
     $as_root apt-get update -qq
+    if [ "${missing#*rustc-web}" != "$missing" ] && ! apt-cache show rustc-web >/dev/null 2>&1; then
+        echo "setup: this Debian has no rustc-web: run rustup target add $target" >&2
+        exit 1
+    fi
     $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
 }
 check_rust
