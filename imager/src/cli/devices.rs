@@ -27,7 +27,7 @@ pub(super) struct Devices {
 
 /// What the options name, read and judged, for the rows of the inventory: [`read_inventory`]. The base is looked at last: it takes longest.
 pub(super) fn load(path: &Path, args: &DeviceArgs, rows: &[Row], progress: &dyn Progress) -> Result<Devices> {
-    load_as(path, args, rows, progress, |facts| plan(rows, facts, getrandom::fill))
+    load_as(path, args, rows, progress, |facts| plan(rows, facts, |_, into| getrandom::fill(into)))
 }
 
 /// The same, with the stamps that `stamps` plans.

@@ -149,7 +149,7 @@ fn batch(image: &Path, args: &ServeArgs, rows: &[Row], mint: &Mint, ui: &Ui) -> 
 /// Planned together, because they must be right together; then each with what is minted for it alone.
 fn stamps(rows: &[Row], facts: &Facts<'_>, mint: &Mint) -> Result<Vec<Stamp>, PlanError> {
     let rows: Vec<Row> = rows.iter().filter(|row| row.board == facts.board).cloned().collect();
-    plan(&rows, facts, getrandom::fill)?;
+    plan(&rows, facts, |_, into| getrandom::fill(into))?;
     let each = rows.iter().map(|row| plan(std::slice::from_ref(row), facts, mint.source(row.name.as_str())));
     Ok(each.collect::<Result<Vec<_>, _>>()?.concat())
 }

@@ -1,6 +1,7 @@
 //! What is made for a machine (`auto` tokens and keys), the same after a restart: derived from one secret in the folder of records and the machine's
 //! name. A machine that loads its image twice is one device, and what the hub was told of it stays true.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use crate::image::digest::Digest;
+use crate::stamp::plan::Purpose;
 
 /// The secret's file in the folder of records.
 pub const FILE: &str = "serve.key";
@@ -75,16 +77,19 @@ impl Mint {
         Ok(Self(secret))
     }
 
-    /// A source of bytes for one machine: the same bytes in the same order each time, and other ones for every other machine.
-    pub fn source(&self, name: &str) -> impl FnMut(&mut [u8]) -> Result<(), getrandom::Error> {
+    /// A source of bytes for one machine: for each purpose the same bytes in the same order each time, whatever else is asked for, and other ones for
+    /// every other machine and purpose.
+    pub fn source(&self, name: &str) -> impl FnMut(Purpose, &mut [u8]) -> Result<(), getrandom::Error> {
         let secret = self.0.clone();
         let name = name.to_owned();
-        let mut count = 0u64;
-        move |into| {
+        let mut counts = BTreeMap::<Purpose, u64>::new();
+        move |purpose, into| {
+            let count = counts.entry(purpose).or_default();
             for chunk in into.chunks_mut(SECRET_BYTES) {
-                let digest = Digest::of_parts(PURPOSE, [secret.as_slice(), name.as_bytes(), &count.to_le_bytes()]);
+                let (purpose, number) = (purpose.as_str().as_bytes(), count.to_le_bytes());
+                let digest = Digest::of_parts(PURPOSE, [secret.as_slice(), name.as_bytes(), purpose, &number]);
                 chunk.copy_from_slice(&digest.as_bytes()[..chunk.len()]);
-                count += 1;
+                *count += 1;
             }
             Ok(())
         }
@@ -95,13 +100,18 @@ impl Mint {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
+    use machine_config::{DeviceId, SigningKey};
+
     use super::*;
+    use crate::stamp::inventory;
+    use crate::stamp::plan::{Facts, plan};
+    use crate::stamp::testing::fleet;
 
     fn bytes(mint: &Mint, name: &str) -> [[u8; 48]; 2] {
         let mut source = mint.source(name);
         let mut next = || {
             let mut bytes = [0; 48];
-            source(&mut bytes).expect("given");
+            source(Purpose::Token, &mut bytes).expect("given");
             bytes
         };
         [next(), next()]
@@ -119,6 +129,36 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
         let other = tempfile::tempdir().expect("temp folder");
         assert_ne!(bytes(&Mint::open(other.path()).expect("made"), "store-1"), first);
+    }
+
+    /// The token and the device's id of a row.
+    fn minted(mint: &Mint, token: &str, identity: &str) -> (Option<String>, Option<DeviceId>) {
+        let text =
+            format!("name,board,hub,hub_pin,join_token,identity\nstore-1,nuc,https://h,{},{token},{identity}\n", "ab".repeat(32));
+        let rows = inventory::parse(text.as_bytes()).expect("good rows");
+        let facts = Facts {
+            board: "nuc",
+            k3s_roles: &[],
+            fleet: &fleet(1),
+            configs: &BTreeMap::new(),
+            common_config: None,
+            identities: &BTreeMap::new(),
+        };
+        let stamps = plan(&rows, &facts, mint.source("store-1")).expect("planned");
+        let identity = stamps[0].facts.identity.clone();
+        (stamps[0].made_token().map(|token| token.expose().to_owned()), identity.map(|identity| identity.device_id))
+    }
+
+    #[test]
+    fn a_row_that_is_edited_later_never_shows_a_key_as_a_token() {
+        let folder = tempfile::tempdir().expect("temp folder");
+        let mint = Mint::open(folder.path()).expect("made");
+        let (token, id) = minted(&mint, "auto", "auto");
+        assert_eq!(minted(&mint, "auto", "none"), (token.clone(), None));
+        assert_eq!(minted(&mint, "none", "auto"), (None, id.clone()), "and the device stays the same one");
+        assert_eq!(minted(&mint, "none", "none"), (None, None));
+        let token: [u8; 32] = hex::decode(token.expect("a token")).expect("hex").try_into().expect("32 bytes");
+        assert_ne!(Some(DeviceId::of(&SigningKey::from_bytes(&token).verifying_key())), id);
     }
 
     #[test]

@@ -88,7 +88,7 @@ impl Bench {
             common_config: None,
             identities: &BTreeMap::new(),
         };
-        let stamps = plan(&of_board, &facts, getrandom::fill).expect("planned");
+        let stamps = plan(&of_board, &facts, |_, into| getrandom::fill(into)).expect("planned");
         let batch = Batch { press: Press::new(base, key(9)).expect("hashed"), stamps, fleet: fleet(1) };
         let stock = Stock::new(vec![batch], &rows, out).expect("stocked");
         let settings = Settings {

@@ -60,18 +60,37 @@ impl Stamp {
     }
 }
 
-/// The stamps of these rows, in their order. `random` fills what it is given with random bytes.
+/// What random bytes are for. Bytes for one purpose are never given for another: a token is told to the hub, a key to nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Purpose {
+    /// A join token.
+    Token,
+    /// The key that a device is.
+    Identity,
+}
+
+impl Purpose {
+    /// Its name, as derivations have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Identity => "identity",
+        }
+    }
+}
+
+/// The stamps of these rows, in their order. `random` fills what it is given with random bytes for a purpose.
 ///
 /// # Errors
 /// See [`PlanError`]; the first row that cannot be stamped is the one told.
 pub fn plan(
     rows: &[Row],
     facts: &Facts<'_>,
-    mut random: impl FnMut(&mut [u8]) -> Result<(), getrandom::Error>,
+    mut random: impl FnMut(Purpose, &mut [u8]) -> Result<(), getrandom::Error>,
 ) -> Result<Vec<Stamp>, PlanError> {
-    let mut random = || {
+    let mut random = |purpose| {
         let mut bytes = Zeroizing::new([0; SECRET_BYTES]);
-        random(bytes.as_mut_slice()).map_err(PlanError::Random)?;
+        random(purpose, bytes.as_mut_slice()).map_err(PlanError::Random)?;
         Ok(bytes)
     };
     let stamps = rows.iter().map(|row| stamp(row, facts, &mut random)).collect::<Result<Vec<_>, _>>()?;
@@ -80,7 +99,7 @@ pub fn plan(
 }
 
 /// Fresh random bytes, wiped when they go.
-type Random<'a> = &'a mut dyn FnMut() -> Result<Zeroizing<[u8; SECRET_BYTES]>, PlanError>;
+type Random<'a> = &'a mut dyn FnMut(Purpose) -> Result<Zeroizing<[u8; SECRET_BYTES]>, PlanError>;
 
 fn stamp(row: &Row, facts: &Facts<'_>, random: Random<'_>) -> Result<Stamp, PlanError> {
     let name = || row.name.to_string();
@@ -118,14 +137,14 @@ fn token(token: &Token, random: Random<'_>) -> Result<(Option<Secret>, TokenOrig
     match token {
         Token::None => Ok((None, TokenOrigin::None)),
         Token::Given(secret) => Ok((Some(secret.clone()), TokenOrigin::Inventory)),
-        Token::Auto => Ok((Some(Secret::from(hex::encode(random()?))), TokenOrigin::Made)),
+        Token::Auto => Ok((Some(Secret::from(hex::encode(random(Purpose::Token)?))), TokenOrigin::Made)),
     }
 }
 
 fn identity(row: &Row, facts: &Facts<'_>, random: Random<'_>) -> Result<Option<IdentitySeed>, PlanError> {
     match &row.identity {
         IdentityChoice::Own => Ok(None),
-        IdentityChoice::Auto => Ok(Some(IdentitySeed::new(*random()?))),
+        IdentityChoice::Auto => Ok(Some(IdentitySeed::new(*random(Purpose::Identity)?))),
         IdentityChoice::Given(path) => match facts.identities.get(path) {
             Some(key) => Ok(Some(IdentitySeed::new(key.to_bytes()))),
             None => Err(PlanError::Unread { line: row.line, name: row.name.to_string(), path: path.clone() }),

@@ -86,7 +86,7 @@ fn stamps_with(rows: &str, token: &str, base: &Base) -> Vec<Stamp> {
         common_config: None,
         identities: &BTreeMap::new(),
     };
-    plan(&rows, &facts, getrandom::fill).expect("planned")
+    plan(&rows, &facts, |_, into| getrandom::fill(into)).expect("planned")
 }
 
 fn damage(path: &Path, offset: u64) {

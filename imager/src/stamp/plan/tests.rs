@@ -34,7 +34,7 @@ impl Ground {
         let text = format!("{header}\n{}", rows.replace("HUB", &format!("https://h,{pin}")));
         let rows = inventory::parse(text.as_bytes()).expect("good rows");
         let mut next = 0;
-        let random = |bytes: &mut [u8]| {
+        let random = |_, bytes: &mut [u8]| {
             next += 1;
             bytes.fill(next);
             Ok(())

@@ -81,7 +81,7 @@ impl Bench {
         let begin = Instant::now();
         let mut written = 0;
         for row in &self.rows {
-            for stamp in plan(std::slice::from_ref(row), &facts, getrandom::fill)? {
+            for stamp in plan(std::slice::from_ref(row), &facts, |_, into| getrandom::fill(into))? {
                 written += self.stamp(&stamp, out)?;
             }
         }
