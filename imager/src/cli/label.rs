@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use clap::{ArgGroup, Args, ValueEnum};
 use machine_config::PublicKey;
 use serde_json::json;
 
 use super::fleet::bytes;
+use super::folder;
 use super::records;
 use super::stamp::public_key;
 use super::ui::Ui;
@@ -78,9 +79,7 @@ impl Format {
 
 /// Writes labels.
 pub(super) fn run(args: &LabelArgs, ui: &Ui) -> Result<()> {
-    if !args.out.is_dir() {
-        bail!("cannot write to {}: there is no such folder; make it first", args.out.display());
-    }
+    folder::check(&args.out)?;
     let station = args.station_key.as_deref().map(public_key).transpose()?;
     if station.is_none() {
         ui.event(Event::Warn { message: records::UNCHECKED });
@@ -91,6 +90,7 @@ pub(super) fn run(args: &LabelArgs, ui: &Ui) -> Result<()> {
         Some(grid) => sheet_files(&layout::sheets(&labels, grid)?, args.format),
         None => label_files(&labels, &layout::singles(&labels, args.size)?, args.format),
     };
+    folder::make(&args.out, ui)?;
     let paths = files.iter().map(|(name, bytes)| write(&args.out.join(name), bytes)).collect::<Result<Vec<_>>>()?;
     let names: String = paths.iter().map(|path| format!("{}\n", path.display())).collect();
     let report = json!({ "labels": labels.iter().map(|label| json!({ "name": label.name, "claim": label.claim })).collect::<Vec<_>>(), "files": paths });

@@ -8,6 +8,7 @@ mod files;
 mod flash;
 mod fleet;
 mod floor;
+mod folder;
 mod formats;
 mod label;
 mod records;

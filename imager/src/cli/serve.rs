@@ -7,13 +7,14 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use hyper::body::Bytes;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::{Common, DeviceArgs};
 use super::devices;
+use super::folder;
 use super::ui::Ui;
 use crate::board::Architecture;
 use crate::components::assemble::test_files;
@@ -83,11 +84,10 @@ enum UnknownArg {
 
 /// Serves until it is ended by a signal.
 pub(super) fn run(common: &Common, args: &ServeArgs, ui: &Ui) -> Result<()> {
-    if !args.out.is_dir() {
-        bail!("cannot write to {}: there is no such folder; make it first", args.out.display());
-    }
+    folder::check(&args.out)?;
     let wish = Wish { name: args.interface.clone(), address: args.address };
     let interface = interface::choose(&interface::list()?, &wish)?;
+    folder::make(&args.out, ui)?;
     let ledger = Ledger::open(&args.out)?;
     let stock = stock(args, ui)?;
     let ipxe = ipxe(common, args, &stock.architectures(), ui)?;
@@ -199,6 +199,7 @@ fn locked(common: &Common, architecture: Architecture, ui: &Ui) -> Result<PathBu
 
 #[cfg(test)]
 mod tests {
+    use anyhow::bail;
     use clap::Parser as _;
 
     use super::super::args::{Cli, Command};
@@ -228,7 +229,7 @@ mod tests {
     fn a_folder_that_is_not_there_is_told_before_anything_is_read() {
         let args = parsed(&["a.efi"]).expect("good");
         let cli = Cli::try_parse_from(["imager", "boards"]).expect("good");
-        let error = run(&cli.common, &ServeArgs { out: "/nowhere".into(), ..args }, &Ui::new(false)).expect_err("refused");
-        assert!(error.to_string().contains("cannot write to /nowhere"), "{error:#}");
+        let error = run(&cli.common, &ServeArgs { out: "/nowhere/at/all".into(), ..args }, &Ui::new(false)).expect_err("refused");
+        assert!(error.to_string().contains("cannot make /nowhere/at/all"), "{error:#}");
     }
 }

@@ -9,7 +9,9 @@ use serde_json::json;
 
 use super::args::{StampArgs, StationKeyArgs, VerifyArgs};
 use super::devices::{self, Devices};
+use super::folder;
 use super::ui::Ui;
+use crate::draft::folder_of;
 use crate::progress::{Event, Progress, step};
 use crate::stamp::station;
 use crate::stamp::verify::{Proof, verify};
@@ -21,10 +23,9 @@ pub(super) fn run_stamp(json: bool, args: &StampArgs, ui: &Ui) -> Result<()> {
     if args.stdout {
         check_stream(json, rows.len())?;
     }
-    if !args.out.is_dir() {
-        bail!("cannot write to {}: there is no such folder; make it first", args.out.display());
-    }
+    folder::check(&args.out)?;
     let Devices { press, stamps, fleet: _ } = devices::load(&args.base, &args.devices, &rows, ui)?;
+    folder::make(&args.out, ui)?;
     let existing = if args.replace { Existing::Replace } else { Existing::Keep };
     let run = step(ui, "hash", || Run::prepare(&press, &stamps, &args.out, existing))?;
     if args.stdout {
@@ -113,6 +114,7 @@ fn proved(proof: &Proof) -> String {
 
 /// Makes a station's key.
 pub(super) fn run_station_key(args: &StationKeyArgs, ui: &Ui) -> Result<()> {
+    folder::make_private(folder_of(&args.file), ui)?;
     let (key, public) = station::make(&args.file)?;
     let report = json!({ "key": args.file, "public": public, "publicKey": key, "id": key.id() });
     let text = format!(

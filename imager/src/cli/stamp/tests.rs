@@ -170,12 +170,26 @@ fn a_base_without_a_fleet_needs_one_and_a_given_one_wins() {
 }
 
 #[test]
+fn a_missing_folder_is_made_once_every_row_is_right() {
+    let bench = Bench::of_fleet();
+    let args = || StampArgs { out: bench.path("new"), ..bench.args() };
+    bench.inventory("box-1,S1,nuc,\n");
+    bench.stamp(&args()).expect_err("another board");
+    assert!(!bench.path("new").exists());
+    bench.inventory("box-1,S1,test,\n");
+    bench.stamp(&args()).expect("stamped");
+    assert!(bench.path("new/box-1.manifest.json").is_file());
+    run_station_key(&StationKeyArgs { file: bench.path("a/b/station") }, &Ui::new(false)).expect("made");
+    assert!(bench.path("a/b/station.pub").is_file());
+}
+
+#[test]
 fn what_cannot_be_begun_says_what_to_do() {
     let bench = Bench::of_fleet();
     bench.inventory("box-1,S1,test,\nbox-2,S2,test,\n");
     let (nowhere, key) = (bench.path("nowhere"), bench.path("devices.csv"));
     for (args, expected) in [
-        (StampArgs { out: nowhere.clone(), ..bench.args() }, "there is no such folder; make it first"),
+        (StampArgs { out: nowhere.join("out"), ..bench.args() }, "make that first"),
         (bench.with(|devices| DeviceArgs { station_key: None, ..devices }), "imager station-key"),
         (bench.with(|devices| DeviceArgs { station_key: Some(key), ..devices }), "as a station's key"),
         (bench.with(|devices| DeviceArgs { inventory: nowhere.clone(), ..devices }), "cannot read "),
