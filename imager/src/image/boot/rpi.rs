@@ -188,6 +188,9 @@ pub fn check(files: &BootFiles) -> Result<(), RpiError> {
     if let Some(line) = text.lines().find(|line| line.len() > LONGEST_LINE) {
         return Err(unusable(CONFIG, format!("a line has {} characters, more than {LONGEST_LINE}", line.len())));
     }
+    if !text.lines().any(|line| line.starts_with("device_tree=")) {
+        return Err(unusable(CONFIG, "it names no device tree".into()));
+    }
     if let Some(file) = config.named().find(|file| !files.contains_key(file)) {
         return Err(missing(CONFIG, &file));
     }

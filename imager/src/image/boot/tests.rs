@@ -163,6 +163,12 @@ fn files_that_are_something_else_are_named() {
         (&five, "slot-a/cmdline.txt", b"one\ntwo\n".to_vec(), "one line"),
         (&five, "slot-a/cmdline.txt", vec![b'x'; 2000], "1024"),
         (&five, "config.txt", [b"kernel=".as_slice(), &[b'x'; 120]].concat(), "more than 98"),
+        (
+            &five,
+            "config.txt",
+            b"os_prefix=slot-a/\nkernel=vmlinuz\n# device_tree=bcm2712-rpi-5-b.dtb\n".to_vec(),
+            "no device tree",
+        ),
     ] {
         let mut files = made(board, &given(board)).expect("made");
         files.insert(name.to_owned(), bytes);
