@@ -45,7 +45,7 @@ impl Drop for Mounted {
 fn is_root() -> bool {
     let is_root = rustix::process::geteuid().is_root();
     if !is_root {
-        eprintln!("skipped: only root may mount file systems and make loop devices");
+        skip("only root may mount file systems and make loop devices");
     }
     is_root
 }
