@@ -146,8 +146,8 @@ impl<'a> Comparison<'a> {
     /// Takes the next piece as read back; false: it is not what the image has.
     pub(super) fn take(&mut self, bytes: &[u8]) -> Result<bool, Failure> {
         let index = self.taken;
+        self.hasher.update(bytes); // before waiting: the reader hashes at the same time
         let mark = self.proof.wait(|known| known.marks.get(index).cloned())?;
-        self.hasher.update(bytes);
         let same = std::mem::take(&mut self.hasher).finish() == mark.until;
         self.hasher = mark.beyond;
         self.taken += 1;
