@@ -196,6 +196,7 @@ fn from_an_image_over_its_drive_to_its_label() {
         let image = format!("{name}.img");
         let arguments =
             ["flash", &image, "--to", &drive, "--yes", "--record", "log", "--station-key", "key", "--stamped-by", "key.pub"];
+        let arguments = [&arguments[..], &["--allow-fixed", &drive]].concat();
         bench.imager(&arguments).status.code()
     };
     assert_eq!((flash("box-7"), flash("box-8")), (Some(0), Some(1)));

@@ -20,7 +20,7 @@ use super::Usage;
 use super::ui::Ui;
 use crate::flash::device::RealDrives;
 use crate::flash::engine::{self, Options};
-use crate::flash::facts::Roots;
+use crate::flash::facts::{Kept, Roots};
 use crate::flash::guard::Policy;
 use crate::flash::outcome::Outcome;
 use crate::flash::plan::{Plan, plan};
@@ -32,16 +32,19 @@ use watch::Watch;
 
 /// Flashes drives.
 pub(super) fn run(json: bool, args: &FlashArgs, ui: &Ui) -> Result<()> {
-    let policy = policy(args)?;
+    let mut policy = policy(args)?;
     let records = Records::open(args)?;
-    let pairs = choose::pairs(args, &records, &policy, &Roots::default(), ui)?;
+    policy
+        .kept
+        .extend([&args.record, &args.station_key, &args.inventory].into_iter().flatten().filter_map(|path| Kept::of(path)));
+    let pairs = choose::pairs(args, &records, &mut policy, &Roots::default(), ui)?;
     let plan = plan(pairs, &policy);
     if args.dry_run {
         ui.done(&plan.report(), &plan.to_string());
         return refused_alone(&plan);
     }
     confirm(&plan, args.yes)?;
-    let (outcomes, unrecorded) = flash(json, args, plan, &records, ui)?;
+    let (outcomes, unrecorded) = flash(json, args, policy.discard, plan, &records, ui)?;
     ui.done(&report::report(&outcomes), &report::summary(&outcomes));
     if let Some(error) = unrecorded {
         return Err(anyhow::Error::from(error).context("the drives are written, but not all of them are in the log"));
@@ -63,7 +66,8 @@ fn policy(args: &FlashArgs) -> Result<Policy> {
     let real = |path: &PathBuf| path.canonicalize().with_context(|| format!("cannot use --allow-fixed {}", path.display()));
     let fixed = args.allow_fixed.iter().map(real).collect::<Result<_>>()?;
     let ports = args.port.iter().map(|pattern| port(pattern)).collect::<Result<_>>()?;
-    Ok(Policy { max_bytes: args.max_bytes(), fixed, ports })
+    let discard = if args.no_discard { Discard::Never } else { Discard::Allowed };
+    Ok(Policy { max_bytes: args.max_bytes(), fixed, kept: Vec::new(), discard, ports })
 }
 
 fn port(pattern: &str) -> Result<GlobMatcher> {
@@ -93,10 +97,16 @@ fn confirm(plan: &Plan, yes: bool) -> Result<()> {
 }
 
 /// What came of the drives, and why not all of them are in the log.
-fn flash(json: bool, args: &FlashArgs, plan: Plan, records: &Records, ui: &Ui) -> Result<(Vec<Outcome>, Option<AppendError>)> {
+fn flash(
+    json: bool,
+    args: &FlashArgs,
+    discard: Discard,
+    plan: Plan,
+    records: &Records,
+    ui: &Ui,
+) -> Result<(Vec<Outcome>, Option<AppendError>)> {
     let mut nonce = [0; 16];
     getrandom::fill(&mut nonce).map_err(|error| anyhow!("cannot get random bytes: {error}"))?;
-    let discard = if args.no_discard { Discard::Never } else { Discard::Allowed };
     let options = Options { discard, patience: args.patience(), nonce };
     let mut watch = Watch::new(json, &plan.jobs, records);
     let mut outcomes: Vec<Outcome> = Vec::new();

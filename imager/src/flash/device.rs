@@ -8,14 +8,14 @@ use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Advice, FallocateFlags, FlockOperation, Mode, OFlags, SeekFrom, major, minor};
 use rustix::io::Errno;
 
 use super::buffer::{BUFFER_BYTES, Buffer, Pool};
-use super::facts::{DeviceNumber, Kind};
+use super::facts::{DeviceNumber, Facts, Kind};
 use super::outcome::{Failure, Reason, Transport};
 use super::plan::Job;
 use super::target::{Discard, Drives, Target};
@@ -44,11 +44,13 @@ impl Default for RealDrives {
 impl Drives for RealDrives {
     fn open(&self, job: &Job) -> Result<Box<dyn Target>, Failure> {
         let (file, direct) = open(job).map_err(|error| cannot_open(job, &error))?;
-        let gone = match &job.facts.kind {
-            Kind::Block(block) => Some(self.sys.join("dev/block").join(block.number.to_string()).join("size")),
+        let folder = match &job.facts.kind {
+            Kind::Block(block) => Some(self.sys.join("dev/block").join(block.number.to_string())),
             Kind::File(_) | Kind::Missing | Kind::Other(_) => None,
         };
-        check_same(&file, job)?;
+        let cached = folder.as_ref().is_some_and(|folder| is_cached_loop(folder));
+        let gone = folder.map(|folder| folder.join("size"));
+        check_same(&file, job, &self.sys)?;
         lock(&file).map_err(|error| cannot_open(job, &error))?;
         if gone.is_none() && file.metadata().is_ok_and(|meta| meta.len() < job.image.bytes) {
             file.set_len(job.image.bytes).map_err(|error| cannot_open(job, &error))?;
@@ -63,8 +65,13 @@ impl Drives for RealDrives {
             | Transport::Virtio
             | Transport::Other => FAREWELL,
         };
-        Ok(Box::new(Device { file, direct, size_file: gone, farewell, pool: Pool::default(), zeros: None }))
+        Ok(Box::new(Device { file, direct, cached, size_file: gone, farewell, pool: Pool::default(), zeros: None }))
     }
+}
+
+/// Whether the device in this folder of `/sys` is a loop device that reads and writes its file through the page cache.
+fn is_cached_loop(folder: &Path) -> bool {
+    std::fs::read_to_string(folder.join("loop/dio")).is_ok_and(|direct| direct.trim() == "0")
 }
 
 fn cannot_open(job: &Job, error: &io::Error) -> Failure {
@@ -89,7 +96,7 @@ fn open(job: &Job) -> io::Result<(File, bool)> {
 }
 
 /// Between plan and act another drive may have taken the name.
-fn check_same(file: &File, job: &Job) -> Result<(), Failure> {
+fn check_same(file: &File, job: &Job, sys: &Path) -> Result<(), Failure> {
     let device = job.facts.named.display();
     let failed = |error: &io::Error| Failure::new(Reason::of(error), format!("cannot look at {device}: {error}"));
     let meta = file.metadata().map_err(|error| failed(&error))?;
@@ -97,9 +104,14 @@ fn check_same(file: &File, job: &Job) -> Result<(), Failure> {
         Kind::Block(block) => {
             let number = DeviceNumber { major: major(meta.rdev()), minor: minor(meta.rdev()) };
             let bytes = rustix::fs::seek(file, SeekFrom::End(0)).map_err(|error| failed(&error.into()))?;
-            meta.file_type().is_block_device() && number == block.number && bytes == block.drive.bytes
+            // Another stick of the same kind may have come under the same number while somebody thought about the plan.
+            let identity = Facts::identity(sys, number).map_err(|error| failed(&error))?;
+            let same_disk = identity == (block.sequence, block.drive.serial.clone());
+            meta.file_type().is_block_device() && number == block.number && bytes == block.drive.bytes && same_disk
         }
-        Kind::File(planned) => meta.is_file() && (meta.dev(), meta.ino()) == planned.id,
+        Kind::File(planned) => {
+            meta.is_file() && (meta.dev(), meta.ino(), meta.len()) == (planned.id.0, planned.id.1, planned.bytes)
+        }
         Kind::Missing | Kind::Other(_) => false,
     };
     match same {
@@ -127,6 +139,8 @@ fn lock(file: &File) -> io::Result<()> {
 struct Device {
     file: File,
     direct: bool,
+    /// A loop device that goes through the page cache of the file behind it.
+    cached: bool,
     /// Where the kernel says how large the drive is; none for files.
     size_file: Option<PathBuf>,
     /// How long after an error it may still seem to be there.
@@ -234,9 +248,16 @@ impl Target for Device {
     }
 
     fn note(&self) -> Option<String> {
-        (!self.direct).then(|| {
-            "it cannot be written past the page cache (no direct I/O there); it is read back after the cache is dropped".into()
-        })
+        let note = match (self.direct, self.cached) {
+            (false, _) => {
+                "it cannot be written past the page cache (no direct I/O there); it is read back after the cache is dropped"
+            }
+            (true, true) => {
+                "it is a loop device without direct I/O: what is read back may come from the page cache; attach it with `losetup --direct-io=on`"
+            }
+            (true, false) => return None,
+        };
+        Some(note.into())
     }
 }
 

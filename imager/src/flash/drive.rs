@@ -9,7 +9,7 @@ use std::thread;
 use super::buffer::{Buffer, Pool};
 use super::clear::How;
 use super::feed::{Lane, Step};
-use super::outcome::{Failure, Reason};
+use super::outcome::{Failure, Reason, guarded};
 use super::pieces::HEAD_BYTES;
 use super::plan::Job;
 use super::probe;
@@ -41,7 +41,7 @@ pub(super) struct Work<'a> {
 /// Does all of it. The digest is that of the image as read back; it is given also where the image itself turned out to be wrong.
 pub(super) fn run(work: &Work<'_>, target: &mut dyn Target) -> (Option<Digest>, Result<(), Failure>) {
     let mut digest = None;
-    let result = write_and_prove(work, target, &mut digest);
+    let result = guarded(|| write_and_prove(work, target, &mut digest));
     if result.is_err() {
         // Best effort: a drive that fails may fail here too, and the first failure is the one to tell.
         let clear =

@@ -4,7 +4,6 @@
 //! the kernel gives up the drive.
 
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel};
 use std::thread;
@@ -16,7 +15,7 @@ use super::buffer::Pool;
 use super::drive::{self, Work};
 use super::feed::{self, Feed, Lane};
 use super::image::Image;
-use super::outcome::{Failure, Outcome, Reason};
+use super::outcome::{Failure, Outcome, Reason, guarded};
 use super::pieces::pieces;
 use super::plan::Job;
 use super::proof::{Measure, Proof};
@@ -131,12 +130,6 @@ fn groups(jobs: &[Job]) -> Vec<Arc<Group>> {
         Arc::new(Group { image, pieces, feed: Arc::new(Feed::new(drives)), proof: Proof::default(), pool: pool.clone() })
     };
     images.into_iter().map(group).collect()
-}
-
-/// A panic is this program's fault and one drive's failure, not the end of the others.
-fn guarded<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
-    let broken = |_| Err(Failure::new(Reason::Io, "imager itself went wrong here; please report what stands above"));
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(broken)
 }
 
 fn hash_lag(images: usize) -> usize {

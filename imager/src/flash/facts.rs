@@ -13,6 +13,7 @@ mod drive;
 mod mounts;
 
 use super::outcome::{Drive, Transport};
+use crate::sparse;
 use mounts::Mounts;
 
 /// Where the system keeps what it knows.
@@ -103,6 +104,8 @@ pub struct Block {
     pub number: DeviceNumber,
     /// Its name in `/sys/block`.
     pub name: String,
+    /// The kernel's count of disks and media at the time this one came: no other ever has it. None: an older kernel.
+    pub sequence: Option<u64>,
     /// What it tells of itself.
     pub drive: Drive,
     /// The disk that this is a partition of.
@@ -130,6 +133,23 @@ pub struct Backing {
     pub id: Option<(u64, u64)>,
 }
 
+/// A file that a run reads or adds to, by whatever name: nothing is flashed onto it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// One of its names.
+    pub path: PathBuf,
+    /// Device and inode.
+    pub id: (u64, u64),
+}
+
+impl Kept {
+    /// The file at `path`; none: nothing is there.
+    pub fn of(path: &Path) -> Option<Self> {
+        let meta = fs::metadata(path).ok()?;
+        Some(Self { path: path.to_owned(), id: (meta.dev(), meta.ino()) })
+    }
+}
+
 /// A regular file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegularFile {
@@ -137,6 +157,8 @@ pub struct RegularFile {
     pub id: (u64, u64),
     /// Its length.
     pub bytes: u64,
+    /// Something is in it: it is neither empty nor one hole.
+    pub holds_data: bool,
     /// How it is in use.
     pub uses: Vec<Use>,
 }
@@ -161,13 +183,23 @@ impl Facts {
         } else if file_type.is_file() {
             let id = (meta.dev(), meta.ino());
             let uses = Tables::read(roots)?.file_uses(&real, id)?;
-            Kind::File(RegularFile { id, bytes: meta.len(), uses })
+            let holds_data = !sparse::data_ranges(&fs::File::open(&real)?, meta.len())?.is_empty();
+            Kind::File(RegularFile { id, bytes: meta.len(), holds_data, uses })
         } else if file_type.is_dir() {
             Kind::Other("a folder")
         } else {
             Kind::Other("no disk: a character device, pipe or socket")
         };
         Ok(Self { named: path.to_owned(), ..facts(real, kind) })
+    }
+
+    /// What tells the disk of a device number from any other that had or will have that number: its sequence number and its serial number.
+    ///
+    /// # Errors
+    /// When the system knows no such device, or does not tell of it.
+    pub fn identity(sys: &Path, device: DeviceNumber) -> io::Result<(Option<u64>, Option<String>)> {
+        let folder = fs::canonicalize(sys.join("dev/block").join(device.to_string()))?;
+        Ok((block::sequence(&folder)?, drive::serial(&folder)?))
     }
 
     /// What is known of every whole disk there is, in the order of their ports, then of their names.

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use globset::GlobMatcher;
 
-use super::facts::{Block, Facts, Kind, RegularFile, Use};
+use super::facts::{Block, Facts, Kept, Kind, RegularFile, Use};
 use super::outcome::Transport;
+use super::target::Discard;
 
 /// Drives larger than this are refused unless the caller says otherwise: more likely somebody's archive than a device's disk.
 pub const MAX_BYTES: u64 = 2 << 40;
@@ -19,25 +20,27 @@ const SYSTEM_PLACES: [&str; 7] = ["/", "/boot", "/boot/efi", "/efi", "/usr", "/v
 pub struct Policy {
     /// Larger drives are refused.
     pub max_bytes: u64,
-    /// Drives that are allowed although they are not removable, behind links.
+    /// Drives that are allowed although they are not removable, and files although something is in them, behind links.
     pub fixed: Vec<PathBuf>,
+    /// Files of this run that are never written to, besides the images of the plan and what lies beside these.
+    pub kept: Vec<Kept>,
+    /// Whether drives may drop blocks.
+    pub discard: Discard,
     /// Names of ports; none: any port.
     pub ports: Vec<GlobMatcher>,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { max_bytes: MAX_BYTES, fixed: Vec::new(), ports: Vec::new() }
+        Self { max_bytes: MAX_BYTES, fixed: Vec::new(), kept: Vec::new(), discard: Discard::Allowed, ports: Vec::new() }
     }
 }
 
 /// What a drive must be fit for.
 #[derive(Debug, Clone)]
 pub struct ImageFacts<'a> {
-    /// The image's file.
-    pub path: &'a Path,
-    /// Its device and inode.
-    pub id: (u64, u64),
+    /// The image's file and what lies beside it.
+    pub kept: &'a [Kept],
     /// Its length.
     pub bytes: u64,
 }
@@ -79,9 +82,12 @@ pub enum Refusal {
         /// By what.
         by: String,
     },
-    /// The image lies on it.
-    #[error("the image {} itself is there", .0.display())]
-    HoldsImage(PathBuf),
+    /// A file of this run: an image, what lies beside one, the log.
+    #[error("it is {}, which this run reads or adds to; name what is to be written to", .0.display())]
+    Kept(PathBuf),
+    /// A file that is no empty place for an image.
+    #[error("it is a file with something in it; if all that may be lost, name it with --allow-fixed {}", .0.display())]
+    Occupied(PathBuf),
     /// Named twice.
     #[error("it is the same drive as {}; name each drive once", .0.display())]
     Twice(PathBuf),
@@ -118,7 +124,7 @@ pub fn refusal(facts: &Facts, image: &ImageFacts<'_>, earlier: &[&Facts], policy
         Kind::Missing => Some(Refusal::Missing),
         Kind::Other(what) => Some(Refusal::NotADrive(what)),
         Kind::Block(block) => of_block(facts, block, image, policy),
-        Kind::File(file) => of_file(file, image, policy),
+        Kind::File(file) => of_file(facts, file, image, policy),
     };
     own.or_else(|| earlier.iter().find(|other| is_same(facts, other)).map(|other| Refusal::Twice(other.named.clone())))
 }
@@ -131,7 +137,7 @@ fn of_block(facts: &Facts, block: &Block, image: &ImageFacts<'_>, policy: &Polic
         (bytes == 0).then_some(Refusal::NoMedium),
         system_use(&block.uses).map(Refusal::System),
         block.uses.first().map(of_use),
-        (file_behind(block) == Some(image.id)).then(|| Refusal::HoldsImage(image.path.to_owned())),
+        file_behind(block).and_then(|id| kept(id, image, policy)),
         block.read_only.then_some(Refusal::ReadOnly),
         (block.sector_bytes != SECTOR_BYTES).then_some(Refusal::Sectors(block.sector_bytes)),
         (bytes < image.bytes).then_some(Refusal::TooSmall { found: bytes, needed: image.bytes }),
@@ -142,14 +148,20 @@ fn of_block(facts: &Facts, block: &Block, image: &ImageFacts<'_>, policy: &Polic
     guards.into_iter().flatten().next()
 }
 
-fn of_file(file: &RegularFile, image: &ImageFacts<'_>, policy: &Policy) -> Option<Refusal> {
+fn of_file(facts: &Facts, file: &RegularFile, image: &ImageFacts<'_>, policy: &Policy) -> Option<Refusal> {
     let guards = [
-        (file.id == image.id).then(|| Refusal::HoldsImage(image.path.to_owned())),
+        kept(file.id, image, policy),
         file.uses.first().map(of_use),
         off_the_list(None, policy),
+        (file.holds_data && !policy.fixed.contains(&facts.path)).then(|| Refusal::Occupied(facts.named.clone())),
         (file.bytes > policy.max_bytes).then_some(Refusal::TooLarge { found: file.bytes, limit: policy.max_bytes }),
     ];
     guards.into_iter().flatten().next()
+}
+
+fn kept(id: (u64, u64), image: &ImageFacts<'_>, policy: &Policy) -> Option<Refusal> {
+    let found = image.kept.iter().chain(&policy.kept).find(|kept| kept.id == id)?;
+    Some(Refusal::Kept(found.path.clone()))
 }
 
 fn off_the_list(port: Option<&str>, policy: &Policy) -> Option<Refusal> {

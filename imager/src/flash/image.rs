@@ -6,7 +6,6 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::ops::Range;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use machine_config::PublicKey;
@@ -18,6 +17,7 @@ mod error;
 pub use beside::{Claim, Of};
 pub use error::ImageError;
 
+use super::facts::Kept;
 use super::pieces;
 use crate::bmap::{BLOCK_BYTES, Bmap};
 use crate::format::mapped;
@@ -94,8 +94,8 @@ pub struct Image {
     pub path: PathBuf,
     /// The same file, open.
     file: File,
-    /// Its device and inode numbers.
-    pub id: (u64, u64),
+    /// The same file and what lies beside it: no drive may be any of them.
+    pub kept: Vec<Kept>,
     /// How it holds the image.
     pub encoding: Encoding,
     /// Length of the image.
@@ -108,7 +108,7 @@ pub struct Image {
     pub map: Map,
     /// What it must hash to.
     pub claims: Vec<Claim>,
-    /// What each mapped range must hash to, when nothing says so for the whole.
+    /// What each mapped range must hash to, when nothing says so for the whole content.
     pub(super) range_sums: Vec<Digest>,
     /// Data that the file has where the map has none; it must be zeros.
     pub(super) stray: Vec<Range<u64>>,
@@ -136,8 +136,10 @@ impl Image {
             (Encoding::Zstd | Encoding::Gzip, Some((_, bmap))) => bmap.image_bytes,
             (Encoding::Zstd | Encoding::Gzip, None) => return Err(ImageError::NoBmap { path: path.to_owned() }),
         };
-        let range_sums = match (&bmap, claims.is_empty()) {
-            (Some((_, bmap)), true) => bmap.ranges.iter().map(|range| range.sha256).collect(),
+        // What is known of a compressed file says nothing of the map that is laid over its content.
+        let whole_known = claims.iter().any(|claim| claim.of == Of::Content);
+        let range_sums = match (&bmap, whole_known) {
+            (Some((_, bmap)), false) => bmap.ranges.iter().map(|range| range.sha256).collect(),
             (Some(_) | None, _) => Vec::new(),
         };
         let (map, mapped) = match bmap {
@@ -151,8 +153,9 @@ impl Image {
             Encoding::Raw => stray(&file, bytes, &mapped).map_err(unreadable)?,
             Encoding::Zstd | Encoding::Gzip => Vec::new(),
         };
-        let (path, id, written) = (path.to_owned(), (meta.dev(), meta.ino()), pieces::closed(&mapped));
-        let image = Self { path, file, id, encoding, bytes, mapped, written, map, claims, range_sums, stray, manifest };
+        let kept = beside::all(path, trust).iter().filter_map(|path| Kept::of(path)).collect();
+        let (path, written) = (path.to_owned(), pieces::closed(&mapped));
+        let image = Self { path, file, kept, encoding, bytes, mapped, written, map, claims, range_sums, stray, manifest };
         image.check_length()?;
         Ok(image)
     }

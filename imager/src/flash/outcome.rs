@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -221,6 +222,12 @@ impl Outcome {
     pub fn is_good(&self) -> bool {
         self.result.is_ok()
     }
+}
+
+/// A panic is this program's fault and one drive's failure, not the end of the others.
+pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    let broken = |_| Err(Failure::new(Reason::Io, "imager itself went wrong here; please report what stands above"));
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(broken)
 }
 
 #[cfg(test)]

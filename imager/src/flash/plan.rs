@@ -15,6 +15,7 @@ use super::image::Image;
 use super::outcome::{Drive, Transport};
 use super::pieces::{pieces, total};
 use super::probe;
+use super::target::Discard;
 
 /// One drive to be written.
 #[derive(Debug, Clone)]
@@ -98,23 +99,25 @@ fn has_plug(facts: &Facts) -> bool {
 }
 
 fn facts_of(image: &Image) -> ImageFacts<'_> {
-    ImageFacts { path: &image.path, id: image.id, bytes: image.bytes }
+    ImageFacts { kept: &image.kept, bytes: image.bytes }
 }
 
 /// Decides what is done to each drive.
 pub fn plan(pairs: Vec<(Arc<Image>, Facts)>, policy: &Policy) -> Plan {
     let mut plan = Plan::default();
+    let mut policy = policy.clone();
+    policy.kept.extend(pairs.iter().flat_map(|(image, _)| image.kept.iter().cloned())); // no image of this run goes onto another
     for (image, facts) in pairs {
         let earlier: Vec<&Facts> = plan.jobs.iter().map(|job| &job.facts).collect();
-        match refusal(&facts, &facts_of(&image), &earlier, policy) {
+        match refusal(&facts, &facts_of(&image), &earlier, &policy) {
             Some(refusal) => plan.refused.push(Refused { image, facts, refusal }),
-            None => plan.jobs.push(job(image, facts)),
+            None => plan.jobs.push(job(image, facts, policy.discard)),
         }
     }
     plan
 }
 
-fn job(image: Arc<Image>, facts: Facts) -> Job {
+fn job(image: Arc<Image>, facts: Facts, discard: Discard) -> Job {
     let mut drive = drive_of(&facts);
     let (old, grows): (&[Range<u64>], _) = match &facts.kind {
         Kind::Block(block) => (&block.partitions, false),
@@ -123,7 +126,8 @@ fn job(image: Arc<Image>, facts: Facts) -> Job {
     if grows {
         drive.bytes = (drive.bytes / SECTOR_BYTES * SECTOR_BYTES).max(image.bytes);
     }
-    let clears = clears(image.bytes, &image.written, image.map.unmapped(), drive.bytes, old);
+    let mut clears = clears(image.bytes, &image.written, image.map.unmapped(), drive.bytes, old);
+    clears.retain(|clear| discard == Discard::Allowed || clear.why.how() == How::Zero);
     let probes = probe::places(image.bytes, drive.bytes);
     Job { image, facts, drive, clears, probes }
 }

@@ -64,6 +64,7 @@ pub(super) fn stick(name: &str, minor: u32, bytes: u64) -> Facts {
     let block = Block {
         number: DeviceNumber { major: 8, minor },
         name: name.into(),
+        sequence: None,
         drive,
         partition_of: None,
         removable: true,
@@ -101,8 +102,8 @@ pub(super) enum Fault {
     HangsAt(u64),
     /// Another program has it open.
     Busy,
-    /// It panics: this program's own mistake.
-    Panics,
+    /// Writing this place panics: this program's own mistake.
+    PanicsAt(u64),
 }
 
 /// A drive in memory.
@@ -179,7 +180,7 @@ impl Medium {
                 drop(self.changed.wait_while(released, |released| !*released).expect("not poisoned"));
                 Err(Errno::IO.into())
             }
-            Fault::Panics => panic!("a mistake in imager, for this test"),
+            Fault::PanicsAt(place) if range.contains(&place) => panic!("a mistake in imager, for this test"),
             _ => Ok(()),
         }
     }

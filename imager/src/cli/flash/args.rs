@@ -26,7 +26,7 @@ pub(in crate::cli) struct FlashArgs {
     /// Refuse larger drives: bytes, or a number with K, M, G or T (powers of 1024) [default: 2T].
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(super) max_size: Option<u64>,
-    /// Allow this drive although it is not removable; may be repeated.
+    /// Allow this drive although it is not removable, or this file although something is in it; may be repeated.
     #[arg(long, value_name = "DEVICE")]
     pub(super) allow_fixed: Vec<PathBuf>,
     /// Allow only drives on ports of this name below /dev/disk/by-path, with * and ?; may be repeated.

@@ -19,8 +19,8 @@ use crate::progress::{Event, Progress};
 /// An image and the drive it goes to.
 pub(super) type Pair = (Arc<Image>, Facts);
 
-/// All of them.
-pub(super) fn pairs(args: &FlashArgs, records: &Records, policy: &Policy, roots: &Roots, ui: &Ui) -> Result<Vec<Pair>> {
+/// All of them. What must not be written to, because it was looked at, is added to the policy.
+pub(super) fn pairs(args: &FlashArgs, records: &Records, policy: &mut Policy, roots: &Roots, ui: &Ui) -> Result<Vec<Pair>> {
     let station = args.stamped_by.as_deref().map(stamp::public_key).transpose()?;
     match (&args.inventory, &args.folder) {
         (Some(inventory), Some(folder)) => of_inventory(args, inventory, folder, station, records, policy, roots, ui),
@@ -69,7 +69,7 @@ fn of_inventory(
     folder: &Path,
     station: Option<PublicKey>,
     records: &Records,
-    policy: &Policy,
+    policy: &mut Policy,
     roots: &Roots,
     ui: &Ui,
 ) -> Result<Vec<Pair>> {
@@ -77,7 +77,8 @@ fn of_inventory(
     let mut images = Vec::new();
     let mut done = 0;
     for row in devices::read_inventory(inventory)? {
-        let image = open(&folder.join(format!("{}.img", row.name)), &trust, ui)?;
+        let image = open(&image_of(folder, row.name.as_str())?, &trust, ui)?;
+        policy.kept.extend(image.kept.iter().cloned());
         match &image.manifest {
             None => bail!("cannot flash {}: it has no manifest beside it; `imager stamp` writes both", image.path.display()),
             Some(manifest) if manifest.device.name != row.name => {
@@ -91,12 +92,37 @@ fn of_inventory(
         true => plan::assign(&images, Facts::all(roots).context("cannot list this machine's drives")?, policy),
         false => images.iter().cloned().zip(gather(&args.to, roots)?).collect(),
     };
-    tell_rest(images.len(), done, pairs.len(), args, ui)?;
+    let unused = args.to.get(pairs.len()..).unwrap_or_default();
+    tell_rest(images.len(), done, pairs.len(), unused, args, ui)?;
     Ok(pairs)
 }
 
-/// Says which devices are left.
-fn tell_rest(images: usize, done: usize, pairs: usize, args: &FlashArgs, ui: &Ui) -> Result<()> {
+/// What `imager stamp` writes that a drive can hold: an image, or a disc that is a stick too.
+const ENDINGS: [&str; 2] = ["img", "iso"];
+
+/// The one image of a device.
+fn image_of(folder: &Path, name: &str) -> Result<PathBuf> {
+    let paths = ENDINGS.map(|ending| folder.join(format!("{name}.{ending}")));
+    let mut there = paths.iter().filter(|path| path.exists());
+    match (there.next(), there.next()) {
+        (Some(path), None) => Ok(path.clone()),
+        (Some(one), Some(other)) => {
+            bail!(
+                "cannot choose the image of {name}: there are {} and {}; keep one in that folder",
+                one.display(),
+                other.display()
+            )
+        }
+        (None, _) => bail!(
+            "cannot find the image of {name}: there is neither {} nor {}; `imager stamp` makes it",
+            paths[0].display(),
+            paths[1].display()
+        ),
+    }
+}
+
+/// Says which devices are left, and which drives.
+fn tell_rest(images: usize, done: usize, pairs: usize, unused: &[PathBuf], args: &FlashArgs, ui: &Ui) -> Result<()> {
     if images > 0 && pairs == 0 {
         bail!(
             "cannot flash {images} devices: no drive is plugged in that may be written to; `imager flash … --to DEVICE --dry-run` says why"
@@ -113,8 +139,42 @@ fn tell_rest(images: usize, done: usize, pairs: usize, args: &FlashArgs, ui: &Ui
         };
         parts.push(format!("{} devices have no drive yet; {how}", images - pairs));
     }
+    parts.extend(told_unused(unused));
     if !parts.is_empty() {
         ui.event(Event::Warn { message: &parts.join("; ") });
     }
     Ok(())
+}
+
+/// What is said of drives that were named, but that no device is left for.
+fn told_unused(drives: &[PathBuf]) -> Option<String> {
+    let names: Vec<_> = drives.iter().map(|drive| drive.display().to_string()).collect();
+    (!names.is_empty()).then(|| format!("nothing is written to {}: no device is left for it", names.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drives_that_nothing_is_left_for_are_named() {
+        assert_eq!(told_unused(&[]), None);
+        let drives = ["/dev/sdb", "/dev/sdc"].map(PathBuf::from);
+        assert_eq!(told_unused(&drives).as_deref(), Some("nothing is written to /dev/sdb, /dev/sdc: no device is left for it"));
+    }
+
+    #[test]
+    fn a_disc_is_found_as_an_image_is_and_of_two_none_is_guessed() {
+        let folder = tempfile::tempdir().expect("temp folder");
+        let make = |name: &str| std::fs::write(folder.path().join(name), "").expect("written");
+        let found = || image_of(folder.path(), "box-1").map_err(|error| error.to_string());
+        make("box-1.manifest.json");
+        let error = found().expect_err("none");
+        assert!(error.contains("box-1.img") && error.contains("box-1.iso") && error.contains("imager stamp"), "{error}");
+        make("box-1.iso");
+        assert_eq!(found(), Ok(folder.path().join("box-1.iso")));
+        make("box-1.img");
+        let error = found().expect_err("two");
+        assert!(error.contains("box-1.img") && error.contains("box-1.iso") && error.contains("keep one"), "{error}");
+    }
 }

@@ -135,6 +135,37 @@ fn manifests_of_another_station_are_refused_before_anything_is_written() {
 }
 
 #[test]
+fn an_image_whose_manifest_was_taken_away_is_not_believed_when_a_station_is_named() {
+    let bench = Bench::new();
+    let drives = bench.drives(&["a"]);
+    let (image, station) = (bench.text("images/box-1.img"), bench.text("station.pub"));
+    std::fs::remove_file(bench.path("images/box-1.manifest.json")).expect("removed");
+    let error = bench.flash(&[&image, "--stamped-by", &station, "--to", &drives[0]]).expect_err("nobody signed it");
+    assert!(told(&error).contains("box-1.manifest.json") && told(&error).contains("--stamped-by"), "{}", told(&error));
+    assert_eq!(std::fs::metadata(bench.path("a")).expect("there").len(), 0);
+}
+
+#[test]
+fn files_named_by_mistake_keep_what_is_in_them() {
+    let bench = Bench::new();
+    let (one, two, key, log) =
+        (bench.text("images/box-1.img"), bench.text("images/box-2.img"), bench.text("station"), bench.text("log"));
+    std::fs::write(bench.path("notes.txt"), b"notes").expect("written");
+    std::fs::write(&log, b"").expect("written");
+    let manifest = bench.text("images/box-2.manifest.json");
+    let (a, notes) = (bench.drives(&["a"]).remove(0), bench.text("notes.txt"));
+    for target in [&two, &manifest, &log, &key] {
+        let arguments = [&one, &two, "--record", &log, "--station-key", &key, "--allow-fixed", target, "--to", &a, target];
+        let error = bench.flash(&[&arguments[..], &["--dry-run"]].concat()).expect_err(target);
+        assert!(told(&error).starts_with("1 of 2 drives would be refused"), "{target}: {}", told(&error));
+    }
+    bench.flash(&[&one, "--to", &notes]).expect_err("something is in it");
+    assert_eq!(std::fs::read(&notes).expect("read"), b"notes");
+    bench.flash(&[&one, "--to", &notes, "--allow-fixed", &notes]).expect("it is meant");
+    assert!(bench.carries("notes.txt", "box-1"));
+}
+
+#[test]
 fn options_that_make_no_sense_are_told_from_drives_that_fail() {
     let bench = Bench::new();
     let drives = bench.drives(&["a", "b", "c"]);

@@ -14,9 +14,15 @@ use super::*;
 
 const MAPPED: [Range<u64>; 3] = [0..MIB / 2, 2 * MIB..11 * MIB, 16 * MIB - 20480..16 * MIB];
 
+/// Allows these, although there is something in them.
+fn allowing(targets: &[&Path]) -> Policy {
+    let fixed = targets.iter().map(|path| path.canonicalize().expect("there")).collect();
+    Policy { fixed, ..Policy::default() }
+}
+
 fn flash(image: &Arc<Image>, targets: &[&Path], discard: Discard) -> Vec<Outcome> {
     let gather = |path: &&Path| (Arc::clone(image), Facts::gather(path, &Roots::default()).expect("gathered"));
-    let plan = plan(targets.iter().map(gather).collect(), &Policy::default());
+    let plan = plan(targets.iter().map(gather).collect(), &allowing(targets));
     assert!(plan.refused.is_empty(), "{plan}");
     let drives: Arc<dyn Drives> = Arc::new(RealDrives::default());
     run(plan.jobs, &drives, &Options { discard, patience: PATIENCE, nonce: [3; 16] }, &mut Unwatched)
@@ -62,8 +68,11 @@ struct Loop {
 
 impl Loop {
     fn over(file: &Path) -> Self {
-        let output =
-            Command::new("losetup").args(["--find", "--show", "--direct-io=on"]).arg(file).output().expect("losetup runs");
+        Self::with("--direct-io=on", file)
+    }
+
+    fn with(direct: &str, file: &Path) -> Self {
+        let output = Command::new("losetup").args(["--find", "--show", direct]).arg(file).output().expect("losetup runs");
         assert!(output.status.success(), "this test needs root and loop devices: {}", String::from_utf8_lossy(&output.stderr));
         let path = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
         let held = File::open(&path).expect("opened");
@@ -98,6 +107,41 @@ fn loop_devices_are_drives_and_who_uses_one_is_seen() {
     assert!(plan.refused[0].refusal.to_string().contains("is in use by loop"), "{plan}");
 }
 
+/// The plan for a loop device over a new file, after its facts were changed.
+fn on_loop(folder: &Path, direct: &str, change: impl FnOnce(&mut crate::flash::facts::Block)) -> (Vec<Job>, Loop) {
+    let image = image(folder, "a.img", 16 * MIB, &MAPPED);
+    let file = folder.join("behind");
+    File::create(&file).and_then(|file| file.set_len(64 * MIB)).expect("made");
+    let device = Loop::with(direct, &file);
+    let mut facts = Facts::gather(&device.path, &Roots::default()).expect("gathered");
+    let Kind::Block(block) = &mut facts.kind else { panic!("{facts:?}") };
+    change(block);
+    (plan(vec![(image, facts)], &Policy::default()).jobs, device)
+}
+
+#[test]
+fn another_disk_under_the_same_number_and_of_the_same_size_is_not_written() {
+    let folder = tempfile::tempdir().expect("temp folder");
+    let open = |jobs: &[Job]| RealDrives::default().open(&jobs[0]).map(drop);
+    let (jobs, _held) = on_loop(folder.path(), "--direct-io=on", |_| ());
+    assert_eq!(open(&jobs), Ok(()));
+    let (jobs, _held) =
+        on_loop(folder.path(), "--direct-io=on", |block| block.sequence = block.sequence.map(|number| number - 1));
+    assert_eq!(open(&jobs).expect_err("another medium").reason, Reason::Refused);
+    let (jobs, _held) = on_loop(folder.path(), "--direct-io=on", |block| block.drive.serial = Some("another".into()));
+    assert_eq!(open(&jobs).expect_err("another disk").reason, Reason::Refused);
+}
+
+#[test]
+fn a_loop_device_that_reads_from_memory_says_so() {
+    let folder = tempfile::tempdir().expect("temp folder");
+    for (direct, told) in [("--direct-io=on", false), ("--direct-io=off", true)] {
+        let (jobs, _held) = on_loop(folder.path(), direct, |_| ());
+        let note = RealDrives::default().open(&jobs[0]).expect("opened").note();
+        assert_eq!(note.is_some_and(|note| note.contains("may come from the page cache")), told, "{direct}");
+    }
+}
+
 #[test]
 fn a_drive_that_was_exchanged_meanwhile_is_not_written() {
     let folder = tempfile::tempdir().expect("temp folder");
@@ -105,7 +149,7 @@ fn a_drive_that_was_exchanged_meanwhile_is_not_written() {
     let path = folder.path().join("drive");
     std::fs::write(&path, b"planned").expect("written");
     let facts = Facts::gather(&path, &Roots::default()).expect("gathered");
-    let jobs = plan(vec![(image, facts)], &Policy::default()).jobs;
+    let jobs = plan(vec![(image, facts)], &allowing(&[&path])).jobs;
     std::fs::rename(&path, folder.path().join("old")).expect("moved");
     std::fs::write(&path, b"another").expect("written");
     let drives: Arc<dyn Drives> = Arc::new(RealDrives::default());

@@ -92,14 +92,14 @@ fn every_fault_has_its_own_reason_and_leaves_no_drive_that_boots() {
         (Fault::Loses(10 * MIB), Reason::Counterfeit),
         (Fault::FlipsBit(14 * MIB), Reason::Mismatch),
         (Fault::Busy, Reason::Busy),
-        (Fault::Panics, Reason::Io),
+        (Fault::PanicsAt(14 * MIB), Reason::Io),
     ];
     let faults: Vec<Fault> = cases.iter().map(|(fault, _)| fault.clone()).chain([Fault::None]).collect();
     let (outcomes, media) = flash(&image, 128 * MIB, &faults, PATIENCE);
     for ((fault, expected), (outcome, medium)) in cases.iter().zip(outcomes.iter().zip(&media)) {
         assert_eq!(reason(outcome), Some(*expected), "{fault:?}: {:?}", outcome.result);
         assert_eq!(outcome.readback_sha256, None, "{fault:?}");
-        let touched = !matches!(fault, Fault::Busy | Fault::Panics);
+        let touched = !matches!(fault, Fault::Busy);
         assert!(!touched || medium.content()[..4096] == [0; 4096], "{fault:?} left a head");
     }
     assert!(outcomes.last().expect("the good one").is_good());
@@ -188,6 +188,15 @@ fn compressed_images_are_written_as_what_they_hold() {
         assert_eq!(outcomes[1].readback_sha256, Some(Digest::of(&whole)));
         let found = media[0].content();
         assert!(MAPPED.iter().all(|range| found[at(range.start)..at(range.end)] == content(range.clone())), "{name}");
+        let map = folder.path().join(format!("{name}.bmap"));
+        let mut wrong = Bmap::parse(&bmap).expect("a map");
+        wrong.ranges[1].sha256 = Digest::of(b"another");
+        std::fs::write(&map, wrong.to_xml()).expect("written");
+        let image = Arc::new(Image::open(&path, &Trust::default()).expect("an image"));
+        let (outcomes, _) = flash(&image, 64 * MIB, &[Fault::None], PATIENCE);
+        let failure = outcomes[0].result.as_ref().expect_err("the map is another image's");
+        assert!(failure.reason == Reason::WrongHash && failure.text.contains("its block map says"), "{name}: {failure}");
+        std::fs::write(&map, &bmap).expect("written");
         std::fs::write(&path, &bytes[..bytes.len() - 20]).expect("cut");
         let image = Arc::new(Image::open(&path, &Trust::default()).expect("an image"));
         let (outcomes, _) = flash(&image, 64 * MIB, &[Fault::None], PATIENCE);

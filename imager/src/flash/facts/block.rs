@@ -57,6 +57,7 @@ impl Tables<'_> {
             number: device,
             partition_of: is_partition.then(|| name_of(&disk)),
             drive: drive::read(&disk, bytes(&folder)?, self.port(&name)?)?,
+            sequence: sequence(&disk)?,
             removable,
             read_only: number(&folder.join("ro"))? == Some(1),
             sector_bytes: number(&disk.join("queue/logical_block_size"))?.unwrap_or(SYS_SECTOR_BYTES),
@@ -121,6 +122,11 @@ impl Tables<'_> {
 fn name_of(folder: &Path) -> String {
     // In `/sys` a slash in a device's name is an exclamation mark.
     folder.file_name().unwrap_or_default().to_string_lossy().replace('!', "/")
+}
+
+/// The kernel's number for this very disk or medium.
+pub(super) fn sequence(disk: &Path) -> io::Result<Option<u64>> {
+    number(&disk.join("diskseq"))
 }
 
 fn bytes(folder: &Path) -> io::Result<u64> {

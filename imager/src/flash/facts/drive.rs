@@ -11,15 +11,19 @@ const PAGE_HEADER_BYTES: usize = 4;
 
 /// What the drive in this folder of `/sys` tells.
 pub(super) fn read(disk: &Path, bytes: u64, port: Option<String>) -> io::Result<Drive> {
-    let serial = match first(disk, &["serial", "device/serial"])? {
+    let model = first(disk, &["device/model", "device/name"])?;
+    Ok(Drive { serial: serial(disk)?, model, bytes, transport: transport(disk), port })
+}
+
+/// Its serial number.
+pub(super) fn serial(disk: &Path) -> io::Result<Option<String>> {
+    Ok(match first(disk, &["serial", "device/serial"])? {
         Some(serial) => Some(serial),
         None => match page_serial(disk) {
             Some(serial) => Some(serial),
             None => usb_serial(disk)?,
         },
-    };
-    let model = first(disk, &["device/model", "device/name"])?;
-    Ok(Drive { serial, model, bytes, transport: transport(disk), port })
+    })
 }
 
 fn first(disk: &Path, names: &[&str]) -> io::Result<Option<String>> {

@@ -63,8 +63,13 @@ fn with_stick() -> Machine {
     let usb = "pci0000:00/0000:00:14.0/usb1/1-3";
     machine.write(&format!("sys/devices/{usb}/idVendor"), "0781\n");
     machine.write(&format!("sys/devices/{usb}/serial"), "4C530001\n");
-    let files =
-        [("removable", "1\n"), ("ro", "0\n"), ("device/model", "Ultra Fit       \n"), ("queue/logical_block_size", "512\n")];
+    let files = [
+        ("removable", "1\n"),
+        ("ro", "0\n"),
+        ("diskseq", "42\n"),
+        ("device/model", "Ultra Fit       \n"),
+        ("queue/logical_block_size", "512\n"),
+    ];
     machine.disk(STICK, "8:16", 1 << 20, &files);
     machine.disk(&format!("{STICK}/sdb1"), "8:17", 2048, &[("partition", "1\n"), ("start", "2048\n")]);
     machine.disk(&format!("{STICK}/sdb2"), "8:18", 4096, &[("partition", "2\n"), ("start", "4096\n")]);
@@ -89,7 +94,7 @@ fn a_stick_tells_everything() {
         transport: Transport::Usb,
         port: Some("pci-0000:00:14.0-usb-0:3:1.0-scsi-0:0:0:0".into()),
     };
-    assert_eq!(block.drive, drive);
+    assert_eq!((block.drive, block.sequence), (drive, Some(42)));
     assert!(block.removable && !block.read_only && block.uses.is_empty() && block.partition_of.is_none());
     assert_eq!(block.partitions, [MIB..2 * MIB, 2 * MIB..4 * MIB]);
 }
@@ -124,7 +129,7 @@ fn the_system_is_seen_through_encryption_and_volumes() {
     }
     machine.write("proc/self/mountinfo", "36 1 254:1 / / rw - ext4 /dev/mapper/root rw\n");
     let facts = Facts { named: "/dev/sdb".into(), path: "/dev/sdb".into(), kind: Kind::Block(machine.block(8, 16)) };
-    let image = ImageFacts { path: Path::new("/image"), id: (0, 0), bytes: MIB };
+    let image = ImageFacts { kept: &[], bytes: MIB };
     let refused = refusal(&facts, &image, &[], &Policy::default());
     assert_eq!(refused, Some(Refusal::System("dm-1 is mounted at /".into())));
 }
@@ -191,4 +196,20 @@ fn what_is_no_drive_is_told_apart() {
     let facts = gather(&link);
     assert_eq!((facts.named.as_path(), facts.path), (link.as_path(), file.canonicalize().expect("there")));
     assert_eq!(facts.kind, gather(&file).kind);
+}
+
+#[test]
+fn a_file_holds_something_unless_it_is_empty_or_one_hole() {
+    let folder = tempfile::tempdir().expect("temp folder");
+    let path = folder.path().join("file");
+    let file = fs::File::create(&path).expect("made");
+    let holds = || match Facts::gather(&path, &Roots::default()).expect("gathered").kind {
+        Kind::File(file) => file.holds_data,
+        other => panic!("{other:?}"),
+    };
+    assert!(!holds());
+    file.set_len(MIB).expect("sized");
+    assert!(!holds());
+    fs::write(&path, b"notes").expect("written");
+    assert!(holds());
 }

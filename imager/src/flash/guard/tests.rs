@@ -6,13 +6,25 @@ use super::*;
 
 const GIB: u64 = 1 << 30;
 
-fn image() -> ImageFacts<'static> {
-    ImageFacts { path: Path::new("/images/a.img"), id: (1, 77), bytes: GIB }
+/// Judges what an image of this run with its checksum file may be written to.
+fn judge(facts: &Facts, earlier: &[&Facts], policy: &Policy) -> Option<Refusal> {
+    let kept = [("/images/a.img", 77), ("/images/a.img.sha256", 78)].map(|(path, inode)| kept(path, inode));
+    refusal(facts, &ImageFacts { kept: &kept, bytes: GIB }, earlier, policy)
+}
+
+fn kept(path: &str, inode: u64) -> Kept {
+    Kept { path: path.into(), id: (1, inode) }
 }
 
 fn file(path: &str, inode: u64, uses: Vec<Use>) -> Facts {
-    let kind = Kind::File(RegularFile { id: (1, inode), bytes: 0, uses });
+    let kind = Kind::File(RegularFile { id: (1, inode), bytes: 0, holds_data: false, uses });
     Facts { named: path.into(), path: path.into(), kind }
+}
+
+/// A file with something in it.
+fn full(path: &str, inode: u64) -> Facts {
+    let kind = Kind::File(RegularFile { id: (1, inode), bytes: 9, holds_data: true, uses: vec![] });
+    Facts { kind, ..file(path, inode, vec![]) }
 }
 
 fn other(kind: Kind) -> Facts {
@@ -36,7 +48,7 @@ fn mounted(device: &str, at: &str) -> Use {
 }
 
 fn judged(facts: &Facts) -> String {
-    refusal(facts, &image(), &[], &Policy::default()).map_or("allowed".into(), |refusal| refusal.to_string())
+    judge(facts, &[], &Policy::default()).map_or("allowed".into(), |refusal| refusal.to_string())
 }
 
 #[test]
@@ -64,9 +76,12 @@ fn every_guard_refuses_with_its_reason() {
         ("too large", changed(|block| block.drive.bytes = MAX_BYTES + 512), "--max-size"),
         ("just small enough", changed(|block| block.drive.bytes = MAX_BYTES), "allowed"),
         ("built in", changed(|block| block.removable = false), "--allow-fixed /dev/sdb"),
-        ("a loop device on the image", changed(|block| block.backing = behind(77)), "a.img itself is there"),
+        ("a loop device on the image", changed(|block| block.backing = behind(77)), "/images/a.img, which this run"),
+        ("a loop device on a checksum", changed(|block| block.backing = behind(78)), "/images/a.img.sha256, which this run"),
+        ("a full file", full("/x", 5), "--allow-fixed /x"),
         ("a file", file("/x", 5, vec![]), "allowed"),
-        ("the image itself", file("/images/a.img", 77, vec![]), "a.img itself is there"),
+        ("the image itself", file("/images/a.img", 77, vec![]), "/images/a.img, which this run"),
+        ("the image under another name", full("/x", 77), "/images/a.img, which this run"),
         ("a file in use", file("/x", 5, vec![Use::Held { device: "/x".into(), by: "loop0".into() }]), "/x is in use by loop0"),
         ("a swap file", file("/x", 5, vec![Use::Swap { device: "/x".into() }]), "it swaps to /x"),
     ];
@@ -83,8 +98,17 @@ fn what_the_system_runs_from_is_not_allowed_by_any_option() {
         block.removable = false;
         block.drive.bytes = MAX_BYTES * 2;
     });
-    let policy = Policy { max_bytes: u64::MAX, fixed: vec!["/dev/sdb".into()], ports: vec![] };
-    assert!(matches!(refusal(&facts, &image(), &[], &policy), Some(Refusal::System(_))));
+    let policy = Policy { max_bytes: u64::MAX, fixed: vec!["/dev/sdb".into()], ..Policy::default() };
+    assert!(matches!(judge(&facts, &[], &policy), Some(Refusal::System(_))));
+}
+
+#[test]
+fn files_of_the_run_are_not_written_to_by_any_option_and_others_when_they_are_named() {
+    let policy = Policy { fixed: vec!["/x".into()], kept: vec![kept("/log", 79)], ..Policy::default() };
+    assert_eq!(judge(&full("/x", 5), &[], &policy), None);
+    for inode in [77, 78, 79] {
+        assert!(matches!(judge(&full("/x", inode), &[], &policy), Some(Refusal::Kept(_))), "{inode}");
+    }
 }
 
 #[test]
@@ -94,9 +118,9 @@ fn a_fixed_drive_and_a_large_one_are_allowed_when_they_are_named() {
         block.drive.bytes = MAX_BYTES * 2;
     });
     let mut policy = Policy { fixed: vec!["/dev/sdb".into()], ..Policy::default() };
-    assert!(matches!(refusal(&facts, &image(), &[], &policy), Some(Refusal::TooLarge { .. })));
+    assert!(matches!(judge(&facts, &[], &policy), Some(Refusal::TooLarge { .. })));
     policy.max_bytes = MAX_BYTES * 2;
-    assert_eq!(refusal(&facts, &image(), &[], &policy), None);
+    assert_eq!(judge(&facts, &[], &policy), None);
 }
 
 #[test]
@@ -109,9 +133,9 @@ fn only_ports_on_the_list_are_written_to() {
         (Some("pci-0000:00:14.0-usb-0:4:1.0-scsi-0:0:0:0"), false),
         (None, false),
     ] {
-        assert_eq!(refusal(&on(port), &image(), &[], &policy).is_none(), allowed, "{port:?}");
+        assert_eq!(judge(&on(port), &[], &policy).is_none(), allowed, "{port:?}");
     }
-    assert!(matches!(refusal(&file("/x", 5, vec![]), &image(), &[], &policy), Some(Refusal::Port(None))));
+    assert!(matches!(judge(&file("/x", 5, vec![]), &[], &policy), Some(Refusal::Port(None))));
 }
 
 #[test]
@@ -139,7 +163,7 @@ fn one_drive_under_two_names_is_written_once() {
         ("a file and its loop device", file("/x", 5, vec![]), on_file(0), true),
         ("a loop device and its file", on_file(0), file("/x", 5, vec![]), true),
     ] {
-        let refused = refusal(&two, &image(), &[&one], &Policy::default());
+        let refused = judge(&two, &[&one], &Policy::default());
         assert_eq!(matches!(refused, Some(Refusal::Twice(_))), same, "{name}: {refused:?}");
     }
 }

@@ -50,6 +50,17 @@ fn bmap_names(path: &Path) -> Vec<PathBuf> {
     stems.map(|stem| with_end(&stem, ".bmap")).collect()
 }
 
+/// The manifest that the caller names, or else the one beside the image.
+fn manifest_name(image: &Path, trust: &Trust) -> PathBuf {
+    trust.manifest.clone().unwrap_or_else(|| image.with_extension("manifest.json"))
+}
+
+/// The image and all the names beside it that are looked at, whether something is there or not.
+pub(super) fn all(image: &Path, trust: &Trust) -> Vec<PathBuf> {
+    let beside = [image.to_owned(), manifest_name(image, trust), with_end(image, ".sha256")];
+    beside.into_iter().chain(bmap_names(image)).collect()
+}
+
 /// The block map of an image, and where it is.
 pub(super) fn bmap(image: &Path) -> Result<Option<(PathBuf, Bmap)>, ImageError> {
     for path in bmap_names(image) {
@@ -71,9 +82,11 @@ pub(super) fn bmap(image: &Path) -> Result<Option<(PathBuf, Bmap)>, ImageError> 
 
 /// The manifest of an image, and what it claims.
 pub(super) fn manifest(image: &Path, trust: &Trust) -> Result<(Option<Manifest>, Vec<Claim>), ImageError> {
-    let path = trust.manifest.clone().unwrap_or_else(|| image.with_extension("manifest.json"));
+    let path = manifest_name(image, trust);
     let bytes = match (read(&path)?, &trust.manifest) {
         (Some(bytes), _) => bytes,
+        // Whoever took the manifest away may have changed the image too.
+        (None, None) if trust.station.is_some() => return Err(ImageError::NoManifest { image: image.to_owned(), path }),
         (None, None) => return Ok((None, Vec::new())),
         (None, Some(_)) => return Err(ImageError::Read { path, source: ErrorKind::NotFound.into() }),
     };

@@ -69,6 +69,17 @@ pub enum ImageError {
         /// Why.
         source: ManifestError,
     },
+    /// Nothing that a station could have signed.
+    #[error(
+        "cannot flash {}: --stamped-by asks for a manifest signed by that station, and there is none ({}); get it from the station, or name it with --manifest",
+        image.display(), path.display()
+    )]
+    NoManifest {
+        /// The image.
+        image: PathBuf,
+        /// Where its manifest should be.
+        path: PathBuf,
+    },
     /// A checksum file without a checksum.
     #[error("cannot use {}: it has no line `SHA-256  {name}`; make it again with `sha256sum {name}`", path.display())]
     NoSum {

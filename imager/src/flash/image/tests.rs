@@ -79,6 +79,8 @@ fn what_cannot_be_flashed_says_why() {
     }
     let trust = Trust { manifest: Some(folder.path().join("none.json")), station: Some(public(1)) };
     assert!(Image::open(&path, &trust).expect_err("no manifest").to_string().contains("none.json"));
+    let trust = Trust { manifest: None, station: Some(public(1)) };
+    assert!(Image::open(&path, &trust).expect_err("no manifest").to_string().contains("--stamped-by asks for a manifest"));
 }
 
 #[test]

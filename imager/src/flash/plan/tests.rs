@@ -61,9 +61,40 @@ fn images_of_an_inventory_go_to_the_drives_that_nothing_speaks_against() {
 fn a_file_grows_to_the_image() {
     let folder = tempfile::tempdir().expect("temp folder");
     let image = image(folder.path(), "a.img", 16 * MIB, &one(0..MIB));
-    let path = folder.path().join("drive");
+    let path = folder.path().canonicalize().expect("there").join("drive");
     std::fs::write(&path, [1; 1000]).expect("written");
     let facts = Facts::gather(&path, &crate::flash::facts::Roots::default()).expect("gathered");
-    let job = plan(vec![(image, facts)], &Policy::default()).jobs.remove(0);
+    let policy = Policy { fixed: vec![path], ..Policy::default() };
+    let job = plan(vec![(image, facts)], &policy).jobs.remove(0);
     assert_eq!((job.drive.bytes, job.probes.len()), (16 * MIB, 0));
+}
+
+#[test]
+fn no_image_of_a_run_is_written_onto_another() {
+    let folder = tempfile::tempdir().expect("temp folder");
+    let images = ["a", "b"].map(|name| image(folder.path(), name, MIB, &one(0..4096)));
+    let path = folder.path().canonicalize().expect("there").join("b");
+    let link = folder.path().join("link");
+    std::fs::hard_link(&path, &link).expect("linked");
+    for target in [&path, &link] {
+        let facts = Facts::gather(target, &crate::flash::facts::Roots::default()).expect("gathered");
+        let policy = Policy { fixed: vec![facts.path.clone()], ..Policy::default() };
+        let pairs = pair(&images, vec![facts, stick("sdb", 16, 64 * MIB)]).expect("one each");
+        let plan = plan(pairs, &policy);
+        assert_eq!(plan.jobs.len(), 1, "{plan}");
+        assert!(plan.refused[0].refusal.to_string().contains("which this run reads"), "{plan}");
+    }
+}
+
+#[test]
+fn what_will_not_be_discarded_is_not_announced() {
+    let folder = tempfile::tempdir().expect("temp folder");
+    let image = image(folder.path(), "a.img", 16 * MIB, &one(0..MIB));
+    let text = |discard| {
+        let pairs = vec![(Arc::clone(&image), stick("sdb", 16, 64 * MIB))];
+        plan(pairs, &Policy { discard, ..Policy::default() }).to_string()
+    };
+    assert!(text(Discard::Allowed).contains("discard 48.0 MiB"));
+    let never = text(Discard::Never);
+    assert!(!never.contains("discard") && never.contains("clear 15.0 MiB: zeros of the image"), "{never}");
 }
