@@ -15,7 +15,7 @@ use skerry_tests::images::{TestImage, imager};
 use skerry_tests::lab::Lab;
 use skerry_tests::picfg::PiConfig;
 use skerry_tests::story::step;
-use skerry_tests::{filesystem, runtime_image};
+use skerry_tests::{filesystem, initramfs, runtime_image};
 
 /// Bytes of a dm-verity block.
 const BLOCK_BYTES: u64 = 4096;
@@ -53,11 +53,15 @@ fn building_an_image_again_gives_the_same_bytes() {
 fn boards_of_one_architecture_run_the_same_programs() {
     let Some(lab) = Lab::open_or_skip() else { return };
     for architecture in [Architecture::X86_64, Architecture::Aarch64] {
-        let images = TestImage::BOARDS.into_iter().filter(|image| image.architecture() == architecture);
-        let listings: Vec<_> = images.map(|image| (image.board(), userland(&lab, image).unwrap())).collect();
-        let [(first, expected), others @ ..] = listings.as_slice() else { panic!("no board is {architecture}") };
-        for (board, listing) in others {
-            step(format!("{board} has in its runtime image what {first} has"), || same_listing(expected, listing));
+        let images: Vec<_> = TestImage::BOARDS.into_iter().filter(|image| image.architecture() == architecture).collect();
+        let [first, others @ ..] = images.as_slice() else { panic!("no board is {architecture}") };
+        let (programs, expected) = (root(&lab, *first).unwrap(), userland(&lab, *first).unwrap());
+        for image in others {
+            let (board, first) = (image.board(), first.board());
+            step(format!("{board} has in its root what {first} has"), || same_listing(&programs, &root(&lab, *image)?));
+            step(format!("{board} has in its runtime image what {first} has"), || {
+                same_listing(&expected, &userland(&lab, *image)?)
+            });
         }
     }
 }
@@ -148,7 +152,16 @@ fn userland(lab: &Lab, image: TestImage) -> Result<BTreeMap<String, String>> {
     Ok(listing)
 }
 
-fn same_listing(expected: &BTreeMap<String, String>, found: &BTreeMap<String, String>) -> Result<()> {
+/// What a root holds but the board's: kernel modules, firmware and `release.json` below `skerry/`, microcode below `kernel/`.
+fn root(lab: &Lab, image: TestImage) -> Result<initramfs::Files> {
+    let mut files = initramfs::read(&BootFiles::read(&lab.image(image))?.initramfs)?;
+    let all = files.len();
+    files.retain(|path, _| path == "skerry/apid" || !(path.starts_with("skerry/") || path.starts_with("kernel")));
+    ensure!(files.len() < all && files.contains_key("init") && files.contains_key("skerry/apid"), "it lacks modules or programs");
+    Ok(files)
+}
+
+fn same_listing<T: PartialEq>(expected: &BTreeMap<String, T>, found: &BTreeMap<String, T>) -> Result<()> {
     let names = expected.keys().chain(found.keys()).filter(|name| expected.get(*name) != found.get(*name));
     let differing: std::collections::BTreeSet<_> = names.collect();
     ensure!(differing.is_empty(), "these differ: {differing:?}");
@@ -198,9 +211,37 @@ fn pi4_programs(image: &Path) -> Result<()> {
 fn pi5_kernel(image: &Path) -> Result<()> {
     let kernel = BootFiles::read(image)?.kernel;
     ensure!(kernel.get(0x38..0x3c) == Some(b"ARM\x64"), "the kernel is no uncompressed arm64 image");
-    let version = kernel.windows(14).find_map(|words| words.strip_prefix(b"Linux version ").map(|_| ()));
-    ensure!(version.is_some(), "the kernel does not say its version");
+    let version = kernel_version(&kernel).context("the kernel does not say its version")?;
+    ensure!(
+        version >= RPI5_KERNEL,
+        "the kernel is {version:?}, which knows neither the card nor the network of a Raspberry Pi 5"
+    );
     Ok(())
+}
+
+/// The first version with drivers for its SD card and for RP1, as docs/boards.md says.
+const RPI5_KERNEL: (u32, u32) = (7, 2);
+
+/// The first two numbers of the version that an uncompressed kernel says of itself.
+fn kernel_version(kernel: &[u8]) -> Option<(u32, u32)> {
+    const WORDS: &[u8] = b"Linux version ";
+    kernel.windows(WORDS.len()).zip(WORDS.len()..).filter(|(words, _)| *words == WORDS).find_map(|(_, at)| {
+        let text: String = kernel[at..].iter().take(16).map(|byte| char::from(*byte)).collect();
+        let mut numbers = text.split(|character: char| !character.is_ascii_digit()).map(|number| number.parse().ok());
+        Some((numbers.next()??, numbers.next()??))
+    })
+}
+
+#[test]
+fn a_kernels_version_is_told_from_the_pattern_it_is_printed_with() {
+    for (bytes, expected) in [
+        (b"\0Linux version %s (%s)\0Linux version 7.2.3+deb13-arm64 (\0".as_slice(), Some((7, 2))),
+        (b"Linux version 6.12.57\0", Some((6, 12))),
+        (b"Linux version 10", None),
+        (b"Linux", None),
+    ] {
+        assert_eq!(kernel_version(bytes), expected);
+    }
 }
 
 fn devicetree_model(devicetree: &[u8]) -> Result<String> {
