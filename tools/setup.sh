@@ -131,4 +131,5 @@ esac
     fi
     $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
 }
+added=
 check_rust

@@ -103,7 +103,7 @@ pub(super) struct StampArgs {
     pub(super) base: PathBuf,
     #[command(flatten)]
     pub(super) devices: DeviceArgs,
-    /// Folder for NAME.img, NAME.manifest.json and, for `auto` tokens, NAME.token.
+    /// Folder for NAME.img, NAME.manifest.json and, for `auto` tokens, NAME.token; made if it is missing.
     #[arg(long, value_name = "DIR")]
     pub(super) out: PathBuf,
     /// Write the image of the only device to standard output; the other files go to --out.

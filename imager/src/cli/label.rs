@@ -45,7 +45,7 @@ pub(super) struct LabelArgs {
     /// The station's public key, or the file with it [default: believe the keys in the log or the manifests].
     #[arg(long, value_name = "PUB")]
     station_key: Option<String>,
-    /// Folder for NAME.label.svg or NAME.label.pdf; with --sheet, labels-1.svg and so on, or labels.pdf.
+    /// Folder for NAME.label.svg or NAME.label.pdf; with --sheet, labels-1.svg and so on, or labels.pdf. Made if it is missing.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// What to write.

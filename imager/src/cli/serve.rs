@@ -47,7 +47,7 @@ pub(super) struct ServeArgs {
     images: Vec<PathBuf>,
     #[command(flatten)]
     devices: DeviceArgs,
-    /// Folder for NAME.manifest.json and NAME.token of each machine that is served, and for what is remembered over a restart.
+    /// Folder for NAME.manifest.json and NAME.token of each machine that is served, and for what is remembered over a restart; made if it is missing.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// The interface of the bench network; nothing is served on any other.

@@ -20,7 +20,7 @@ pub(in crate::cli) struct FlashArgs {
     /// The devices, CSV as for `stamp`: each one's image goes to the next drive that nothing speaks against, or to the next one of --to.
     #[arg(long, value_name = "FILE", requires = "folder")]
     pub(super) inventory: Option<PathBuf>,
-    /// Folder with NAME.img and NAME.manifest.json of each device, as `stamp` wrote them.
+    /// Folder with NAME.img or NAME.iso, and NAME.manifest.json of each device, as `stamp` wrote them.
     #[arg(id = "folder", long = "images", value_name = "DIR", requires = "inventory")]
     pub(super) folder: Option<PathBuf>,
     /// Refuse larger drives: bytes, or a number with K, M, G or T (powers of 1024) [default: 2T].
