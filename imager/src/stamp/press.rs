@@ -72,6 +72,11 @@ impl Press {
         &self.base
     }
 
+    /// What manifests say of the base.
+    pub fn entry(&self) -> &BaseEntry {
+        &self.entry
+    }
+
     /// One device's SEED and manifest. Reads what stands after SEED: next to nothing where SEED is at the end, as in an image that runs from RAM.
     ///
     /// # Errors

@@ -6,10 +6,13 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use machine_config::DeviceId;
+use machine_config::types::Secret;
 use rustix::io::Errno;
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 use super::base::{BaseError, Opened};
+use super::manifest::{BaseEntry, Manifest};
 use super::plan::Stamp;
 use super::press::Press;
 use crate::draft::folder_of;
@@ -34,6 +37,15 @@ pub enum WriteError {
     /// Something is there that may be a device's only record.
     #[error("cannot write {}: it is there already; choose an empty folder, or say --replace", path.display())]
     Occupied {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The record of another stamp is there.
+    #[error(
+        "cannot write {}: what is there belongs to another stamp of this device; choose another folder, or move its manifest and token away",
+        path.display()
+    )]
+    Other {
         /// The file.
         path: PathBuf,
     },
@@ -100,10 +112,27 @@ impl Records {
         Ok(Self { manifest, token: place(stamp, folder, "token", existing)? })
     }
 
+    /// Refuses places where the manifest or token of another stamp lies, which may be a device's only record: of another base, or with another SEED.
+    pub fn check_same(&self, stamp: &Stamp, base: &BaseEntry) -> Result<(), WriteError> {
+        let other = |place: &Place| Err(WriteError::Other { path: place.named().to_owned() });
+        let is_same = |text: &[u8]| {
+            let found = Manifest::read(text, None);
+            found.is_ok_and(|found| found.base.blank_sha256 == base.blank_sha256 && found.seed == stamp.facts.seed)
+        };
+        if read(&self.manifest)?.is_some_and(|text| !is_same(&text)) {
+            return other(&self.manifest);
+        }
+        let own = stamp.made_token().map(token_text);
+        match read(&self.token)? {
+            Some(text) if own.is_none_or(|own| own.as_bytes() != text.as_slice()) => other(&self.token),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Writes them, the token first.
     pub fn write(&self, stamp: &Stamp, manifest: &str) -> Result<(), WriteError> {
         match stamp.made_token() {
-            Some(token) => write_text(Output::create(&self.token)?.private(), &format!("{}\n", token.expose()))?,
+            Some(token) => write_text(Output::create(&self.token)?.private(), &token_text(token))?,
             None => remove(&self.token)?,
         }
         write_text(Output::create(&self.manifest)?, manifest)
@@ -210,6 +239,19 @@ impl Job<'_> {
             device_id: self.stamp.facts.identity.as_ref().map(|identity| identity.device_id.clone()),
             image_sha256: self.image_sha256,
         }
+    }
+}
+
+fn token_text(token: &Secret) -> Zeroizing<String> {
+    Zeroizing::new(format!("{}\n", token.expose()))
+}
+
+/// What is at a place; none: nothing.
+fn read(place: &Place) -> Result<Option<Zeroizing<Vec<u8>>>, WriteError> {
+    match std::fs::read(place.named()) {
+        Ok(bytes) => Ok(Some(Zeroizing::new(bytes))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(place.failure(error).into()),
     }
 }
 
