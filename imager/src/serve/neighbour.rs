@@ -12,11 +12,27 @@ const TABLE: &str = "/proc/thread-self/net/arp";
 /// ATF_COM: the entry is complete.
 const COMPLETE: u32 = 2;
 
+/// Who says what MAC address an IP address has.
+pub(super) trait Neighbours: Send + Sync {
+    /// The MAC address that `peer` has on `interface`; none: it is no neighbour there.
+    ///
+    /// # Errors
+    /// Nobody can tell.
+    fn find(&self, interface: &str, peer: Ipv4Addr) -> io::Result<Option<MacAddress>>;
+}
+
+/// The kernel says it. It lists no address of this host, so that no program on it gets a machine's image either.
+#[derive(Debug)]
+pub(super) struct Kernel;
+
+impl Neighbours for Kernel {
+    fn find(&self, interface: &str, peer: Ipv4Addr) -> io::Result<Option<MacAddress>> {
+        find(interface, peer)
+    }
+}
+
 /// The MAC address that `peer` has on `interface`; none: it is no neighbour there.
-///
-/// # Errors
-/// The table cannot be read.
-pub fn find(interface: &str, peer: Ipv4Addr) -> io::Result<Option<MacAddress>> {
+fn find(interface: &str, peer: Ipv4Addr) -> io::Result<Option<MacAddress>> {
     Ok(parse(&std::fs::read_to_string(TABLE)?, interface, peer))
 }
 

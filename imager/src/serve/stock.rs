@@ -98,6 +98,7 @@ impl Machine {
         let imprint = self.press.imprint(&self.stamp)?;
         let mut recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
         if !*recorded {
+            self.records.check_same(&self.stamp, self.press.entry())?;
             self.records.write(&self.stamp, &imprint.manifest)?;
             *recorded = true;
         }
@@ -138,6 +139,7 @@ impl Stock {
         let device = &stamp.facts.device;
         let (Some(mac), name) = (device.mac.clone(), device.name.clone()) else { return Ok(()) };
         let records = Records::prepare(&stamp, folder, Existing::Replace)?;
+        records.check_same(&stamp, press.entry())?;
         let architecture = press.base().release.architecture;
         let (press, command_line) = (press.clone(), command_line.clone());
         let machine = Machine { name, architecture, command_line, press, stamp, records, recorded: Mutex::new(false) };

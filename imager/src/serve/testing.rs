@@ -1,6 +1,7 @@
 //! A bench of one machine, for tests: a small image, an inventory, a warehouse on the loopback interface.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,8 +12,10 @@ use machine_config::types::MacAddress;
 use super::event::testing::Kept;
 use super::interface::Interface;
 use super::ledger::Ledger;
+use super::minted::Mint;
+use super::neighbour::Neighbours;
 use super::plan::{Settings, Unknown};
-use super::stock::{Batch, Stock};
+use super::stock::{Batch, Stock, StockError};
 use super::warehouse::Warehouse;
 use crate::board::{Architecture, Format};
 use crate::build::tests::build_sample;
@@ -76,6 +79,23 @@ impl Bench {
 
     /// The same, with something to do for machines in no inventory.
     pub(crate) fn open_for(&self, once: Option<u32>, unknown: Unknown) -> Arc<Warehouse> {
+        let stock = self.stock().expect("stocked");
+        let settings = Settings {
+            address: Ipv4Addr::LOCALHOST,
+            http_port: 8080,
+            ipxe: vec![Architecture::X86_64],
+            images: stock.architectures(),
+            unknown,
+            once,
+        };
+        let interface = Interface { name: "lo".into(), address: Ipv4Addr::LOCALHOST, mtu: 1500 };
+        let ipxe = BTreeMap::from([(Architecture::X86_64, IPXE.into())]);
+        let warehouse = Warehouse::new(interface, settings, stock, ipxe, ledger(self.folder.path()), self.events.clone());
+        Arc::new(warehouse.knowing(Box::new(OnLoopback)))
+    }
+
+    /// What there is to give, with records in the folder.
+    pub(crate) fn stock(&self) -> Result<Stock, StockError> {
         let out = self.folder.path();
         let base = Base::open(&self.image()).expect("opened");
         let rows = inventory::parse(ROWS.as_bytes()).expect("good rows");
@@ -88,20 +108,19 @@ impl Bench {
             common_config: None,
             identities: &BTreeMap::new(),
         };
-        let stamps = plan(&of_board, &facts, |_, into| getrandom::fill(into)).expect("planned");
+        let mint = Mint::open(out).expect("a secret");
+        let stamps = plan(&of_board, &facts, mint.source("store-1")).expect("planned");
         let batch = Batch { press: Press::new(base, key(9)).expect("hashed"), stamps, fleet: fleet(1) };
-        let stock = Stock::new(vec![batch], &rows, out).expect("stocked");
-        let settings = Settings {
-            address: Ipv4Addr::LOCALHOST,
-            http_port: 8080,
-            ipxe: vec![Architecture::X86_64],
-            images: stock.architectures(),
-            unknown,
-            once,
-        };
-        let interface = Interface { name: "lo".into(), address: Ipv4Addr::LOCALHOST, mtu: 1500 };
-        let ipxe = BTreeMap::from([(Architecture::X86_64, IPXE.into())]);
-        Arc::new(Warehouse::new(interface, settings, stock, ipxe, ledger(out), self.events.clone()))
+        Stock::new(vec![batch], &rows, out)
+    }
+}
+
+/// The loopback interface has no neighbours; who asks from its address is the bench's machine.
+struct OnLoopback;
+
+impl Neighbours for OnLoopback {
+    fn find(&self, _interface: &str, peer: Ipv4Addr) -> io::Result<Option<MacAddress>> {
+        Ok((peer == Ipv4Addr::LOCALHOST).then(Bench::mac))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Whole loads over real sockets of the loopback interface: what arrives is the stamped image, and nothing else does.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
 use std::time::Duration;
 
 use machine_config::seed;
@@ -11,10 +12,12 @@ use tokio::time::timeout;
 use super::client::{Client, Loader, Platform};
 use super::event::Event;
 use super::names::{Served, Which};
+use super::neighbour::Kernel;
 use super::plan::{Boot, Unknown};
+use super::stock::Stock;
 use super::testing::{Bench, IPXE, MAC, run};
-use super::warehouse::{Content, Denied};
-use super::{http, server, tftp};
+use super::warehouse::{Content, Denied, Warehouse};
+use super::{http, minted, server, tftp};
 use crate::board::Architecture;
 use crate::image::digest::Digest;
 use crate::stamp::manifest::Manifest;
@@ -35,7 +38,7 @@ async fn ask(address: std::net::SocketAddr, request: &str) -> (String, Vec<u8>) 
     (String::from_utf8(answer).expect("text").to_lowercase(), body)
 }
 
-async fn http(bench: &Bench, once: Option<u32>) -> (std::net::SocketAddr, std::sync::Arc<super::warehouse::Warehouse>) {
+async fn http(bench: &Bench, once: Option<u32>) -> (std::net::SocketAddr, Arc<Warehouse>) {
     let warehouse = bench.open(once);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("bound");
     let address = listener.local_addr().expect("bound");
@@ -103,7 +106,7 @@ fn http_refuses_everything_else_by_name() {
             ("GET / HTTP/1.1\r\n".into(), "http/1.1 404"),
             ("GET /boot/../../etc/passwd HTTP/1.1\r\n".into(), "http/1.1 404"),
             ("GET /boot/%2e%2e/skerry.efi HTTP/1.1\r\n".into(), "http/1.1 404"),
-            ("GET /boot/52-54-00-00-00-02/skerry.efi HTTP/1.1\r\n".into(), "http/1.1 404"),
+            ("GET /boot/52-54-00-00-00-02/skerry.efi HTTP/1.1\r\n".into(), "http/1.1 403"),
             ("GET /boot/blank-aarch64/skerry.efi HTTP/1.1\r\n".into(), "http/1.1 404"),
             ("GET /ipxe/aarch64.efi HTTP/1.1\r\n".into(), "http/1.1 404"),
         ] {
@@ -204,10 +207,52 @@ fn a_machine_gets_its_own_image_over_tftp() {
         timeout(PATIENCE, done).await.expect("in time");
         assert!(load(address, &file, "").await.expect_err("twice is enough").contains("--once"));
         assert_eq!(load(address, "ipxe/x86_64.efi", "").await.as_deref(), Ok(IPXE));
-        for name in ["../image", "/etc/passwd", "boot/52-54-00-00-00-09/skerry.efi", "image", "boot\\x"] {
+        for name in ["../image", "/etc/passwd", "image", "boot\\x"] {
             assert_eq!(load(address, name, "").await, Err("there is no such file".into()), "{name}");
         }
+        let foreign = load(address, "boot/52-54-00-00-00-09/skerry.efi", "").await.expect_err("refused");
+        assert!(foreign.contains("another machine's"), "{foreign}");
     });
+}
+
+#[test]
+fn a_program_on_the_server_itself_gets_no_machine_s_image() {
+    let bench = Bench::new();
+    let own = |warehouse: Warehouse| {
+        let file = Served::Image(Which::Machine(Bench::mac()));
+        Arc::new(warehouse).open(&file, Ipv4Addr::LOCALHOST).map(drop)
+    };
+    let warehouse = |bench: &Bench| Arc::into_inner(bench.open(None)).expect("nobody else has it");
+    assert!(own(warehouse(&bench)).is_ok(), "a machine at that address gets it");
+    let denied = own(warehouse(&bench).knowing(Box::new(Kernel))).expect_err("as the program asks the kernel");
+    assert!(matches!(denied, Denied::Stranger), "{denied}");
+}
+
+#[test]
+fn records_of_another_stamp_are_never_written_over() {
+    let bench = Bench::new();
+    let [manifest, token, secret] =
+        ["store-1.manifest.json", "store-1.token", minted::FILE].map(|name| bench.folder.path().join(name));
+    let give = |stock: &Stock| stock.machine(&Bench::mac()).expect("listed").open().map(drop);
+    give(&bench.stock().expect("an empty folder")).expect("given");
+    give(&bench.stock().expect("the same stamp")).expect("given again");
+    let read = || [&manifest, &token].map(|path| std::fs::read(path).expect("there"));
+    let before = read();
+    std::fs::remove_file(&secret).expect("there");
+    let refused = |place: &std::path::Path| {
+        let error = bench.stock().expect_err("another token, as if another command had stamped").to_string();
+        assert!(error.contains(&place.display().to_string()) && error.contains("choose another folder"), "{error}");
+    };
+    refused(&manifest);
+    assert_eq!(read(), before);
+    std::fs::remove_file(&manifest).expect("there");
+    refused(&token);
+    std::fs::remove_file(&token).expect("there");
+    let stock = bench.stock().expect("all moved away");
+    std::fs::write(&token, &before[1]).expect("written");
+    let error = give(&stock).expect_err("stamped since the server began").to_string();
+    assert!(error.contains("another stamp"), "{error}");
+    assert_eq!(std::fs::read(&token).expect("there"), before[1]);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use super::image::Patched;
 use super::interface::Interface;
 use super::ledger::Ledger;
 use super::names::{Served, Which};
-use super::neighbour;
+use super::neighbour::{self, Neighbours};
 use super::plan::{Boot, Known, Pass, Settings, Unknown, plan};
 use super::stock::{Blank, Machine, Stock};
 use crate::board::Architecture;
@@ -67,6 +67,7 @@ pub struct Warehouse {
     ipxe: BTreeMap<Architecture, Bytes>,
     book: Mutex<Book>,
     watcher: Arc<dyn Watcher>,
+    neighbours: Box<dyn Neighbours>,
 }
 
 /// What changes.
@@ -88,7 +89,13 @@ impl Warehouse {
         watcher: Arc<dyn Watcher>,
     ) -> Self {
         let book = Mutex::new(Book { ledger, sent: HashMap::new(), told: HashMap::new() });
-        Self { interface, settings, stock, ipxe, book, watcher }
+        Self { interface, settings, stock, ipxe, book, watcher, neighbours: Box::new(neighbour::Kernel) }
+    }
+
+    /// The same, with somebody else to say which machine has an address: a test has no network with machines.
+    #[cfg(test)]
+    pub(super) fn knowing(self, neighbours: Box<dyn Neighbours>) -> Self {
+        Self { neighbours, ..self }
     }
 
     /// Tells what happened.
@@ -207,12 +214,9 @@ impl Warehouse {
         }
     }
 
-    /// A machine's image holds its secrets: nobody else's address gets it. This host may look at what it serves.
+    /// A machine's image holds its secrets: nobody else's address gets it, and no program on this host that asks for it.
     fn check_peer(&self, mac: &MacAddress, peer: Ipv4Addr) -> Result<(), Denied> {
-        if peer == self.interface.address {
-            return Ok(());
-        }
-        let found = neighbour::find(&self.interface.name, peer).map_err(|error| Denied::Failed(error.to_string()))?;
+        let found = self.neighbours.find(&self.interface.name, peer).map_err(|error| Denied::Failed(error.to_string()))?;
         match found {
             Some(found) if found == *mac => Ok(()),
             Some(found) => Err(Denied::Foreign(found)),
