@@ -115,9 +115,23 @@ pub enum SeedState {
         content: serde_json::Value,
         /// What is wrong with a copy, if anything.
         warning: Option<String>,
+        /// Whether a token, a key or a configuration is in it.
+        #[serde(skip)]
+        private: bool,
     },
     /// Not readable.
     Damaged(String),
+}
+
+impl SeedState {
+    /// Whether nobody but the image's owner should read it. What cannot be decoded may be anything.
+    pub fn is_private(&self) -> bool {
+        match self {
+            Self::Blank => false,
+            Self::Stamped { private, .. } => *private,
+            Self::Damaged(_) => true,
+        }
+    }
 }
 
 /// What the runtime image is.
@@ -203,7 +217,9 @@ fn read_seed(disk: &Disk) -> Result<SeedState, InspectError> {
             let damaged =
                 decoded.damaged.map(|(copy, damage)| format!("the {copy:?} copy does not count: {damage}").to_lowercase());
             let differing = decoded.differing.then(|| "the two copies differ: stamping was cut short".to_owned());
-            SeedState::Stamped { content: decoded.seed.masked(), warning: damaged.or(differing) }
+            let seed = decoded.seed;
+            let private = seed.join_token.is_some() || seed.identity.is_some() || seed.config.is_some();
+            SeedState::Stamped { content: seed.masked(), warning: damaged.or(differing), private }
         }
         Err(seed::DecodeError::Blank) => SeedState::Blank,
         Err(error) => SeedState::Damaged(error.to_string()),

@@ -43,7 +43,7 @@ impl fmt::Display for Inspection {
         match &self.seed {
             SeedState::Blank => writeln!(f, "  blank: not stamped yet")?,
             SeedState::Damaged(reason) => writeln!(f, "  damaged: {reason}")?,
-            SeedState::Stamped { content, warning } => {
+            SeedState::Stamped { content, warning, private: _ } => {
                 let text = serde_json::to_string_pretty(content).map_err(|_| fmt::Error)?;
                 text.lines().try_for_each(|line| writeln!(f, "  {line}"))?;
                 warning.iter().try_for_each(|warning| writeln!(f, "  warning: {warning}"))?;
