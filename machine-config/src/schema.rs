@@ -288,7 +288,7 @@ pub struct Health {
 pub struct Install {
     /// The disk: all that is given must hold, and for exactly one disk; else nothing is written, and `skerryctl status` lists the disks.
     pub disk: DiskSelector,
-    /// What on that disk may be lost.
+    /// What on that disk may be lost. An installation of the same fleet is lost only to a configuration of a higher generation.
     #[serde(default)]
     pub wipe: Wipe,
 }
@@ -358,9 +358,9 @@ pub enum Wipe {
     /// Nothing: only a blank disk is taken, one without partition table and without any known file system.
     #[default]
     Refuse,
-    /// An installation of Skerry with all its data; else like `refuse`.
+    /// An installation of Skerry of the same fleet, or of none, with all its data; else like `refuse`.
     Skerry,
-    /// Everything.
+    /// Everything: other systems, and installations of other fleets.
     All,
 }
 

@@ -79,6 +79,8 @@ pub(super) struct Machine {
     pub(super) runtime: OnceCell<RuntimeFacts>,
     /// Whoever plans the services from the configuration in force holds it until the supervisor knows: the later plan wins.
     pub(super) planning: tokio::sync::Mutex<()>,
+    /// Whoever installs holds it: the phase, or what comes after it.
+    pub(super) installing: tokio::sync::Mutex<()>,
     acceptor: std::cell::Cell<Option<AcceptorSlot>>,
     ends: std::cell::Cell<Option<ConfigEnds>>,
 }
@@ -104,6 +106,7 @@ impl Machine {
             network: OnceCell::new(),
             runtime: OnceCell::new(),
             planning: tokio::sync::Mutex::default(),
+            installing: tokio::sync::Mutex::default(),
             acceptor: Some(slot).into(),
             ends: Some((inbox, acceptor, in_force)).into(),
         }

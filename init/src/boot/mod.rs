@@ -17,7 +17,7 @@ use machine::Machine;
 use table::{Row, startable};
 use tokio::sync::mpsc;
 
-use crate::node::{Node, PowerRequest, power_channel};
+use crate::node::{Node, Phase, PowerRequest, power_channel};
 use crate::power;
 
 /// Boots the device and keeps it; returns when the kernel refused to take the machine down, with what it said.
@@ -54,11 +54,15 @@ async fn drive(machine: Rc<Machine>) {
 }
 
 async fn run_phase(row: &'static Row, machine: Rc<Machine>) {
-    let outcome = AssertUnwindSafe((row.run)(Rc::clone(&machine))).catch_unwind().await;
-    match outcome {
-        Ok(Ok(())) => machine.node.done(row.phase),
-        Ok(Err(error)) => machine.node.failed(row.phase, &format!("{error:#}")),
-        Err(_) => machine.node.failed(row.phase, "init has a defect; see the kernel log"),
+    guarded(row.phase, &machine.node, (row.run)(Rc::clone(&machine))).await;
+}
+
+/// Does a phase's work; how that ends is the phase's state, also when it panics.
+async fn guarded(phase: Phase, node: &Node, work: impl Future<Output = anyhow::Result<()>>) {
+    match AssertUnwindSafe(work).catch_unwind().await {
+        Ok(Ok(())) => node.done(phase),
+        Ok(Err(error)) => node.failed(phase, &format!("{error:#}")),
+        Err(_) => node.failed(phase, "init has a defect; see the kernel log"),
     }
 }
 
@@ -98,6 +102,16 @@ async fn tell_defects(mut defects: mpsc::Receiver<String>, node: Node) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::PhaseState;
+
+    #[tokio::test]
+    async fn a_phase_that_panics_has_failed_and_does_not_end_the_process() {
+        let node = Node::default();
+        guarded(Phase::Install, &node, async { panic!("a defect") }).await;
+        assert!(matches!(node.times.get(Phase::Install).state, PhaseState::Failed(_)));
+        guarded(Phase::Install, &node, async { Ok(()) }).await;
+        assert_eq!(node.times.get(Phase::Install).state, PhaseState::Done);
+    }
 
     #[tokio::test]
     async fn a_task_that_panics_shows_on_the_status() {

@@ -20,6 +20,9 @@ const FIRST_BLOCK: u64 = 4096;
 /// Bytes of the boot block before the superblock.
 const BOOT_BLOCK: usize = 1024;
 
+/// `INCOMPAT_RECOVER` of the superblock: the journal is to be replayed.
+const RECOVER: u32 = 4;
+
 /// Stands at the very beginning, and then the partition's GUID.
 const MARK: &[u8; 8] = b"SKRYEXT4";
 
@@ -52,6 +55,8 @@ pub enum Ext4Error {
 pub struct Formatted {
     /// Bytes the file system covers.
     pub bytes: u64,
+    /// It was unmounted in order: its journal holds nothing that its blocks lack.
+    pub clean: bool,
 }
 
 /// Whether the partition with this GUID carries the file system made for it.
@@ -64,7 +69,7 @@ pub fn formatted(device: &impl ReadAt, guid: Uuid) -> Result<Option<Formatted>, 
     // s_blocks_count_hi is never set: this project makes no 64-bit file systems, and growth keeps the feature set.
     let bytes = u64::from(u32_at(0x04)) * (1024_u64 << (u32_at(0x18) & 7));
     match (ours, boot.starts_with(&mark(guid))) {
-        (true, _) => Ok(Some(Formatted { bytes })),
+        (true, _) => Ok(Some(Formatted { bytes, clean: u32_at(0x60) & RECOVER == 0 })),
         (false, true) => Err(Ext4Error::Damaged),
         (false, false) => Ok(None),
     }
@@ -144,7 +149,7 @@ mod tests {
     fn a_formatted_partition_knows_its_guid() {
         let file = partition(64 << 20, 0xa5);
         format(file.as_file(), 64 << 20, GUID, "STATE", 1_700_000_000).expect("a format");
-        assert_eq!(formatted(file.as_file(), GUID).expect("readable"), Some(Formatted { bytes: 64 << 20 }));
+        assert_eq!(formatted(file.as_file(), GUID).expect("readable"), Some(Formatted { bytes: 64 << 20, clean: true }));
         assert_eq!(formatted(file.as_file(), Uuid::from_u128(1)).expect("readable"), None, "another installation's");
     }
 

@@ -3,18 +3,20 @@
 //! It refuses rather than guesses: exactly one disk matches, and what is on it may be lost as the configuration says.
 
 use machine_config::schema::{DiskSelector, Install, Wipe};
-use machine_config::{DeviceId, Digest};
+use machine_config::types::Generation;
+use machine_config::{DeviceId, Digest, FleetTrust};
 
 use super::content::Content;
 use super::facts::{Access, DiskFacts};
 use super::glob;
+use super::installed::{Installed, StateSeen};
 
 /// What becomes of the disk that was chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Choice<'a> {
     /// It is written.
     Write(&'a DiskFacts),
-    /// It is whole, and has this very configuration: it is left alone, or machines that always start from the network would be installed for ever.
+    /// It is installed, and has this very configuration: it is left alone, or machines that always start from the network would be installed for ever.
     Already(&'a DiskFacts),
 }
 
@@ -52,6 +54,10 @@ pub enum Refusal {
 pub struct Installer {
     /// Digest of the configuration in force.
     pub config: Digest,
+    /// Its generation.
+    pub generation: Generation,
+    /// Whom the device obeys.
+    pub fleet: FleetTrust,
     /// The device's id.
     pub device: DeviceId,
 }
@@ -71,18 +77,22 @@ pub fn choose<'a>(install: &Install, installer: &Installer, disks: &'a [DiskFact
         }
     };
     if let Content::Skerry(installed) = &disk.content
-        && installed.whole
-        && installed.configs.contains(&installer.config)
+        && installed.digests.contains(&installer.config)
     {
         return Ok(Choice::Already(disk));
     }
-    match forbidden(install.wipe, &installer.device, disk) {
+    match forbidden(install.wipe, installer, disk) {
         None => Ok(Choice::Write(disk)),
         Some(why) => Err(Refusal::Forbidden { disk: describe(disk), why, seen: seen(&install.disk, disks) }),
     }
 }
 
 const STARTED_FROM_IT: &str = "this system was started from it, or from a medium like it";
+
+/// Whether the selector means this disk.
+pub(super) fn is_meant(selector: &DiskSelector, disk: &DiskFacts) -> bool {
+    mismatch(selector, disk).is_none()
+}
 
 /// Why the selector does not mean this disk.
 fn mismatch(selector: &DiskSelector, disk: &DiskFacts) -> Option<String> {
@@ -107,7 +117,7 @@ fn mismatch(selector: &DiskSelector, disk: &DiskFacts) -> Option<String> {
 }
 
 /// Why a disk that is meant must not be written.
-fn forbidden(wipe: Wipe, device: &DeviceId, disk: &DiskFacts) -> Option<String> {
+fn forbidden(wipe: Wipe, installer: &Installer, disk: &DiskFacts) -> Option<String> {
     match disk.access {
         Access::Free => {}
         Access::ReadOnly => return Some("it is read-only; is its write protection on?".to_owned()),
@@ -123,14 +133,52 @@ fn forbidden(wipe: Wipe, device: &DeviceId, disk: &DiskFacts) -> Option<String> 
     match (&disk.content, wipe) {
         (Content::Medium, _) => Some(STARTED_FROM_IT.to_owned()),
         (Content::Unreadable(why), _) => Some(format!("it cannot be read ({why}); replace it")),
-        (Content::Blank | Content::Unfinished, _) | (Content::Skerry(_), Wipe::Skerry) | (_, Wipe::All) => None,
-        // What this device installed and never started from: another configuration came before it could.
-        (Content::Skerry(installed), Wipe::Refuse) if installed.unstarted.as_ref() == Some(device) => None,
-        (Content::Skerry(installed), Wipe::Refuse) => {
-            let which = if installed.whole { "with another configuration" } else { "with a damaged partition table" };
-            Some(format!("it holds an installation of Skerry {which}; {}", allow("skerry")))
-        }
+        (Content::Skerry(installed), _) => must_stay(installer, installed).or_else(|| {
+            let (which, word) = missing_leave(wipe, installer, installed)?;
+            Some(format!("it holds an installation of Skerry {which}; {}", allow(word)))
+        }),
+        (Content::Blank | Content::Unfinished, _) | (Content::Other(_), Wipe::All) => None,
         (Content::Other(what), Wipe::Refuse | Wipe::Skerry) => Some(format!("it holds {what}; {}", allow("all"))),
+    }
+}
+
+/// Why an installation stays whatever `wipe` says: it has a later configuration than this system, or may have one. Otherwise an old medium, or a
+/// boot server with an old configuration, would take every machine back that starts from it.
+fn must_stay(installer: &Installer, installed: &Installed) -> Option<String> {
+    if installed.is_of_another_fleet(&installer.fleet) {
+        return None;
+    }
+    let unread = |why: &str| {
+        format!(
+            "STATE of the Skerry on it cannot be read ({why}): start it from the disk once and shut it down, or wipe the disk elsewhere"
+        )
+    };
+    match (&installed.state, installed.generation) {
+        (StateSeen::Unreadable(why), _) => Some(unread(why)),
+        (StateSeen::Unopened { .. }, _) => Some(unread("nobody looked into it")),
+        (StateSeen::None | StateSeen::Read, Some(held)) if held > installer.generation => Some(format!(
+            "it holds generation {held}, the medium brings {}: start from the disk, or stamp the medium anew",
+            installer.generation
+        )),
+        (StateSeen::None | StateSeen::Read, Some(held)) if held == installer.generation => Some(format!(
+            "it holds generation {held} with other content: start from the disk, or raise `metadata.generation` above {held}"
+        )),
+        (StateSeen::None | StateSeen::Read, _) => None,
+    }
+}
+
+/// Which installation it is that `wipe` does not give free, and the word that would.
+fn missing_leave(wipe: Wipe, installer: &Installer, installed: &Installed) -> Option<(String, &'static str)> {
+    let another = installed.fleet.as_ref().filter(|_| installed.is_of_another_fleet(&installer.fleet));
+    match (wipe, another) {
+        (Wipe::All, _) => None,
+        // What gives an installation of Skerry free gives nobody else's partitions free.
+        (Wipe::Refuse | Wipe::Skerry, _) if installed.shared => Some(("beside partitions of another system".to_owned(), "all")),
+        // What this device installed and never started from: another configuration came before it could.
+        (Wipe::Refuse | Wipe::Skerry, _) if installed.unstarted.as_ref() == Some(&installer.device) => None,
+        (Wipe::Refuse | Wipe::Skerry, Some(fleet)) => Some((format!("of another fleet, `{}`", fleet.name), "all")),
+        (Wipe::Skerry, None) => None,
+        (Wipe::Refuse, None) => Some(("with another configuration".to_owned(), "skerry")),
     }
 }
 
@@ -173,7 +221,7 @@ fn size(bytes: u64) -> String {
 mod tests {
     use machine_config::schema::Transport;
 
-    use super::super::content::Installed;
+    use super::super::installed::tests::{fleet, generation};
     use super::*;
 
     fn nvme() -> DiskFacts {
@@ -186,6 +234,7 @@ mod tests {
             sector_bytes: 512,
             access: Access::Free,
             content: Content::Blank,
+            edges: None,
         }
     }
 
@@ -212,7 +261,7 @@ mod tests {
 
     /// The outcome in words.
     fn outcome(yaml: &str, disks: &[DiskFacts]) -> String {
-        let installer = Installer { config: ours(), device: id("ab") };
+        let installer = Installer { config: ours(), generation: generation(2), fleet: fleet("acme", 1), device: id("ab") };
         match choose(&install(yaml), &installer, disks) {
             Ok(Choice::Write(disk)) => format!("write {}", disk.name),
             Ok(Choice::Already(disk)) => format!("already {}", disk.name),
@@ -262,11 +311,17 @@ mod tests {
     #[test]
     fn only_what_may_be_lost_is_lost() {
         let other = Content::Other("an XFS file system".into());
-        let skerry = Content::Skerry(Installed { whole: true, configs: vec![Digest::of(b"another")], unstarted: Some(id("cd")) });
+        let skerry = Content::Skerry(Installed { unstarted: Some(id("cd")), ..earlier() });
+        let shared = Content::Skerry(Installed { shared: true, ..earlier() });
+        let foreign = Content::Skerry(Installed { fleet: Some(fleet("other", 2)), generation: Some(generation(9)), ..earlier() });
+        let unstamped = Content::Skerry(Installed::default());
         for (content, allowed) in [
             (Content::Blank, ["refuse", "skerry", "all"].as_slice()),
             (Content::Unfinished, &["refuse", "skerry", "all"]),
             (skerry, &["skerry", "all"]),
+            (unstamped, &["skerry", "all"]),
+            (shared, &["all"]),
+            (foreign, &["all"]),
             (other, &["all"]),
             (Content::Unreadable("bad sector".into()), &[]),
         ] {
@@ -283,30 +338,92 @@ mod tests {
         assert!(text.contains("but it holds an XFS file system; to lose it, set machine.install.wipe to `all`"), "{text}");
     }
 
-    #[test]
-    fn a_whole_installation_with_this_configuration_is_left_alone_and_a_torn_one_is_not() {
-        let with = |whole, configs: &[Digest]| {
-            [DiskFacts { content: Content::Skerry(Installed { whole, configs: configs.to_vec(), unstarted: None }), ..nvme() }]
-        };
-        let another = Digest::of(b"another");
-        for wipe in ["refuse", "skerry", "all"] {
-            let yaml = format!("{{disk: {{transport: nvme}}, wipe: {wipe}}}");
-            assert_eq!(outcome(&yaml, &with(true, &[another.clone(), ours()])), "already nvme0n1", "{wipe}");
+    /// An installation of the same fleet, with the configuration before this one.
+    fn earlier() -> Installed {
+        Installed {
+            fleet: Some(fleet("acme", 1)),
+            digests: vec![Digest::of(b"another")],
+            generation: Some(generation(1)),
+            state: StateSeen::Read,
+            ..Installed::default()
         }
-        assert_eq!(outcome("{disk: {transport: nvme}, wipe: skerry}", &with(false, &[ours()])), "write nvme0n1");
-        assert!(
-            outcome("{disk: {transport: nvme}}", &with(false, &[ours()]))
-                .contains("with a damaged partition table; to lose it, set")
-        );
-        assert_eq!(outcome("{disk: {transport: nvme}, wipe: skerry}", &with(true, &[another])), "write nvme0n1");
+    }
+
+    const WIPES: [&str; 3] = ["refuse", "skerry", "all"];
+
+    fn outcome_for(wipe: &str, installed: &Installed) -> String {
+        let disk = DiskFacts { content: Content::Skerry(installed.clone()), ..nvme() };
+        outcome(&format!("{{disk: {{transport: nvme}}, wipe: {wipe}}}"), &[disk])
+    }
+
+    #[test]
+    fn an_installation_with_this_configuration_is_left_alone_whatever_else_is_wrong_with_it() {
+        let digests = vec![Digest::of(b"another"), ours()];
+        for state in [StateSeen::None, StateSeen::Read, StateSeen::Unreadable("dirty".into())] {
+            for generation in [None, Some(generation(1)), Some(generation(2)), Some(generation(3))] {
+                let installed = Installed { digests: digests.clone(), generation, state: state.clone(), ..earlier() };
+                for wipe in WIPES {
+                    assert_eq!(outcome_for(wipe, &installed), "already nvme0n1", "{wipe} {installed:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_older_medium_never_takes_an_installation_back() {
+        let unstarted = Some(id("ab"));
+        for state in [StateSeen::None, StateSeen::Read] {
+            for (held, part) in [
+                (2, "it holds generation 2 with other content: start from the disk, or raise"),
+                (3, "it holds generation 3, the medium brings 2: start from the disk, or stamp the medium anew"),
+            ] {
+                let installed = Installed {
+                    generation: Some(generation(held)),
+                    state: state.clone(),
+                    unstarted: unstarted.clone(),
+                    ..earlier()
+                };
+                for wipe in WIPES {
+                    let text = outcome_for(wipe, &installed);
+                    assert!(text.contains(part), "{wipe} {installed:?}: {text}");
+                    let nameless = outcome_for(wipe, &Installed { fleet: None, ..installed.clone() });
+                    assert!(nameless.contains(part), "SEED cannot be read, and {nameless}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_state_that_cannot_be_read_keeps_its_disk() {
+        for state in [StateSeen::Unreadable("its power failed".into()), StateSeen::Unopened { number: 4, clean: true }] {
+            for owner in [Some(fleet("acme", 1)), None] {
+                let installed = Installed { state: state.clone(), fleet: owner, generation: None, ..earlier() };
+                for wipe in WIPES {
+                    let text = outcome_for(wipe, &installed);
+                    assert!(text.contains("cannot be read (") && text.contains("start it from the disk once"), "{wipe}: {text}");
+                }
+            }
+            let foreign = Installed { state, fleet: Some(fleet("acme", 2)), ..earlier() };
+            assert_eq!(outcome_for("all", &foreign), "write nvme0n1", "another fleet's is wiped like any other system");
+            assert!(
+                outcome_for("skerry", &foreign)
+                    .contains("of another fleet, `acme`; to lose it, set machine.install.wipe to `all`")
+            );
+        }
     }
 
     #[test]
     fn what_this_device_installed_and_never_started_may_be_written_again() {
         for (device, expected) in [("ab", true), ("cd", false)] {
-            let installed = Installed { whole: true, configs: vec![Digest::of(b"before")], unstarted: Some(id(device)) };
-            let text = outcome("{disk: {transport: nvme}}", &[DiskFacts { content: Content::Skerry(installed), ..nvme() }]);
+            let installed = Installed { unstarted: Some(id(device)), state: StateSeen::None, ..earlier() };
+            let text = outcome_for("refuse", &installed);
             assert_eq!(text == "write nvme0n1", expected, "{text}");
+            for wipe in ["refuse", "skerry"] {
+                let text = outcome_for(wipe, &Installed { fleet: Some(fleet("other", 2)), ..installed.clone() });
+                assert_eq!(text == "write nvme0n1", expected, "stamped for another fleet since, {wipe}: {text}");
+                let text = outcome_for(wipe, &Installed { shared: true, ..installed.clone() });
+                assert!(text.contains("beside partitions of another system"), "{wipe}: {text}");
+            }
         }
     }
 

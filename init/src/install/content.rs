@@ -3,9 +3,9 @@
 //! It knows partition tables and the marks of file systems, volume managers and arrays; a disk with none of them is blank.
 
 use machine_config::disk::Partition;
-use machine_config::{DeviceId, Digest};
 use uuid::Uuid;
 
+use super::installed::Installed;
 use crate::disk::gpt::Table;
 
 /// Bytes at the beginning that are looked at: those of the file system whose mark lies furthest in.
@@ -34,34 +34,28 @@ pub enum Content {
     Unreadable(String),
 }
 
-/// An installation of Skerry.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Installed {
-    /// Both copies of the partition table are whole.
-    pub whole: bool,
-    /// The configurations it has: that of its SEED and the one it last accepted.
-    pub configs: Vec<Digest>,
-    /// The device it would be, when it never started: nothing of worth is on it then for that device.
-    pub unstarted: Option<DeviceId>,
-}
-
-/// Whether an installation began here and did not end.
+/// Whether an installation began here and did not end. A first sector that is neither cleared nor that of a table like ours is still another's:
+/// then the disk is what it looks like.
 pub(super) fn is_unfinished(head: &[u8]) -> bool {
-    head.get(512..512 + MARK.len()) == Some(MARK)
+    let first = head.get(..512).unwrap_or_default();
+    head.get(512..512 + MARK.len()) == Some(MARK) && (first.iter().all(|byte| *byte == 0) || is_protective(first))
 }
 
-/// What a partition table says.
-pub(super) fn of_table(table: &Table, whole: bool, started_from: &[Uuid]) -> Content {
+/// An MBR whose only partitions say that another table holds.
+fn is_protective(sector: &[u8]) -> bool {
+    const GPT: u8 = 0xee;
+    let mut kinds = sector[446..510].chunks_exact(16).map(|entry| entry[4]).filter(|kind| *kind != 0).peekable();
+    sector[510..] == [0x55, 0xaa] && kinds.peek().is_some() && kinds.all(|kind| kind == GPT)
+}
+
+/// What a partition table says; of an installation only that it is one, and whether it is alone.
+pub(super) fn of_table(table: &Table, started_from: &[Uuid]) -> Content {
     if table.used().any(|(_, entry)| started_from.contains(&entry.guid)) {
         return Content::Medium;
     }
     if table.find(Partition::Seed).is_some() && table.find(Partition::RuntimeA).is_some() {
-        let foreign = table.used().filter(|(_, entry)| Partition::from_type_guid(entry.type_guid).is_none()).count();
-        return match foreign {
-            0 => Content::Skerry(Installed { whole, ..Installed::default() }),
-            // What gives an installation of Skerry free gives nobody else's partitions free.
-            _ => Content::Other("an installation of Skerry beside partitions of another system".to_owned()),
-        };
+        let shared = table.used().any(|(_, entry)| Partition::from_type_guid(entry.type_guid).is_none());
+        return Content::Skerry(Installed { shared, ..Installed::default() });
     }
     match table.used().count() {
         0 => Content::Other("an empty partition table".to_owned()),
@@ -222,21 +216,35 @@ mod tests {
         assert!(is_own_disc(&head) && !is_own_disc(&[]));
         let table = image_table();
         let esp = table.entries[0].as_ref().expect("the ESP").guid;
-        assert_eq!(of_table(&table, true, &[esp]), Content::Medium);
-        assert_eq!(of_table(&table, true, &[]), Content::Skerry(Installed { whole: true, ..Installed::default() }));
+        assert_eq!(of_table(&table, &[esp]), Content::Medium);
+        assert_eq!(of_table(&table, &[]), Content::Skerry(Installed::default()));
     }
 
     #[test]
     fn another_systems_table_is_told_from_ours() {
         let mut table = image_table();
         table.entries[1] = None;
-        assert_eq!(of_table(&table, true, &[]), Content::Other("a partition table with 2 partitions".into()));
+        assert_eq!(of_table(&table, &[]), Content::Other("a partition table with 2 partitions".into()));
         let mut shared = image_table();
         let mut entry = shared.entries[2].clone().expect("RUNTIME-A");
         entry.type_guid = Uuid::from_u128(0xebd0_a0a2);
         shared.entries[5] = Some(entry);
-        assert!(matches!(of_table(&shared, true, &[]), Content::Other(what) if what.contains("beside")));
+        assert!(matches!(of_table(&shared, &[]), Content::Skerry(installed) if installed.shared));
         table.entries.fill(None);
-        assert_eq!(of_table(&table, true, &[]), Content::Other("an empty partition table".into()));
+        assert_eq!(of_table(&table, &[]), Content::Other("an empty partition table".into()));
+    }
+
+    #[test]
+    fn a_mark_behind_another_systems_first_sector_does_not_give_the_disk_free() {
+        let (mut head, _) = blank();
+        assert!(!is_unfinished(&head) && !is_unfinished(&[]));
+        head[512..512 + MARK.len()].copy_from_slice(MARK);
+        assert!(is_unfinished(&head), "cleared");
+        head[510..512].copy_from_slice(&[0x55, 0xaa]);
+        assert!(!is_unfinished(&head), "a boot sector");
+        head[450] = 0xee;
+        assert!(is_unfinished(&head), "a protective MBR");
+        head[466] = 0x83;
+        assert!(!is_unfinished(&head), "a partition beside it");
     }
 }

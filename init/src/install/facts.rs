@@ -2,21 +2,19 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
 
 use machine_config::Digest;
-use machine_config::disk::{Partition, SECTOR_BYTES, SEED_BYTES};
-use machine_config::schema::Transport;
-use machine_config::seed::{self, Seed};
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use machine_config::disk::SECTOR_BYTES;
+use machine_config::schema::{DiskSelector, Transport};
 use uuid::Uuid;
 
-use super::content::{self, Content, HEAD_BYTES, Installed, TAIL_BYTES};
-use crate::devices::partition_path;
-use crate::disk::gpt::{self, Entry, ReadAt, Table};
+use super::choose;
+use super::content::{self, Content, HEAD_BYTES, TAIL_BYTES};
+use super::installed::{look_into_state, told_by};
+use crate::disk::gpt::{self, ReadAt};
 use crate::inventory::Roots;
-use crate::state::Store;
 use crate::sys;
 
 /// Whether a disk may be written by anybody.
@@ -49,20 +47,47 @@ pub struct DiskFacts {
     pub access: Access,
     /// What lies on it.
     pub content: Content,
+    /// Of its first and last bytes, for knowing it again; none: they cannot be read.
+    pub edges: Option<Digest>,
 }
 
-/// Where an installed STATE is looked at.
-const LOOKED_AT: &str = "/run/skerry/looked-at";
+/// The first and last bytes of a disk.
+struct Edges {
+    head: Vec<u8>,
+    tail: Vec<u8>,
+}
+
+impl Edges {
+    fn read(device: &impl ReadAt, bytes: u64) -> io::Result<Self> {
+        let edge = |most: usize| vec![0; usize::try_from(bytes).unwrap_or(usize::MAX).min(most)];
+        let (mut head, mut tail) = (edge(HEAD_BYTES), edge(TAIL_BYTES));
+        device.read_at(&mut head, 0)?;
+        let tail_at = bytes - tail.len() as u64;
+        device.read_at(&mut tail, tail_at)?;
+        Ok(Self { head, tail })
+    }
+
+    fn digest(&self) -> Digest {
+        Digest::of(&[self.head.as_slice(), &self.tail].concat())
+    }
+}
 
 /// The names of all disks, in order, without looking at what is on them.
 pub fn disk_names() -> Vec<String> {
     disks().map(|disk| disk.name).collect()
 }
 
-/// Every disk there is, by name. Optical and floppy drives are none, nor are the boot areas of an eMMC.
-pub fn look() -> Vec<DiskFacts> {
+/// Every disk there is, by name. Optical and floppy drives are none, nor are the boot areas of an eMMC. File systems are mounted only of those
+/// that are meant.
+pub fn look(selector: &DiskSelector) -> Vec<DiskFacts> {
     let started_from = started_from(Path::new("/sys/firmware/efi/efivars"));
-    disks().map(|disk| facts(disk, &started_from)).collect()
+    let mut found: Vec<DiskFacts> = disks().map(|disk| facts(disk, &started_from)).collect();
+    for disk in found.iter_mut().filter(|disk| choose::is_meant(selector, disk)) {
+        if let Content::Skerry(installed) = &mut disk.content {
+            look_into_state(installed, &disk.name);
+        }
+    }
+    found
 }
 
 /// A reader without a card in it has no bytes.
@@ -87,7 +112,8 @@ fn facts(disk: api::v1::Disk, started_from: &[Uuid]) -> DiskFacts {
         bytes: disk.size_bytes,
         sector_bytes,
         access: if read_only { Access::ReadOnly } else { access(&path) },
-        content: content_of(&disk.name, disk.size_bytes, started_from),
+        content: content_of(&path, disk.size_bytes, started_from),
+        edges: File::open(&path).and_then(|device| Edges::read(&device, disk.size_bytes)).ok().map(|edges| edges.digest()),
         model: disk.model,
         serial: disk.serial,
         name: disk.name,
@@ -117,19 +143,14 @@ fn access(path: &Path) -> Access {
     }
 }
 
-fn content_of(name: &str, bytes: u64, started_from: &[Uuid]) -> Content {
-    let path = Path::new("/dev").join(name);
-    let looked = File::open(&path).and_then(|device| recognise(&device, name, bytes, started_from));
+fn content_of(path: &Path, bytes: u64, started_from: &[Uuid]) -> Content {
+    let looked = File::open(path).and_then(|device| recognise(&device, bytes, started_from));
     looked.unwrap_or_else(|error| Content::Unreadable(error.to_string()))
 }
 
-/// What lies on a disk of this name and length.
-pub(super) fn recognise(device: &impl ReadAt, name: &str, bytes: u64, started_from: &[Uuid]) -> io::Result<Content> {
-    let edge = |most: usize| vec![0; usize::try_from(bytes).unwrap_or(usize::MAX).min(most)];
-    let (mut head, mut tail) = (edge(HEAD_BYTES), edge(TAIL_BYTES));
-    device.read_at(&mut head, 0)?;
-    let tail_at = bytes - tail.len() as u64;
-    device.read_at(&mut tail, tail_at)?;
+/// What lies on a disk of this length.
+pub(super) fn recognise(device: &impl ReadAt, bytes: u64, started_from: &[Uuid]) -> io::Result<Content> {
+    let Edges { head, tail } = Edges::read(device, bytes)?;
     if content::is_unfinished(&head) {
         return Ok(Content::Unfinished);
     }
@@ -138,8 +159,8 @@ pub(super) fn recognise(device: &impl ReadAt, name: &str, bytes: u64, started_fr
         return Ok(Content::Medium);
     }
     match gpt::read(device, bytes / SECTOR_BYTES) {
-        Ok(found) => Ok(match content::of_table(&found.table, found.whole, started_from) {
-            Content::Skerry(installed) => Content::Skerry(told_by(device, name, &found.table, installed.whole)),
+        Ok(found) => Ok(match content::of_table(&found.table, started_from) {
+            Content::Skerry(installed) => Content::Skerry(told_by(device, &found.table, installed.shared)),
             other => other,
         }),
         Err(gpt::GptError::None) => Ok(content::of_bytes(&head, &tail)),
@@ -147,35 +168,21 @@ pub(super) fn recognise(device: &impl ReadAt, name: &str, bytes: u64, started_fr
     }
 }
 
-/// What an installation says of itself in SEED and STATE. What cannot be read is not there: it counts as another one's.
-fn told_by(device: &impl ReadAt, name: &str, table: &Table, whole: bool) -> Installed {
-    let seed = table.find(Partition::Seed).and_then(|(_, entry)| read_seed(device, entry));
-    let state = table.find(Partition::State).map(|(number, _)| accepted(&partition_path(name, number)));
-    let in_seed = seed.as_ref().and_then(|seed| seed.config.as_deref()).map(Digest::of);
-    // STATE is made by the first start.
-    let unstarted = if state.is_none() { seed.and_then(|seed| seed.identity) } else { None };
-    Installed {
-        whole,
-        configs: in_seed.into_iter().chain(state.flatten()).collect(),
-        unstarted: unstarted.map(|identity| identity.device_id()),
-    }
+/// Whether an opened device is the disk that was judged: names go to other disks when disks come and go.
+pub(super) fn is_same(judged: &DiskFacts, device: &File) -> io::Result<bool> {
+    let named = fs::read_to_string(Path::new("/sys/block").join(&judged.name).join("dev"))?;
+    let number = device.metadata()?.rdev();
+    let is_named = named.trim() == format!("{}:{}", libc::major(number), libc::minor(number));
+    let says_so = disks().find(|disk| disk.name == judged.name).is_some_and(|now| says_the_same(judged, &now));
+    Ok(is_named && says_so && sys::device_bytes(device)? == judged.bytes && holds_the_same(judged, device)?)
 }
 
-fn read_seed(device: &impl ReadAt, entry: &Entry) -> Option<Seed> {
-    let mut bytes = vec![0; usize::try_from(SEED_BYTES).expect("1 MiB")];
-    device.read_at(&mut bytes, entry.offset()).ok()?;
-    Some(seed::decode(&bytes).ok()?.seed)
+fn says_the_same(judged: &DiskFacts, now: &api::v1::Disk) -> bool {
+    (judged.bytes, &judged.serial, &judged.model) == (now.size_bytes, &now.serial, &now.model)
 }
 
-/// What the system on that disk last accepted. Mounted for reading, without touching even its journal.
-fn accepted(partition: &PathBuf) -> Option<Digest> {
-    fs::create_dir_all(LOOKED_AT).ok()?;
-    let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    mount(partition, LOOKED_AT, "ext4", flags, Some(c"noload")).ok()?;
-    let record = Store::look_into(Path::new(LOOKED_AT)).accepted_record();
-    // It stays mounted when that fails, and then the disk counts as used.
-    let _ = unmount(LOOKED_AT, UnmountFlags::empty());
-    Some(record.ok()??.digest)
+fn holds_the_same(judged: &DiskFacts, device: &impl ReadAt) -> io::Result<bool> {
+    Ok(judged.edges == Some(Edges::read(device, judged.bytes)?.digest()))
 }
 
 /// The partitions that firmware and boot loader say they were started from (systemd's Boot Loader Interface).
@@ -197,7 +204,8 @@ mod tests {
     use std::os::unix::fs::FileExt;
 
     use super::*;
-    use crate::disk::gpt::tests::{MemoryDisk, flashed_disk, image_table};
+    use crate::disk::gpt::tests::flashed_disk;
+    use crate::install::Installed;
 
     #[test]
     fn the_way_through_sysfs_tells_disks_of_one_name_apart() {
@@ -237,36 +245,57 @@ mod tests {
     }
 
     #[test]
-    fn an_installation_that_never_started_says_which_device_it_would_be() {
-        let identity = machine_config::IdentitySeed::new([7; 32]);
-        let key = machine_config::SigningKey::from_bytes(&[1; 32]).verifying_key();
-        let fleet =
-            machine_config::FleetTrust { name: "acme".parse().expect("a name"), keys: vec![key.try_into().expect("strong")] };
-        let (config, id) = (Some(b"x".to_vec()), identity.device_id());
-        let seed = Seed { fleet, hub: None, join_token: None, device_name: None, config, identity: Some(identity) };
-        let mut disk = flashed_disk(20_000, 20_000);
-        disk.put(6144, &seed::encode(&seed).expect("fits"));
-        let look = |disk: &MemoryDisk| recognise(disk, "none", 20_000 * 512, &[]).expect("readable");
-        let expected = Installed { whole: true, configs: vec![Digest::of(b"x")], unstarted: Some(id) };
-        assert_eq!(look(&disk), Content::Skerry(expected.clone()));
-        let mut table = image_table();
-        let mut state = table.entries[2].clone().expect("RUNTIME-A");
-        state.type_guid = Partition::State.type_guid();
-        table.entries[3] = Some(state);
-        let encoded = gpt::encode(&table, 20_000);
-        for (lba, bytes) in
-            [(1, &encoded.primary_header), (2, &encoded.array), (19_967, &encoded.array), (19_999, &encoded.backup_header)]
-        {
-            disk.put(lba, bytes);
+    fn a_torn_table_is_an_installation_all_the_same() {
+        for sectors in [20_000, 30_000] {
+            let disk = flashed_disk(20_000, sectors);
+            let found = recognise(&disk, sectors * SECTOR_BYTES, &[]).expect("readable");
+            assert_eq!(found, Content::Skerry(Installed::default()), "{sectors}");
         }
-        assert_eq!(look(&disk), Content::Skerry(Installed { unstarted: None, ..expected }));
+    }
+
+    #[test]
+    fn another_disk_under_the_same_name_is_noticed() {
+        let disk = flashed_disk(20_000, 20_000);
+        let bytes = 20_000 * SECTOR_BYTES;
+        let edges = Some(Edges::read(&disk, bytes).expect("readable").digest());
+        let now = api::v1::Disk { size_bytes: bytes, serial: "S1".into(), model: "M".into(), ..Default::default() };
+        let judged = DiskFacts { model: "M".into(), serial: "S1".into(), bytes, edges, ..judged_blank() };
+        assert!(says_the_same(&judged, &now) && holds_the_same(&judged, &disk).expect("readable"));
+        for other in [
+            api::v1::Disk { size_bytes: bytes - 512, ..now.clone() },
+            api::v1::Disk { serial: "S2".into(), ..now.clone() },
+            api::v1::Disk { model: "N".into(), ..now },
+        ] {
+            assert!(!says_the_same(&judged, &other), "{other:?}");
+        }
+        for lba in [0, 19_999] {
+            let mut other = disk.clone();
+            other.put(lba, &[1; 512]);
+            assert!(!holds_the_same(&judged, &other).expect("readable"), "sector {lba}");
+        }
+        assert!(!holds_the_same(&DiskFacts { edges: None, ..judged }, &disk).expect("readable"), "it was never read");
+        assert!(is_same(&judged_blank(), &tempfile::tempfile().expect("a file")).is_err(), "it is gone");
+    }
+
+    fn judged_blank() -> DiskFacts {
+        DiskFacts {
+            name: String::new(),
+            model: String::new(),
+            serial: String::new(),
+            transport: None,
+            bytes: 0,
+            sector_bytes: SECTOR_BYTES,
+            access: Access::Free,
+            content: Content::Blank,
+            edges: None,
+        }
     }
 
     #[test]
     fn a_disk_is_known_by_what_is_on_it() {
         let disk = tempfile::tempfile().expect("a temporary file");
         disk.set_len(1 << 20).expect("room");
-        let look = || recognise(&disk, "none", 1 << 20, &[]).expect("readable");
+        let look = || recognise(&disk, 1 << 20, &[]).expect("readable");
         assert_eq!(look(), Content::Blank);
         disk.write_all_at(b"XFSB", 0).expect("room");
         assert_eq!(look(), Content::Other("an XFS file system".into()));
@@ -274,6 +303,8 @@ mod tests {
         disk.write_all_at(b"SKERRY", 0x8028).expect("room");
         assert_eq!(look(), Content::Medium);
         disk.write_all_at(content::MARK, 512).expect("room");
+        assert_eq!(look(), Content::Medium, "the first sector is another system's");
+        disk.write_all_at(&[0; 512], 0).expect("room");
         assert_eq!(look(), Content::Unfinished);
     }
 }

@@ -1,6 +1,6 @@
 //! Putting a system that runs from RAM on a disk, as `machine.install` of the signed configuration says.
 //!
-//! `facts` looks at the disks, `choose` picks one or says why none, `plan` lists every write, `write` carries the list out and reads it back.
+//! `facts` looks at the disks, `installed` into an installation, `choose` picks one or says why none, `plan` lists every write, `write` carries the list out and reads it back.
 //! What makes a cut harmless is the plan's order: see [`Plan`]. Nothing here runs but from RAM, and nothing is written to a disk that the
 //! choice did not allow.
 
@@ -8,11 +8,13 @@ mod choose;
 mod content;
 mod facts;
 mod glob;
+mod installed;
 mod plan;
 mod write;
 
 pub use choose::{Choice, Installer, Refusal, choose, describe};
-pub use content::{Content, Installed};
+pub use content::Content;
 pub use facts::{Access, DiskFacts, disk_names, look};
+pub use installed::{Installed, StateSeen};
 pub use plan::{Piece, Plan, PlanError, Source, Stage, plan};
 pub use write::{Progress, WriteError, install};

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use machine_config::ram_form::RamImage;
 use sha2::{Digest, Sha256};
 
+use super::facts::{self, DiskFacts};
 use super::plan::{Piece, Plan, Source, Stage};
 use crate::disk::gpt::ReadAt;
 use crate::sys;
@@ -63,6 +64,12 @@ pub enum WriteError {
         /// Why.
         source: io::Error,
     },
+    /// It is not the disk that was chosen.
+    #[error("cannot install on {}: it is another disk than the one that was chosen, or something wrote to it since; nothing was written: restart the machine", path.display())]
+    Changed {
+        /// Its device file.
+        path: PathBuf,
+    },
     /// A write failed.
     #[error("cannot write the {what} at byte {offset}; the disk may be failing: replace it")]
     Write {
@@ -101,7 +108,7 @@ pub enum WriteError {
     },
 }
 
-/// Carries the plan out on the disk at this path.
+/// Carries the plan out on this disk, once it has shown that it still is the one that was judged.
 ///
 /// # Errors
 /// [`WriteError`]. The disk then starts nothing new.
@@ -109,11 +116,15 @@ pub fn install(
     index: &RamImage,
     blocks: &File,
     plan: &Plan,
-    disk: &Path,
+    disk: &DiskFacts,
     report: impl FnMut(Progress),
 ) -> Result<(), WriteError> {
-    let open_failed = |source| WriteError::Open { path: disk.to_owned(), source };
-    let device = OpenOptions::new().read(true).write(true).custom_flags(libc::O_EXCL).open(disk).map_err(open_failed)?;
+    let path = Path::new("/dev").join(&disk.name);
+    let open_failed = |source| WriteError::Open { path: path.clone(), source };
+    let device = OpenOptions::new().read(true).write(true).custom_flags(libc::O_EXCL).open(&path).map_err(open_failed)?;
+    if !facts::is_same(disk, &device).map_err(open_failed)? {
+        return Err(WriteError::Changed { path });
+    }
     let mut run = Run { blocks, report, progress: Progress { done: 0, total: total(index, plan) } };
     run.check_image(index)?;
     run.carry_out(plan, &Device(device))

@@ -9,10 +9,13 @@ use super::source::{Roots, clean, field, head, names, number, text};
 /// The kernel counts sizes in units of 512 bytes, whatever the disk's own sectors are.
 const UNIT_BYTES: u64 = 512;
 
-/// All disks, by name.
+/// All disks, by name. Hidden ones are ways to a disk that has a name of its own (NVMe with several controllers).
 pub(super) fn read(roots: &Roots, boot_disk: &str) -> Vec<Disk> {
     let block = roots.sys_path("block");
-    let real = names(&block).into_iter().filter(|name| block.join(name).join("device").exists());
+    let real = names(&block).into_iter().filter(|name| {
+        let folder = block.join(name);
+        folder.join("device").exists() && number(&folder.join("hidden")) != 1
+    });
     real.map(|name| disk(&block.join(&name), name, boot_disk)).collect()
 }
 

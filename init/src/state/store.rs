@@ -17,11 +17,11 @@ use super::identity::{Identity, IdentityError};
 use crate::clock::{self, Proof};
 
 const IDENTITY: &str = "identity.key";
-const TRUST: &str = "trust.json";
+pub(super) const TRUST: &str = "trust.json";
 const CLOCK: &str = "clock";
-const CONFIG_FOLDER: &str = "config";
-const ACCEPTED_BYTES: &str = "accepted.yaml";
-const ACCEPTED_RECORD: &str = "accepted.json";
+pub(super) const CONFIG_FOLDER: &str = "config";
+pub(super) const ACCEPTED_BYTES: &str = "accepted.yaml";
+pub(super) const ACCEPTED_RECORD: &str = "accepted.json";
 
 /// Why STATE cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -80,11 +80,6 @@ impl Store {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&config).and_then(|()| durable::sync_folder(root));
         made.map_err(|source| DurableError { step: "create", path: config, source })?;
         Ok(Self { root: root.to_owned(), proof: Proof::default() })
-    }
-
-    /// STATE of another installation, mounted for reading: nothing is made there.
-    pub fn look_into(root: &Path) -> Self {
-        Self { root: root.to_owned(), proof: Proof::default() }
     }
 
     /// The identity. When there is none yet it is the one that SEED brings, or else made.

@@ -3,7 +3,6 @@
 //! It waits visibly for as long as no disk is right: another configuration or another disk makes it look again.
 
 use std::convert::Infallible;
-use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,9 +14,10 @@ use tokio::sync::watch;
 
 use super::super::machine::{Machine, Medium};
 use super::blocking;
+use crate::boot::guarded;
 use crate::early::mount_firmware_variables;
 use crate::install::{self, Choice, DiskFacts, Installer, Progress, choose, describe, disk_names, look};
-use crate::node::{EventKind, InForce, Node, Phase, PhaseState, PowerKind, RunsFrom};
+use crate::node::{EventKind, InForce, Node, Phase, PhaseState, PowerKind, RunsFrom, Times};
 use crate::ram::RamForm;
 
 /// The kernel does not say when it has seen all disks; so long after the last one came the list counts as complete.
@@ -36,21 +36,23 @@ pub(in crate::boot) async fn install(machine: Rc<Machine>) -> anyhow::Result<()>
     }
 }
 
-/// A system that came up in RAM without `machine.install`, and is given one later: installs all the same, beside its services. For ever.
+/// A system that came up in RAM without `machine.install`, or could not begin with it, and is given one later: installs all the same, beside its
+/// services. For ever.
 pub(in crate::boot) async fn install_later(machine: Rc<Machine>) {
     let mut times = machine.node.times.subscribe();
     let mut config = machine.config.subscribe();
-    while times.wait_for(|times| times.get(Phase::Install).state == PhaseState::Done).await.is_ok() {
+    while times.wait_for(has_ended).await.is_ok() {
         let Medium::Ram(form) = Machine::product(&machine.medium) else { return std::future::pending().await };
         if config.changed().await.is_err() {
             return;
         }
-        let outcome = pursue(&machine, &form).await;
-        match outcome {
-            Ok(()) => machine.node.done(Phase::Install),
-            Err(error) => machine.node.failed(Phase::Install, &format!("{error:#}")),
-        }
+        guarded(Phase::Install, &machine.node, pursue(&machine, &form)).await;
     }
+}
+
+/// Well or not: in both cases another configuration is tried.
+fn has_ended(times: &Times) -> bool {
+    matches!(times.get(Phase::Install).state, PhaseState::Done | PhaseState::Failed(_))
 }
 
 /// Says on a system that runs from its disk that `machine.install` has no effect there.
@@ -78,6 +80,8 @@ enum Outcome {
 
 /// Tries until it is installed, and then restarts; ends when the configuration asks for no installation.
 async fn pursue(machine: &Machine, form: &RamForm) -> anyhow::Result<()> {
+    // A try that failed is not over: it waits for another configuration or disk itself.
+    let _alone = machine.installing.lock().await;
     let (mut config, mut disks) = (machine.config.subscribe(), Machine::product(&machine.hotplug).changes());
     // Built into some kernels: the mounts tell. One is for looking into an installed STATE, the other for knowing the own medium.
     let _ = Machine::product(&machine.hotplug).load(["ext4", "efivarfs"]).await;
@@ -143,14 +147,15 @@ async fn attempt(machine: &Machine, form: &RamForm, wanted: Install, in_force: &
     if config.as_str() != in_force.digest {
         return Ok(Outcome::Outdated);
     }
-    let installer = Installer { config, device };
+    let generation = in_force.config.metadata.generation;
+    let installer = Installer { config, generation, fleet: seed.fleet.clone(), device };
     let (form, node) = (form.clone(), machine.node.clone());
     let handle = machine.config.clone();
     let digest = in_force.digest.clone();
     // The last moment to notice: once the table is written, the disk is a device of its own.
     let still = move || handle.current().is_some_and(|current| current.digest == digest);
     blocking(move || {
-        let disks = look();
+        let disks = look(&wanted.disk);
         let disk = match choose(&wanted, &installer, &disks) {
             Ok(Choice::Write(disk)) => disk,
             Ok(Choice::Already(disk)) => return Ok(Outcome::Already(describe(disk))),
@@ -190,8 +195,7 @@ fn lay_down(node: &Node, form: &RamForm, seed: &Seed, disk: &DiskFacts, still: &
             say(node, &format!("installing on {name}: {percent} %"));
         }
     };
-    install::install(&form.index, &blocks, &plan, &Path::new("/dev").join(&disk.name), report)
-        .with_context(|| format!("cannot install on {name}"))?;
+    install::install(&form.index, &blocks, &plan, disk, report).with_context(|| format!("cannot install on {name}"))?;
     node.events.record(EventKind::Device, &disk.name, &format!("installed on {name}, and read back"));
     // A configuration that came meanwhile is not on the disk: it is laid down again, which is allowed while the disk never started.
     Ok(if still() { Outcome::Done(name) } else { Outcome::Outdated })
@@ -251,6 +255,21 @@ mod tests {
         say(&node, "installing");
         tell_inert(&node, &config("machine: {install: {disk: {transport: nvme}}}\n"));
         assert_eq!(node.status.get().install, "installing");
+    }
+
+    #[test]
+    fn another_configuration_is_tried_after_a_failure_too() {
+        let node = Node::default();
+        let over = || has_ended(&node.times.snapshot());
+        assert!(!over());
+        node.begin(Phase::Install);
+        assert!(!over());
+        node.waiting(Phase::Install, "a disk");
+        assert!(!over());
+        node.failed(Phase::Install, "no memory");
+        assert!(over());
+        node.done(Phase::Install);
+        assert!(over());
     }
 
     #[tokio::test]

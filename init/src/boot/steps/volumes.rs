@@ -76,17 +76,21 @@ async fn open_data(machine: &Machine) -> anyhow::Result<()> {
     blocking(move || {
         match medium {
             Medium::Disk(disk) => make_data(&node, &disk, max_bytes)?,
-            Medium::Ram(_) => mount_ram(DATA, data_in_ram(&fs::read_to_string("/proc/meminfo")?, max_bytes)?, DATA_FLAGS)?,
+            Medium::Ram(form) => {
+                let held = form.index.mapped_bytes();
+                mount_ram(DATA, data_in_ram(&fs::read_to_string("/proc/meminfo")?, held, max_bytes)?, DATA_FLAGS)?;
+            }
         }
         make_folders()
     })
     .await?
 }
 
-/// DATA of a system in RAM: half of what there is, or less when the configuration says so.
-fn data_in_ram(meminfo: &str, max_bytes: Option<u64>) -> anyhow::Result<u64> {
+/// DATA of a system in RAM: half of what the image leaves, or less when the configuration says so.
+fn data_in_ram(meminfo: &str, image_bytes: u64, max_bytes: Option<u64>) -> anyhow::Result<u64> {
     let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    let half = total.context("the kernel does not say how much RAM there is")? * 1024 / 2;
+    let total = total.context("the kernel does not say how much RAM there is")?.saturating_mul(1024);
+    let half = total.saturating_sub(image_bytes) / 2;
     Ok(max_bytes.map_or(half, |max| max.min(half)))
 }
 
@@ -124,11 +128,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn data_in_ram_leaves_half_of_it_to_programs() {
+    fn data_in_ram_leaves_half_of_what_the_image_leaves_to_programs() {
         let meminfo = "MemTotal:        2048 kB\nMemFree:          100 kB\n";
-        assert_eq!(data_in_ram(meminfo, None).expect("a size"), 1 << 20);
-        assert_eq!(data_in_ram(meminfo, Some(4096)).expect("a size"), 4096);
-        assert_eq!(data_in_ram(meminfo, Some(u64::MAX)).expect("a size"), 1 << 20);
-        assert!(data_in_ram("", None).is_err());
+        assert_eq!(data_in_ram(meminfo, 0, None).expect("a size"), 1 << 20);
+        assert_eq!(data_in_ram(meminfo, 0, Some(4096)).expect("a size"), 4096);
+        assert_eq!(data_in_ram(meminfo, 0, Some(u64::MAX)).expect("a size"), 1 << 20);
+        assert_eq!(data_in_ram(meminfo, 1 << 20, None).expect("a size"), 512 << 10, "the image lies in RAM as well");
+        assert!(data_in_ram("", 0, None).is_err());
     }
 }
