@@ -134,6 +134,19 @@ impl<'a> Device<'a> {
         Ok(())
     }
 
+    /// Presses the power button as a person does who wants the machine off: once more when nothing happens, for a press is lost on a system that does
+    /// not listen yet.
+    pub fn turn_off_by_button(&mut self) -> Result<()> {
+        let patience = Patience::new("power-off by the button", 5);
+        self.machine().press_power_button()?;
+        if self.machine().wait_exit(&patience).is_err() {
+            self.machine().press_power_button()?;
+            self.machine().wait_exit(&patience)?;
+        }
+        self.booted = None;
+        Ok(())
+    }
+
     /// Changes one byte of a partition, as decay or an intruder would.
     ///
     /// # Panics

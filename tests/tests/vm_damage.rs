@@ -23,10 +23,7 @@ fn a_changed_runtime_image_is_not_run() {
     });
     step("the device boots, with the configuration in the other copy of SEED", || boots(&mut device, &admin));
     step("it names what is wrong, runs none of it, and can be reached", || says_so(&mut device, &admin));
-    step("the power button still turns it off in order", || {
-        device.machine().press_power_button()?;
-        device.wait_power_off()
-    });
+    step("the power button still turns it off in order", || device.turn_off_by_button());
 }
 
 fn boots(device: &mut Device<'_>, admin: &Credentials) -> Result<()> {
