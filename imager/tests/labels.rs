@@ -165,7 +165,7 @@ fn labels_that_would_mislead_are_not_made() {
         (1, [&log[..], &["--device", "box-2"]].concat(), "its drive failed (line 2 of the log: counterfeit)"),
         (1, [&log[..], &["--device", "box-9"]].concat(), "the log does not tell of it"),
         (1, [&log[..], &["--all", "--size", "12x12mm"]].concat(), "choose a larger --size"),
-        (1, vec!["label", "--out", "nowhere", "--record", "log", "--all"], "no such folder"),
+        (1, vec!["label", "--out", "nowhere/at/all", "--record", "log", "--all"], "there is no folder nowhere/at"),
         (1, vec!["label", "--out", "out", "--manifest", "log"], "cannot use log"),
         (2, log.to_vec(), "--all"),
         (2, vec!["label", "--out", "out"], "--record"),
