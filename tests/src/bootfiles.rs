@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use imager::image::boot::UKI_PATH;
 
 use crate::esp::Esp;
 use crate::picfg::PiConfig;
-use crate::uki::{UKI, Uki};
+use crate::uki::Uki;
 
 /// What a boot loader hands to the machine.
 #[derive(Debug, Clone)]
@@ -23,7 +24,7 @@ impl BootFiles {
     /// Reads those of slot A: out of the UKI, else by what `config.txt` names.
     pub fn read(image: &Path) -> Result<Self> {
         let esp = Esp::read(image)?;
-        if esp.paths().any(|path| path.eq_ignore_ascii_case(UKI)) {
+        if esp.paths().any(|path| path.eq_ignore_ascii_case(UKI_PATH)) {
             let uki = Uki::read(image)?;
             return Ok(Self {
                 kernel: uki.section(".linux")?.into(),

@@ -3,12 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use imager::board::Architecture;
+use imager::image::boot::UKI_PATH;
 use object::{Object, ObjectSection};
 
 use crate::esp::Esp;
-
-/// Where the UKI of slot A lies on the ESP.
-pub const UKI: &str = "EFI/Linux/skerry-a.efi";
 
 /// Why an image's UKI could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +29,7 @@ impl Uki {
     pub fn read(image: &Path) -> Result<Self, UkiError> {
         let cannot = |part, reason: String| UkiError { image: image.into(), part, reason };
         let esp = Esp::read(image).map_err(|error| cannot("the ESP", format!("{error:#}")))?;
-        let bytes = esp.file(UKI).map_err(|error| cannot("the UKI", format!("{error:#}")))?;
+        let bytes = esp.file(UKI_PATH).map_err(|error| cannot("the UKI", format!("{error:#}")))?;
         Ok(Self { image: image.into(), bytes: bytes.into() })
     }
 

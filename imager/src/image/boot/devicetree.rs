@@ -1,11 +1,12 @@
-//! What a device tree says of its machine: the root's `model` and `compatible`. Reads the flattened form (Devicetree Specification, chapter 5).
+//! What a device tree says of its machine: the root's `model` and `compatible`. The flattened form (Devicetree Specification, chapter 5) is read by dtoolkit.
 //!
-//! It reads no other node, and trusts no offset before it has been compared with the file's length.
+//! It reads no other node, and takes nothing out of a tree that has not been checked as a whole.
 
-const MAGIC: u32 = 0xd00d_feed;
-const BEGIN_NODE: u32 = 1;
-const PROPERTY: u32 = 3;
-const NOTHING: u32 = 4;
+use dtoolkit::error::FdtErrorKind;
+use dtoolkit::fdt::Fdt;
+use dtoolkit::{Node, Property};
+
+const MAGIC: [u8; 4] = 0xd00d_feed_u32.to_be_bytes();
 
 /// A device tree's machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,56 +17,25 @@ pub struct Machine {
     pub compatible: Vec<String>,
 }
 
-/// Reads the root node; the error says what is wrong.
+/// Reads the root node; the error says what is wrong. What follows the tree is no part of it.
 pub fn machine(bytes: &[u8]) -> Result<Machine, &'static str> {
-    let header = |n: usize| word(bytes, n * 4).ok_or("it is cut short");
-    if header(0)? != MAGIC {
+    const SHORT: &str = "it is cut short";
+    if bytes.first_chunk::<4>().ok_or(SHORT)? != &MAGIC {
         return Err("it is not a flattened device tree");
     }
-    if header(1)? as usize > bytes.len() {
-        return Err("it is cut short");
-    }
-    let (structure, strings) = (header(2)? as usize, header(3)? as usize);
-    let properties = root(bytes, structure, strings).ok_or("its root node is damaged")?;
+    let total = bytes.get(4..8).and_then(|word| word.try_into().ok()).map(u32::from_be_bytes).ok_or(SHORT)?;
+    let tree = Fdt::new(bytes.get(..total as usize).ok_or(SHORT)?).map_err(|error| match error.kind {
+        FdtErrorKind::InvalidLength => SHORT,
+        _ => "it is damaged",
+    })?;
+    let root = tree.root();
     let texts = |name: &str| {
-        let found = properties.iter().find(|(other, _)| *other == name).map(|(_, value)| *value).unwrap_or_default();
+        let found = root.property(name).map(|property| property.value().to_vec()).unwrap_or_default();
         let texts = found.split(|byte| *byte == 0).filter(|text| !text.is_empty());
         texts.map(|text| String::from_utf8_lossy(text).into_owned()).collect::<Vec<_>>()
     };
     let model = texts("model").into_iter().next().ok_or("its root has no model")?;
     Ok(Machine { model, compatible: texts("compatible") })
-}
-
-/// The root node's properties, which come before its children.
-fn root(bytes: &[u8], mut at: usize, strings: usize) -> Option<Vec<(&str, &[u8])>> {
-    let mut properties = Vec::new();
-    let mut inside = false;
-    loop {
-        let token = word(bytes, at)?;
-        at += 4;
-        match token {
-            // The root's name is empty: four NULs.
-            BEGIN_NODE if !inside => (inside, at) = (true, at + 4),
-            PROPERTY if inside => {
-                let (length, name) = (word(bytes, at)? as usize, word(bytes, at + 4)? as usize);
-                let value = bytes.get(at + 8..at.checked_add(8)?.checked_add(length)?)?;
-                properties.push((text(bytes.get(strings.checked_add(name)?..)?)?, value));
-                at = (at + 8 + length).next_multiple_of(4);
-            }
-            NOTHING => {}
-            _ => return inside.then_some(properties),
-        }
-    }
-}
-
-fn text(bytes: &[u8]) -> Option<&str> {
-    let end = bytes.iter().position(|byte| *byte == 0)?;
-    std::str::from_utf8(&bytes[..end]).ok()
-}
-
-fn word(bytes: &[u8], at: usize) -> Option<u32> {
-    let word = bytes.get(at..at.checked_add(4)?)?;
-    Some(u32::from_be_bytes([word[0], word[1], word[2], word[3]]))
 }
 
 #[cfg(test)]
