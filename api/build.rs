@@ -9,6 +9,7 @@ fn main() -> Result<(), Box<dyn error::Error>> {
     let files = [
         "skerry/v1/node.proto",
         "skerry/v1/internal.proto",
+        "skerry/hub/v1/devices.proto",
         "cri/runtime.proto",
         "containerd/types.proto",
         "containerd/content.proto",

@@ -2,6 +2,7 @@
 //!
 //! Nothing here does I/O. The protobuf files in `proto/` are the reference for every field and its unit.
 
+pub mod hub;
 mod methods;
 
 pub use methods::{METHODS, Method, Role, method};
