@@ -144,6 +144,13 @@ pub(crate) mod tests {
 
     use super::*;
 
+    impl RamForm {
+        /// Of a system in RAM whose files nobody opens.
+        pub(crate) fn of(index: RamImage, root: &Path) -> Self {
+            Self { index, root: root.to_owned() }
+        }
+    }
+
     /// Blocks in memory.
     #[derive(Debug, Clone)]
     pub(crate) struct Bytes(pub(crate) Vec<u8>);
