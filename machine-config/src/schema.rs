@@ -288,7 +288,8 @@ pub struct Health {
 pub struct Install {
     /// The disk: all that is given must hold, and for exactly one disk; else nothing is written, and `skerryctl status` lists the disks.
     pub disk: DiskSelector,
-    /// What on that disk may be lost. An installation of the same fleet is lost only to a configuration of a higher generation.
+    /// What on that disk may be lost. With `refuse` it must be blank: no partition table, no known file system, nothing but zeros (or 0xff) in its first
+    /// and last MiB and in samples between them. An installation of the same fleet is lost only to a configuration of a higher generation.
     #[serde(default)]
     pub wipe: Wipe,
 }
@@ -355,7 +356,7 @@ impl Transport {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Wipe {
-    /// Nothing: only a blank disk is taken, one without partition table and without any known file system.
+    /// Nothing: only a blank disk is taken.
     #[default]
     Refuse,
     /// An installation of Skerry of the same fleet, or of none, with all its data; else like `refuse`.

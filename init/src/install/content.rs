@@ -1,6 +1,6 @@
 //! What lies on a disk, told by its first and last sectors. Pure: bytes in, an answer out.
 //!
-//! It knows partition tables and the marks of file systems, volume managers and arrays; a disk with none of them is blank.
+//! It knows partition tables and the marks of file systems, volume managers and arrays. Whether a disk with none of them is blank is `blank`'s to say.
 
 use machine_config::disk::Partition;
 use uuid::Uuid;
@@ -8,11 +8,11 @@ use uuid::Uuid;
 use super::installed::Installed;
 use crate::disk::gpt::Table;
 
-/// Bytes at the beginning that are looked at: those of the file system whose mark lies furthest in.
-pub(super) const HEAD_BYTES: usize = 256 << 10;
+/// Bytes at the beginning that are looked at. The mark that lies furthest in, that of a ZFS pool, does so within 512 KiB.
+pub(super) const HEAD_BYTES: usize = 1 << 20;
 
-/// Bytes at the end that are looked at: those of arrays that keep their mark there.
-pub(super) const TAIL_BYTES: usize = 128 << 10;
+/// Bytes at the end that are looked at. Arrays that keep their mark there do so within 128 KiB.
+pub(super) const TAIL_BYTES: usize = 1 << 20;
 
 /// Stands in sector 1, where the table's header belongs, from an installation's first write to its last.
 pub(super) const MARK: &[u8; 16] = b"SKERRY-HALF-DONE";
@@ -20,7 +20,7 @@ pub(super) const MARK: &[u8; 16] = b"SKERRY-HALF-DONE";
 /// What lies on a disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
-    /// No partition table and no known file system.
+    /// No partition table, no known mark, and no data where it was looked at.
     Blank,
     /// An installation of Skerry that was cut off before it was whole. Nothing of worth is on it.
     Unfinished,
@@ -64,11 +64,10 @@ pub(super) fn of_table(table: &Table, started_from: &[Uuid]) -> Content {
     }
 }
 
-/// What a disk without GUID partition table holds.
-pub(super) fn of_bytes(head: &[u8], tail: &[u8]) -> Content {
+/// What a disk without GUID partition table holds, if a mark says it.
+pub(super) fn of_marks(head: &[u8], tail: &[u8]) -> Option<&'static str> {
     let known = SIGNATURES.iter().find(|signature| signature.is_in(head, tail)).map(|signature| signature.name);
-    let known = known.or_else(|| has_zfs(head).then_some("a ZFS pool")).or_else(|| old_table(head));
-    known.map_or(Content::Blank, |name| Content::Other(name.to_owned()))
+    known.or_else(|| has_zfs(head).then_some("a ZFS pool")).or_else(|| old_table(head))
 }
 
 /// ISO 9660 whose volume is called SKERRY…: what imager makes.
@@ -148,19 +147,20 @@ const SIGNATURES: &[Signature] = &[
     head(512, b"EFI PART", "a damaged partition table"),
 ];
 
-/// A ZFS label keeps its uberblocks in its second half, one in each KiB at least.
+/// The first two ZFS labels, each of 256 KiB, keep their uberblocks in their second halves, one in each KiB at least.
 fn has_zfs(head: &[u8]) -> bool {
     const MAGIC: u64 = 0x00ba_b10c;
-    let blocks = head.get(128 << 10..).unwrap_or_default().chunks_exact(1024);
+    let blocks = head.get(128 << 10..512 << 10).unwrap_or_default().chunks_exact(1024);
     let magic = |block: &[u8]| u64::from_le_bytes(block[..8].try_into().expect("eight bytes"));
     blocks.map(magic).any(|found| found == MAGIC || found.swap_bytes() == MAGIC)
 }
 
-/// A partition table in the manner of 1983: a sector that ends as one and names a partition.
+/// A partition table in the manner of 1983: a sector that ends as one, whether it names partitions or not.
 fn old_table(head: &[u8]) -> Option<&'static str> {
     let sector = head.get(..512)?;
     let names_one = sector[446..510].chunks_exact(16).any(|entry| entry[4] != 0);
-    (sector[510..] == [0x55, 0xaa] && names_one).then_some("an MBR partition table")
+    let name = if names_one { "an MBR partition table" } else { "a boot sector, or an empty MBR partition table" };
+    (sector[510..] == [0x55, 0xaa]).then_some(name)
 }
 
 #[cfg(test)]
@@ -173,12 +173,12 @@ mod tests {
     }
 
     #[test]
-    fn nothing_known_is_blank_whatever_else_stands_there() {
+    fn what_has_no_mark_has_no_name() {
         let (mut head, tail) = blank();
-        assert_eq!(of_bytes(&head, &tail), Content::Blank);
+        assert_eq!(of_marks(&head, &tail), None);
         head.fill(0xff);
-        assert_eq!(of_bytes(&head, &vec![0xff; TAIL_BYTES]), Content::Blank, "an erased disk");
-        assert_eq!(of_bytes(&[], &[]), Content::Blank);
+        assert_eq!(of_marks(&head, &vec![0xff; TAIL_BYTES]), None, "an erased disk");
+        assert_eq!(of_marks(&[], &[]), None);
     }
 
     #[test]
@@ -190,7 +190,7 @@ mod tests {
                 Place::Tail(back) => &mut tail[TAIL_BYTES - back..],
             };
             place[..signature.mark.len()].copy_from_slice(signature.mark);
-            assert!(matches!(of_bytes(&head, &tail), Content::Other(_)), "{}", signature.name);
+            assert!(of_marks(&head, &tail).is_some(), "{}", signature.name);
         }
     }
 
@@ -198,19 +198,19 @@ mod tests {
     fn old_tables_and_pools_are_found() {
         let (mut head, tail) = blank();
         head[510..512].copy_from_slice(&[0x55, 0xaa]);
-        assert_eq!(of_bytes(&head, &tail), Content::Blank, "a table without partitions");
+        assert_eq!(of_marks(&head, &tail), Some("a boot sector, or an empty MBR partition table"));
         head[446 + 16 + 4] = 0x83;
-        assert_eq!(of_bytes(&head, &tail), Content::Other("an MBR partition table".into()));
+        assert_eq!(of_marks(&head, &tail), Some("an MBR partition table"));
         let (mut head, tail) = blank();
         head[(128 << 10) + 5 * 1024..][..8].copy_from_slice(&0x00ba_b10c_u64.to_be_bytes());
-        assert_eq!(of_bytes(&head, &tail), Content::Other("a ZFS pool".into()));
+        assert_eq!(of_marks(&head, &tail), Some("a ZFS pool"));
     }
 
     #[test]
     fn the_medium_is_known_by_its_volume_or_its_partition() {
         let (mut head, tail) = blank();
         head[0x8001..0x8006].copy_from_slice(b"CD001");
-        assert_eq!(of_bytes(&head, &tail), Content::Other("an ISO 9660 file system".into()));
+        assert_eq!(of_marks(&head, &tail), Some("an ISO 9660 file system"));
         assert!(!is_own_disc(&head));
         head[0x8028..0x802e].copy_from_slice(b"SKERRY");
         assert!(is_own_disc(&head) && !is_own_disc(&[]));

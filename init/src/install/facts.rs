@@ -10,9 +10,9 @@ use machine_config::disk::SECTOR_BYTES;
 use machine_config::schema::{DiskSelector, Transport};
 use uuid::Uuid;
 
-use super::choose;
 use super::content::{self, Content, HEAD_BYTES, TAIL_BYTES};
 use super::installed::{look_into_state, told_by};
+use super::{blank, choose};
 use crate::disk::gpt::{self, ReadAt};
 use crate::inventory::Roots;
 use crate::sys;
@@ -52,13 +52,13 @@ pub struct DiskFacts {
 }
 
 /// The first and last bytes of a disk.
-struct Edges {
-    head: Vec<u8>,
-    tail: Vec<u8>,
+pub(super) struct Edges {
+    pub(super) head: Vec<u8>,
+    pub(super) tail: Vec<u8>,
 }
 
 impl Edges {
-    fn read(device: &impl ReadAt, bytes: u64) -> io::Result<Self> {
+    pub(super) fn read(device: &impl ReadAt, bytes: u64) -> io::Result<Self> {
         let edge = |most: usize| vec![0; usize::try_from(bytes).unwrap_or(usize::MAX).min(most)];
         let (mut head, mut tail) = (edge(HEAD_BYTES), edge(TAIL_BYTES));
         device.read_at(&mut head, 0)?;
@@ -150,12 +150,12 @@ fn content_of(path: &Path, bytes: u64, started_from: &[Uuid]) -> Content {
 
 /// What lies on a disk of this length.
 pub(super) fn recognise(device: &impl ReadAt, bytes: u64, started_from: &[Uuid]) -> io::Result<Content> {
-    let Edges { head, tail } = Edges::read(device, bytes)?;
-    if content::is_unfinished(&head) {
+    let edges = Edges::read(device, bytes)?;
+    if content::is_unfinished(&edges.head) {
         return Ok(Content::Unfinished);
     }
     // What goes to a stick is a disc as well, with a partition table of its own.
-    if content::is_own_disc(&head) {
+    if content::is_own_disc(&edges.head) {
         return Ok(Content::Medium);
     }
     match gpt::read(device, bytes / SECTOR_BYTES) {
@@ -163,9 +163,17 @@ pub(super) fn recognise(device: &impl ReadAt, bytes: u64, started_from: &[Uuid])
             Content::Skerry(installed) => Content::Skerry(told_by(device, &found.table, installed.shared)),
             other => other,
         }),
-        Err(gpt::GptError::None) => Ok(content::of_bytes(&head, &tail)),
+        Err(gpt::GptError::None) => without_table(device, bytes, &edges),
         Err(gpt::GptError::Read { source, .. }) => Err(source),
     }
+}
+
+fn without_table(device: &impl ReadAt, bytes: u64, edges: &Edges) -> io::Result<Content> {
+    if let Some(name) = content::of_marks(&edges.head, &edges.tail) {
+        return Ok(Content::Other(name.to_owned()));
+    }
+    let data = blank::first_data(device, bytes, edges)?;
+    Ok(data.map_or(Content::Blank, |at| Content::Other(format!("data of an unknown kind at byte {at}"))))
 }
 
 /// Whether an opened device is the disk that was judged: names go to other disks when disks come and go.
@@ -297,6 +305,8 @@ mod tests {
         disk.set_len(1 << 20).expect("room");
         let look = || recognise(&disk, 1 << 20, &[]).expect("readable");
         assert_eq!(look(), Content::Blank);
+        disk.write_all_at(b"x", 700_000).expect("room");
+        assert_eq!(look(), Content::Other("data of an unknown kind at byte 700000".into()));
         disk.write_all_at(b"XFSB", 0).expect("room");
         assert_eq!(look(), Content::Other("an XFS file system".into()));
         disk.write_all_at(b"CD001", 0x8001).expect("room");

@@ -4,7 +4,7 @@
 
 use std::convert::Infallible;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use machine_config::schema::{Install, MachineConfig};
@@ -16,12 +16,11 @@ use super::super::machine::{Machine, Medium};
 use super::blocking;
 use crate::boot::guarded;
 use crate::early::mount_firmware_variables;
-use crate::install::{self, Choice, DiskFacts, Installer, Progress, choose, describe, disk_names, look};
+use crate::install::{
+    self, Choice, DiskFacts, Ending, Installer, Progress, Settling, Verdict, choose, describe, disk_names, look,
+};
 use crate::node::{EventKind, InForce, Node, Phase, PhaseState, PowerKind, RunsFrom, Times};
 use crate::ram::RamForm;
-
-/// The kernel does not say when it has seen all disks; so long after the last one came the list counts as complete.
-const QUIET: Duration = Duration::from_secs(5);
 
 /// For reading the line on the screen and taking the medium out.
 const BEFORE_RESTART: Duration = Duration::from_secs(10);
@@ -95,10 +94,12 @@ async fn pursue(machine: &Machine, form: &RamForm) -> anyhow::Result<()> {
         if machine.node.times.get(Phase::Install).state != PhaseState::Running {
             machine.node.begin(Phase::Install);
         }
-        say(&machine.node, "waiting until all disks are there");
-        settle(&mut disks, QUIET).await?;
-        let seen = disk_names();
-        match attempt(machine, form, wanted, &in_force).await {
+        let (settling, ending) = settle(&machine.node, &mut disks).await?;
+        let tried = match ending {
+            Ending::Restless => Ok(Outcome::Refused(restless(&settling))),
+            Ending::Complete => attempt(machine, form, wanted, &in_force).await,
+        };
+        match tried {
             Ok(Outcome::Done(disk)) => {
                 tokio::select! {
                     never = restart(machine, &disk) => match never {},
@@ -114,7 +115,7 @@ async fn pursue(machine: &Machine, form: &RamForm) -> anyhow::Result<()> {
         }
         tokio::select! {
             changed = config.changed() => changed.context("the configuration's task ended; reboot the device")?,
-            changed = other_disks(&mut disks, &seen) => changed?,
+            changed = other_disks(&mut disks, settling.disks()) => changed?,
         }
     }
 }
@@ -131,13 +132,25 @@ fn already(disk: &str) -> String {
     format!("already installed on {disk} with this configuration: remove the medium, or start from the disk first, and restart")
 }
 
-/// Returns when no device has come or gone for a while.
-async fn settle(disks: &mut watch::Receiver<u64>, quiet: Duration) -> anyhow::Result<()> {
+fn restless(settling: &Settling) -> String {
+    format!("disks keep coming and going (now: {}); see to the one that is loose or failing, or take it out", settling.listed())
+}
+
+/// Returns when the wait for disks is over, and says meanwhile what it waits for.
+async fn settle(node: &Node, disks: &mut watch::Receiver<u64>) -> anyhow::Result<(Settling, Ending)> {
     disks.mark_unchanged();
-    while let Ok(changed) = tokio::time::timeout(quiet, disks.changed()).await {
-        changed.context("the listener for devices ended; reboot the device")?;
+    let mut settling = Settling::new(Instant::now(), disk_names());
+    loop {
+        say(node, &settling.to_string());
+        let until = match settling.verdict(Instant::now()) {
+            Verdict::Wait(until) => until,
+            Verdict::Over(ending) => return Ok((settling, ending)),
+        };
+        if let Ok(changed) = tokio::time::timeout_at(until.into(), disks.changed()).await {
+            changed.context("the listener for devices ended; reboot the device")?;
+            settling.changed(Instant::now(), disk_names());
+        }
     }
-    Ok(())
 }
 
 async fn attempt(machine: &Machine, form: &RamForm, wanted: Install, in_force: &InForce) -> anyhow::Result<Outcome> {
@@ -273,19 +286,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn disks_that_are_still_coming_are_waited_for() {
-        let quiet = Duration::from_millis(80);
+    async fn a_listener_that_ended_ends_the_wait_for_disks() {
         let (count, mut changes) = watch::channel(0_u64);
-        let began = tokio::time::Instant::now();
-        let coming = tokio::spawn(async move {
-            for _ in 0..3 {
-                tokio::time::sleep(quiet / 2).await;
-                count.send_modify(|count| *count += 1);
-            }
-            count
-        });
-        settle(&mut changes, quiet).await.expect("the sender lives");
-        assert!(began.elapsed() >= quiet / 2 * 3 + quiet, "{:?}", began.elapsed());
-        drop(coming.await.expect("it ends"));
+        drop(count);
+        let node = Node::default();
+        let error = settle(&node, &mut changes).await.expect_err("nobody will tell").to_string();
+        assert_eq!(error, "the listener for devices ended; reboot the device");
+        assert!(node.status.get().install.starts_with("waiting until all disks are there"), "{}", node.status.get().install);
     }
 }
