@@ -31,6 +31,8 @@ pub const TUNNEL_PIECE_BYTES: usize = 16 << 10;
 pub const MAX_TUNNELS: usize = 8;
 /// TCP port of a hub whose address names none.
 pub const DEFAULT_PORT: u16 = 443;
+/// What a device offers in its TLS greeting (ALPN), and nobody else: with it the hub shows the key that devices pin, and speaks HTTP/2.
+pub const DEVICE_ALPN: &[u8] = b"skerry-hub-1";
 
 /// No other use of a device's key signs bytes that begin like this.
 const PROOF_CONTEXT: &[u8] = b"skerry.dev/hub-session/v1\0";

@@ -1,0 +1,5 @@
+//! The hub: what devices phone home to. It knows which devices a fleet has, approves them, hands each the configuration that was signed for
+//! it, and carries operators' connections to them.
+//!
+//! It holds no key that a device obeys. Whoever takes it over can delay devices and see what they report; he can neither configure nor read
+//! into them.

@@ -1,0 +1,3 @@
+//! `skerry-hub`: the hub as one program.
+
+fn main() {}
