@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
@@ -34,6 +35,9 @@ use show::Show;
 
 /// The component that holds iPXE.
 const IPXE: &str = "ipxe";
+
+/// How long what is being written when the server ends may take: nobody waits for a disk that hangs.
+const LAST_WRITES: Duration = Duration::from_secs(5);
 
 /// What that means.
 const WITHOUT_IPXE: &str =
@@ -101,7 +105,7 @@ pub(super) fn run(common: &Common, args: &ServeArgs, ui: &Ui) -> Result<()> {
         server::run(sockets, warehouse.clone(), ended()?).await?;
         Ok::<_, anyhow::Error>(warehouse)
     })?;
-    runtime.shutdown_background(); // machines that are loading ask again
+    runtime.shutdown_timeout(LAST_WRITES); // machines that are loading ask again
     show.finish(&warehouse, ui);
     Ok(())
 }

@@ -278,6 +278,32 @@ mod tests {
         }
 
         #[test]
+        fn a_damaged_request_is_nobodys_or_answered_in_form(
+            changes in proptest::collection::vec((0..400usize, any::<u8>()), 0..8),
+            kept in 0..700usize,
+            more in proptest::collection::vec(any::<u8>(), 0..300),
+            file in "[ -~]{0,200}",
+        ) {
+            let mut bytes = request(MAC, &[(53, &[1]), (97, &[7; 17]), (93, &[0, 7]), (77, b"iPXE"), (60, b"PXEClient")]);
+            bytes.pop();
+            bytes.extend(more);
+            for (at, byte) in changes {
+                if let Some(place) = bytes.get_mut(at) {
+                    *place = byte;
+                }
+            }
+            bytes.truncate(kept);
+            if let Some(read) = parse(&bytes) {
+                let reply = read.reply(Say::Offer, Ipv4Addr::LOCALHOST, &Boot::Url(file.clone()));
+                prop_assert!((LEAST_BYTES..1200).contains(&reply.len()), "{} bytes", reply.len());
+                prop_assert_eq!(&reply[4..8], &bytes[4..8]);
+                prop_assert_eq!(&reply[16..20], &[0; 4]);
+                prop_assert_eq!(option_of(&reply, 67), Some(file.as_bytes()));
+                prop_assert_eq!(option_of(&reply, 53), Some(&[2][..]));
+            }
+        }
+
+        #[test]
         fn a_request_is_read_wherever_its_options_stand(noise in proptest::collection::vec((1..50u8, proptest::collection::vec(any::<u8>(), 0..40)), 0..8)) {
             let mut options: Vec<(u8, &[u8])> = noise.iter().map(|(code, value)| (*code, value.as_slice())).collect();
             options.extend([(60, &b"HTTPClient"[..]), (93, &[0, 16]), (53, &[1])]);

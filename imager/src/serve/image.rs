@@ -5,6 +5,8 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
+use hyper::body::Bytes;
+
 use crate::stamp::base::Opened;
 use crate::stamp::press::Press;
 
@@ -43,12 +45,15 @@ impl Patched {
         Ok(())
     }
 
-    /// Whether the base is still what was opened.
+    /// So many bytes from an offset of a base that nobody changed since it was opened; everything asked for must be there.
     ///
     /// # Errors
-    /// It is not, or cannot be asked.
-    pub fn check_unchanged(&self) -> io::Result<()> {
-        self.opened().check_unchanged().map_err(io::Error::other)
+    /// As [`Patched::read_at`], and when the base was changed: a machine must not get half of one and half of another.
+    pub fn chunk(&self, offset: u64, count: u64) -> io::Result<Bytes> {
+        let mut bytes = vec![0; usize::try_from(count).map_err(io::Error::other)?];
+        self.read_at(&mut bytes, offset)?;
+        self.opened().check_unchanged().map_err(io::Error::other)?;
+        Ok(bytes.into())
     }
 }
 

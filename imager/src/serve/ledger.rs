@@ -52,6 +52,13 @@ pub struct Entry {
     pub last: Timestamp,
 }
 
+/// What the ledger's file should say.
+#[derive(Debug)]
+pub struct Page {
+    place: Place,
+    text: Vec<u8>,
+}
+
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Content {
@@ -92,19 +99,30 @@ impl Ledger {
         &self.content.machines
     }
 
-    /// Notes one more complete load; says how many that makes.
-    ///
-    /// # Errors
-    /// [`LedgerError::Write`]; the load is noted in memory nevertheless.
-    pub fn note(&mut self, mac: &MacAddress, name: &str, now: Timestamp) -> Result<u32, LedgerError> {
+    /// Notes one more complete load in memory; says how many that makes.
+    pub fn note(&mut self, mac: &MacAddress, name: &str, now: Timestamp) -> u32 {
         let loads = self.loads(mac).saturating_add(1);
         self.content.machines.insert(mac.clone(), Entry { name: name.to_owned(), loads, last: now });
+        loads
+    }
+
+    /// All of it, to be written.
+    pub fn page(&self) -> Page {
         let mut text = serde_json::to_vec_pretty(&self.content).expect("plain fields have a JSON form");
         text.push(b'\n');
+        Page { place: self.place.clone(), text }
+    }
+}
+
+impl Page {
+    /// Writes it, and waits for the disk. Of two at once the older must come first.
+    ///
+    /// # Errors
+    /// [`LedgerError::Write`].
+    pub fn write(&self) -> Result<(), LedgerError> {
         let output = Output::create(&self.place)?;
-        output.file().write_all_at(&text, 0).map_err(|error| output.failure(error))?;
-        output.publish()?;
-        Ok(loads)
+        output.file().write_all_at(&self.text, 0).map_err(|error| output.failure(error))?;
+        Ok(output.publish()?)
     }
 }
 
@@ -118,8 +136,9 @@ mod tests {
         let (one, two): (MacAddress, MacAddress) =
             ("52:54:00:00:00:01".parse().expect("good"), "52:54:00:00:00:02".parse().expect("good"));
         let mut ledger = Ledger::open(folder.path()).expect("new");
-        assert_eq!(ledger.note(&one, "store-1", Timestamp::UNIX_EPOCH).expect("written"), 1);
-        assert_eq!(ledger.note(&one, "store-1", Timestamp::UNIX_EPOCH).expect("written"), 2);
+        assert_eq!(ledger.note(&one, "store-1", Timestamp::UNIX_EPOCH), 1);
+        assert_eq!(ledger.note(&one, "store-1", Timestamp::UNIX_EPOCH), 2);
+        ledger.page().write().expect("written");
         let again = Ledger::open(folder.path()).expect("read back");
         assert_eq!((again.loads(&one), again.loads(&two)), (2, 0));
         assert_eq!(again.machines()[&one].name, "store-1");

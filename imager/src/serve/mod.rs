@@ -7,6 +7,7 @@
 //! A MAC address is no proof of identity. Whoever is on the bench network can pretend to be another machine and be given its SEED, the join token
 //! included: that is why tokens are used once and enrolment is approved. Network boot belongs on a network of its own.
 
+mod aside;
 pub mod client;
 pub mod dhcp;
 pub mod event;
@@ -17,6 +18,7 @@ pub mod ledger;
 pub mod minted;
 pub mod names;
 pub mod neighbour;
+pub mod places;
 pub mod plan;
 pub mod program;
 pub mod proxy;

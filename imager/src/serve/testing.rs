@@ -30,6 +30,8 @@ use crate::stamp::testing::{fleet, key};
 
 /// The machine's address, as names have it.
 pub(crate) const MAC: &str = "52-54-00-00-00-01";
+/// A machine of no inventory, on the bench's network.
+pub(crate) const ROGUE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 /// Stands in for iPXE.
 pub(crate) const IPXE: &[u8] = b"a loader";
 
@@ -115,12 +117,13 @@ impl Bench {
     }
 }
 
-/// The loopback interface has no neighbours; who asks from its address is the bench's machine.
+/// The loopback interface has no neighbours; who asks from its address is the bench's machine, who asks from the next one another.
 struct OnLoopback;
 
 impl Neighbours for OnLoopback {
     fn find(&self, _interface: &str, peer: Ipv4Addr) -> io::Result<Option<MacAddress>> {
-        Ok((peer == Ipv4Addr::LOCALHOST).then(Bench::mac))
+        let known = [(Ipv4Addr::LOCALHOST, Bench::mac()), (ROGUE, "52:54:00:00:00:66".parse().expect("a MAC address"))];
+        Ok(known.into_iter().find_map(|(address, mac)| (address == peer).then_some(mac)))
     }
 }
 

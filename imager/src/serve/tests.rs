@@ -1,12 +1,14 @@
 //! Whole loads over real sockets of the loopback interface: what arrives is the stamped image, and nothing else does.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+mod strangers;
+
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
 use machine_config::seed;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 use tokio::time::timeout;
 
 use super::client::{Client, Loader, Platform};
@@ -27,8 +29,15 @@ use crate::stamp::testing::{fleet, public};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a server said to a request over HTTP: its head, and the body.
-async fn ask(address: std::net::SocketAddr, request: &str) -> (String, Vec<u8>) {
-    let mut stream = TcpStream::connect(address).await.expect("connected");
+async fn ask(address: SocketAddr, request: &str) -> (String, Vec<u8>) {
+    ask_from(Ipv4Addr::LOCALHOST, address, request).await
+}
+
+/// The same, asked from another address.
+async fn ask_from(own: Ipv4Addr, address: SocketAddr, request: &str) -> (String, Vec<u8>) {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind((own, 0).into()).expect("bound");
+    let mut stream = socket.connect(address).await.expect("connected");
     let request = format!("{request}Host: x\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.expect("sent");
     let mut answer = Vec::new();
@@ -38,12 +47,35 @@ async fn ask(address: std::net::SocketAddr, request: &str) -> (String, Vec<u8>) 
     (String::from_utf8(answer).expect("text").to_lowercase(), body)
 }
 
-async fn http(bench: &Bench, once: Option<u32>) -> (std::net::SocketAddr, Arc<Warehouse>) {
+async fn http(bench: &Bench, once: Option<u32>) -> (SocketAddr, Arc<Warehouse>) {
     let warehouse = bench.open(once);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("bound");
     let address = listener.local_addr().expect("bound");
     tokio::spawn(http::server::run(listener, warehouse.clone()));
     (address, warehouse)
+}
+
+async fn tftp(bench: &Bench, once: Option<u32>) -> (SocketAddr, Arc<Warehouse>) {
+    let warehouse = bench.open(once);
+    let socket = server::udp("lo", SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).expect("bound");
+    let address = socket.local_addr().expect("bound");
+    tokio::spawn(tftp::server::run(socket, warehouse.clone()));
+    (address, warehouse)
+}
+
+/// Waits until something is so that other tasks bring about.
+async fn until(is_so: impl Fn() -> bool) {
+    let so = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(10)).await; // the server's own task offers no event to wait for
+        }
+    };
+    timeout(PATIENCE, so).await.expect("in time");
+}
+
+/// Waits until so many complete loads were told, which is when they are on the disk.
+async fn loaded(bench: &Bench, times: usize) {
+    until(|| bench.events.all().iter().filter(|event| matches!(event, Event::Loaded { .. })).count() >= times).await;
 }
 
 /// The image that a machine must get: the base with what its manifest says.
@@ -79,6 +111,7 @@ fn a_machine_gets_its_own_image_over_http() {
         assert_eq!(warehouse.loads(&Bench::mac()), 0, "a question is no load");
         let (_, body) = ask(address, &format!("GET {path} HTTP/1.1\r\n")).await;
         expected(&bench, &body);
+        loaded(&bench, 1).await;
         assert_eq!(warehouse.loads(&Bench::mac()), 1);
         let (first, rest) = body.split_at(5000);
         let (head, part) = ask(address, &format!("GET {path} HTTP/1.1\r\nRange: bytes=0-4999\r\n")).await;
@@ -88,6 +121,7 @@ fn a_machine_gets_its_own_image_over_http() {
         );
         assert_eq!((part.as_slice(), warehouse.loads(&Bench::mac())), (first, 1), "a part is no load");
         let (_, part) = ask(address, &format!("GET {path} HTTP/1.1\r\nRange: bytes=5000-\r\n")).await;
+        loaded(&bench, 2).await;
         assert_eq!((part.as_slice(), warehouse.loads(&Bench::mac())), (rest, 2), "all parts together are one");
         assert_eq!(std::fs::metadata(bench.folder.path()).map(|_| bench.open(None).loads(&Bench::mac())).expect("there"), 2);
     });
@@ -118,6 +152,7 @@ fn http_refuses_everything_else_by_name() {
         assert!(String::from_utf8(ask(address, &script).await.1).expect("text").contains("skerry.runtime="));
         let load = format!("GET {path} HTTP/1.1\r\n");
         assert!(ask(address, &load).await.0.starts_with("http/1.1 200"));
+        loaded(&bench, 1).await;
         assert!(ask(address, &load).await.0.starts_with("http/1.1 403"), "once is once");
         assert!(!String::from_utf8(ask(address, &script).await.1).expect("text").contains("chain"));
         let client = Client { mac: Bench::mac(), loader: Loader::Http, platform: Platform::Uefi(Architecture::X86_64) };
@@ -125,30 +160,90 @@ fn http_refuses_everything_else_by_name() {
     });
 }
 
+/// The end of an image, small enough for the kernel to take it over at once, and larger than what a client without room takes.
+const END_BYTES: u64 = 8 << 10;
+
+/// Loads all but the end, then asks for that with no room to take it in; returns when the server has handed everything over.
+async fn load_but_the_end(bench: &Bench, address: SocketAddr) -> TcpStream {
+    let bytes = std::fs::metadata(bench.image()).expect("there").len();
+    let request = |range: String| format!("GET /boot/{MAC}/skerry.efi HTTP/1.1\r\nRange: bytes={range}\r\n");
+    let begin = bytes - END_BYTES;
+    assert!(ask(address, &request(format!("0-{}", begin - 1))).await.0.starts_with("http/1.1 206"));
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(1).expect("the least there is");
+    let mut stream = socket.connect(address).await.expect("connected");
+    let text = format!("{}Host: x\r\n\r\n", request(format!("{begin}-")));
+    stream.write_all(text.as_bytes()).await.expect("sent");
+    let is_end = |event: &Event| matches!(event, Event::Progress { sent, .. } if *sent == bytes);
+    until(|| bench.events.all().iter().any(is_end)).await;
+    // As long as a server that counts what it handed over needs for that, many times over.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    stream
+}
+
 #[test]
 fn a_load_that_breaks_off_does_not_count() {
     let bench = Bench::new();
     run(async {
         let (address, warehouse) = http(&bench, None).await;
-        let mut stream = TcpStream::connect(address).await.expect("connected");
-        stream.write_all(format!("GET /boot/{MAC}/skerry.efi HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.expect("sent");
-        stream.read_exact(&mut [0; 1000]).await.expect("a beginning");
-        drop(stream);
-        let broken = async {
-            while !bench.events.all().iter().any(|event| matches!(event, Event::Broken { .. } | Event::Loaded { .. })) {
-                tokio::time::sleep(Duration::from_millis(10)).await; // the server's own task offers no event to wait for
+        let stream = load_but_the_end(&bench, address).await;
+        socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("set");
+        drop(stream); // as a machine that loses power and comes back: its network knows of no connection
+        let is_broken = |event: &Event| matches!(event, Event::Broken { .. });
+        until(|| bench.events.all().iter().any(is_broken)).await;
+        assert!(!bench.events.all().iter().any(|event| matches!(event, Event::Loaded { .. })));
+        assert_eq!(warehouse.loads(&Bench::mac()), 0);
+    });
+}
+
+#[test]
+fn a_load_counts_when_its_end_has_arrived() {
+    let bench = Bench::new();
+    run(async {
+        let (address, warehouse) = http(&bench, None).await;
+        let mut stream = load_but_the_end(&bench, address).await;
+        assert_eq!(warehouse.loads(&Bench::mac()), 0, "the end is on its way");
+        let read = async {
+            while !bench.events.all().iter().any(|event| matches!(event, Event::Loaded { .. })) {
+                let read = timeout(Duration::from_millis(50), stream.read(&mut [0; 512])).await;
+                assert!(!matches!(read, Ok(Ok(0) | Err(_))), "{read:?}");
             }
         };
-        timeout(PATIENCE, broken).await.expect("in time");
-        // The kernel may have taken a small image whole before the connection ended.
-        let loaded = bench.events.all().iter().any(|event| matches!(event, Event::Loaded { .. }));
-        assert_eq!(warehouse.loads(&Bench::mac()), u32::from(loaded));
+        timeout(PATIENCE, read).await.expect("in time");
+        assert_eq!(warehouse.loads(&Bench::mac()), 1, "on a connection that lives on");
+    });
+}
+
+#[test]
+fn parts_that_leave_a_gap_are_no_load() {
+    let bench = Bench::new();
+    run(async {
+        let (address, warehouse) = http(&bench, None).await;
+        let ask = async |range: &str| {
+            let request = format!("GET /boot/{MAC}/skerry.efi HTTP/1.1\r\nRange: bytes={range}\r\n");
+            assert!(ask(address, &request).await.0.starts_with("http/1.1 206"));
+        };
+        for range in ["0-999", "5000-", "5000-", "0-4998", "5000-"] {
+            ask(range).await;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await; // nothing tells that nothing happens
+        assert_eq!(warehouse.loads(&Bench::mac()), 0);
+        for range in ["0-4999", "3000-5999", "6000-"] {
+            ask(range).await;
+        }
+        loaded(&bench, 1).await;
+        assert_eq!(warehouse.loads(&Bench::mac()), 1);
     });
 }
 
 /// Loads a file as firmware does; an error packet's words otherwise.
-async fn load(server: std::net::SocketAddr, file: &str, options: &str) -> Result<Vec<u8>, String> {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("bound");
+async fn load(server: SocketAddr, file: &str, options: &str) -> Result<Vec<u8>, String> {
+    load_from(Ipv4Addr::LOCALHOST, server, file, options).await
+}
+
+/// The same, asked from another address.
+async fn load_from(own: Ipv4Addr, server: SocketAddr, file: &str, options: &str) -> Result<Vec<u8>, String> {
+    let socket = UdpSocket::bind((own, 0)).await.expect("bound");
     let request = [&[0, 1], file.as_bytes(), b"\0octet\0", options.as_bytes()].concat();
     socket.send_to(&request, server).await.expect("sent");
     let (mut content, mut next, mut since, mut buffer) = (Vec::new(), 1u16, 0, vec![0; 2000]);
@@ -191,20 +286,13 @@ async fn load(server: std::net::SocketAddr, file: &str, options: &str) -> Result
 fn a_machine_gets_its_own_image_over_tftp() {
     let bench = Bench::new();
     run(async {
-        let warehouse = bench.open(Some(2));
-        let socket = server::udp("lo", SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).expect("bound");
-        let address = socket.local_addr().expect("bound");
-        tokio::spawn(tftp::server::run(socket, warehouse.clone()));
+        let (address, warehouse) = tftp(&bench, Some(2)).await;
         let file = format!("boot/{MAC}/skerry.efi");
         let image = load(address, &file, "tsize\x000\0blksize\x001468\0windowsize\x004\0").await.expect("loaded");
         expected(&bench, &image);
         assert_eq!(load(address, &format!("/{file}"), "blksize\x001400\0").await.expect("loaded"), image);
-        let done = async {
-            while warehouse.loads(&Bench::mac()) < 2 {
-                tokio::time::sleep(Duration::from_millis(10)).await; // the server hears the last acknowledgement after us
-            }
-        };
-        timeout(PATIENCE, done).await.expect("in time");
+        loaded(&bench, 2).await;
+        assert_eq!(warehouse.loads(&Bench::mac()), 2);
         assert!(load(address, &file, "").await.expect_err("twice is enough").contains("--once"));
         assert_eq!(load(address, "ipxe/x86_64.efi", "").await.as_deref(), Ok(IPXE));
         for name in ["../image", "/etc/passwd", "image", "boot\\x"] {

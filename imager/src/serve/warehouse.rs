@@ -11,11 +11,12 @@ use hyper::body::Bytes;
 use jiff::Timestamp;
 use machine_config::types::MacAddress;
 
+use super::aside::aside;
 use super::client::Client;
 use super::event::{Event, Watcher};
 use super::image::Patched;
 use super::interface::Interface;
-use super::ledger::Ledger;
+use super::ledger::{Ledger, LedgerError};
 use super::names::{Served, Which};
 use super::neighbour::{self, Neighbours};
 use super::plan::{Boot, Known, Pass, Settings, Unknown, plan};
@@ -66,6 +67,8 @@ pub struct Warehouse {
     stock: Stock,
     ipxe: BTreeMap<Architecture, Bytes>,
     book: Mutex<Book>,
+    /// Held while the ledger's file is written, and never together with the book by whoever may not wait.
+    writing: Mutex<()>,
     watcher: Arc<dyn Watcher>,
     neighbours: Box<dyn Neighbours>,
 }
@@ -73,8 +76,8 @@ pub struct Warehouse {
 /// What changes.
 struct Book {
     ledger: Ledger,
-    /// Bytes that each machine has got since it began at the start of its image.
-    sent: HashMap<MacAddress, u64>,
+    /// How far each machine has come since it began at the start of its image, without a gap.
+    reach: HashMap<MacAddress, u64>,
     told: HashMap<String, Instant>,
 }
 
@@ -88,8 +91,9 @@ impl Warehouse {
         ledger: Ledger,
         watcher: Arc<dyn Watcher>,
     ) -> Self {
-        let book = Mutex::new(Book { ledger, sent: HashMap::new(), told: HashMap::new() });
-        Self { interface, settings, stock, ipxe, book, watcher, neighbours: Box::new(neighbour::Kernel) }
+        let book = Mutex::new(Book { ledger, reach: HashMap::new(), told: HashMap::new() });
+        let neighbours = Box::new(neighbour::Kernel);
+        Self { interface, settings, stock, ipxe, book, writing: Mutex::default(), watcher, neighbours }
     }
 
     /// The same, with somebody else to say which machine has an address: a test has no network with machines.
@@ -174,7 +178,7 @@ impl Warehouse {
     fn find(self: &Arc<Self>, file: &Served, peer: Ipv4Addr) -> Result<Content, Denied> {
         match file {
             Served::Ipxe(architecture) => self.ipxe.get(architecture).cloned().map(Content::Bytes).ok_or(Denied::NotFound),
-            Served::Script(which) => Ok(Content::Bytes(self.script(which)?.into())),
+            Served::Script(which) => Ok(Content::Bytes(self.script(which, peer)?.into())),
             Served::Image(Which::Blank(architecture)) => {
                 let image = self.blank(*architecture)?.image.clone();
                 let name = format!("a machine without a name at {peer}");
@@ -201,20 +205,21 @@ impl Warehouse {
         wanted.ok_or(Denied::NotFound)
     }
 
-    fn script(&self, which: &Which) -> Result<String, Denied> {
+    fn script(&self, which: &Which, peer: Ipv4Addr) -> Result<String, Denied> {
         match which {
             Which::Blank(architecture) => {
                 let blank = self.blank(*architecture)?;
                 Ok(self.settings.script(which, "this machine", &blank.command_line, None))
             }
             Which::Machine(mac) => {
+                self.check_peer(mac, peer)?;
                 let Machine { name, command_line, .. } = self.stock.machine(mac).ok_or(Denied::NotFound)?;
                 Ok(self.settings.script(which, name.as_str(), command_line, self.known(mac)))
             }
         }
     }
 
-    /// A machine's image holds its secrets: nobody else's address gets it, and no program on this host that asks for it.
+    /// A machine's image holds its secrets, its script its name: nobody else's address gets them, and no program on this host that asks.
     fn check_peer(&self, mac: &MacAddress, peer: Ipv4Addr) -> Result<(), Denied> {
         let found = self.neighbours.find(&self.interface.name, peer).map_err(|error| Denied::Failed(error.to_string()))?;
         match found {
@@ -224,14 +229,22 @@ impl Warehouse {
         }
     }
 
-    /// Notes a complete load.
-    fn note(&self, mac: &MacAddress, name: &str) {
-        let noted = self.book().ledger.note(mac, name, Timestamp::now());
-        if let Err(error) = noted {
+    /// Notes a complete load; when it is told it is on the disk.
+    async fn note(self: &Arc<Self>, mac: &MacAddress, name: &str) {
+        let loads = self.book().ledger.note(mac, name, Timestamp::now());
+        let own = self.clone();
+        if let Err(error) = aside(move || own.write_ledger()).await {
             let message = format!("{}; after a restart it will not be known that {name} was served", one_line(&error));
             self.tell(Event::Warning { message });
         }
-        self.tell(Event::Loaded { mac: mac.to_string(), name: name.to_owned(), loads: self.loads(mac) });
+        self.tell(Event::Loaded { mac: mac.to_string(), name: name.to_owned(), loads });
+    }
+
+    /// One after the other, each with all that is noted when its turn comes.
+    fn write_ledger(&self) -> Result<(), LedgerError> {
+        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let page = self.book().ledger.page();
+        page.write()
     }
 }
 
@@ -261,7 +274,11 @@ pub struct Delivery {
     mac: Option<MacAddress>,
     name: String,
     sent: u64,
+    /// Where in the image it is.
+    at: u64,
     bytes: u64,
+    /// Whether the machine has all that comes before: it began at the start, or where an earlier part ended.
+    is_joined: bool,
     told: Option<Instant>,
     settled: bool,
 }
@@ -274,7 +291,8 @@ impl std::fmt::Debug for Delivery {
 
 impl Delivery {
     fn of(warehouse: &Arc<Warehouse>, mac: Option<MacAddress>, name: String) -> Self {
-        Self { warehouse: warehouse.clone(), mac, name, sent: 0, bytes: 0, told: None, settled: true }
+        let warehouse = warehouse.clone();
+        Self { warehouse, mac, name, sent: 0, at: 0, bytes: 0, is_joined: false, told: None, settled: true }
     }
 
     fn mac(&self) -> String {
@@ -283,10 +301,11 @@ impl Delivery {
 
     /// It begins: from `offset`, of an image of `bytes`. Until then nothing is told, and nothing counts.
     pub fn begin(&mut self, offset: u64, bytes: u64) {
-        (self.bytes, self.settled) = (bytes, false);
+        (self.at, self.bytes, self.settled) = (offset, bytes, false);
+        self.is_joined = offset <= self.reach();
         if offset == 0 {
             if let Some(mac) = &self.mac {
-                self.warehouse.book().sent.insert(mac.clone(), 0);
+                self.warehouse.book().reach.insert(mac.clone(), 0);
             }
             self.warehouse.tell(Event::Loading { mac: self.mac(), name: self.name.clone(), bytes });
         }
@@ -295,32 +314,34 @@ impl Delivery {
     /// This much more has gone out.
     pub fn advance(&mut self, count: u64) {
         self.sent += count;
-        if let Some(mac) = &self.mac {
-            *self.warehouse.book().sent.entry(mac.clone()).or_default() += count;
+        self.at += count;
+        if let Some(mac) = self.mac.as_ref().filter(|_| self.is_joined) {
+            let mut book = self.warehouse.book();
+            let reach = book.reach.entry(mac.clone()).or_default();
+            *reach = self.at.max(*reach);
         }
         if self.told.is_none_or(|last| last.elapsed() >= TELL_EVERY) {
             self.told = Some(Instant::now());
-            let (sent, bytes) = (self.sent_in_all(), self.bytes);
+            let (sent, bytes) = (self.reach().max(self.sent), self.bytes);
             self.warehouse.tell(Event::Progress { mac: self.mac(), name: self.name.clone(), sent, bytes });
         }
     }
 
-    /// Over all requests since the one that began at the start.
-    fn sent_in_all(&self) -> u64 {
-        let book = self.warehouse.book();
-        self.mac.as_ref().and_then(|mac| book.sent.get(mac).copied()).unwrap_or(self.sent).min(self.bytes)
+    /// How far the machine has come over all requests since the one that began at the start.
+    fn reach(&self) -> u64 {
+        self.mac.as_ref().and_then(|mac| self.warehouse.book().reach.get(mac).copied()).unwrap_or_default()
     }
 
-    /// All that was asked for has gone out; `at_end`: that reached the image's end.
-    pub fn finish(mut self, at_end: bool) {
+    /// The machine has all that it asked for.
+    pub async fn finish(mut self) {
         self.settled = true;
-        if !at_end || self.sent_in_all() < self.bytes {
+        if self.at < self.bytes || !self.is_joined {
             return; // a part; the rest is asked for separately
         }
         match self.mac.clone() {
             Some(mac) => {
-                self.warehouse.book().sent.remove(&mac);
-                self.warehouse.note(&mac, &self.name);
+                self.warehouse.book().reach.remove(&mac);
+                self.warehouse.note(&mac, &self.name).await;
             }
             None => self.warehouse.tell(Event::Loaded { mac: String::new(), name: self.name.clone(), loads: 1 }),
         }

@@ -3,17 +3,17 @@
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use tokio::sync::mpsc;
 
+use super::receipt::Tally;
 use crate::serve::image::Patched;
 use crate::serve::warehouse::{Delivery, unreadable};
 
 /// Bytes read at once.
-const CHUNK_BYTES: usize = 256 << 10;
+const CHUNK_BYTES: u64 = 256 << 10;
 /// Chunks read ahead of a client.
 const AHEAD: usize = 4;
 
@@ -31,10 +31,8 @@ pub enum Outgoing {
 pub struct Stream {
     chunks: mpsc::Receiver<std::io::Result<Bytes>>,
     left: u64,
-    at_end: bool,
     delivery: Option<Delivery>,
-    /// Grows with what goes out, for whoever watches the connection.
-    moved: Arc<AtomicU64>,
+    tally: Arc<Tally>,
 }
 
 impl Outgoing {
@@ -44,12 +42,12 @@ impl Outgoing {
     }
 
     /// A part of an image, told to its delivery.
-    pub fn image(image: Patched, range: Range<u64>, mut delivery: Delivery, moved: Arc<AtomicU64>) -> Self {
+    pub fn image(image: Patched, range: Range<u64>, mut delivery: Delivery, tally: Arc<Tally>) -> Self {
         let (sender, chunks) = mpsc::channel(AHEAD);
-        let (left, at_end) = (range.end - range.start, range.end == image.bytes());
+        let left = range.end - range.start;
         delivery.begin(range.start, image.bytes());
         tokio::task::spawn_blocking(move || read(&image, range, &sender));
-        Self::Image(Box::new(Stream { chunks, left, at_end, delivery: Some(delivery), moved }))
+        Self::Image(Box::new(Stream { chunks, left, delivery: Some(delivery), tally }))
     }
 }
 
@@ -57,30 +55,29 @@ impl Outgoing {
 fn read(image: &Patched, range: Range<u64>, to: &mpsc::Sender<std::io::Result<Bytes>>) {
     let mut at = range.start;
     while at < range.end {
-        let count = usize::try_from(range.end - at).map_or(CHUNK_BYTES, |left| left.min(CHUNK_BYTES));
-        let mut chunk = vec![0; count];
-        let chunk = image.read_at(&mut chunk, at).map(|()| Bytes::from(chunk));
+        let count = CHUNK_BYTES.min(range.end - at);
+        let chunk = image.chunk(at, count);
         let failed = chunk.is_err();
         if to.blocking_send(chunk).is_err() || failed {
             return;
         }
-        at += count as u64;
+        at += count;
     }
 }
 
 impl Stream {
-    /// A chunk on its way out; the last one settles the delivery.
+    /// A chunk on its way out; after the last one the delivery waits for the machine's word.
     fn pass(&mut self, chunk: Bytes) -> Bytes {
         let count = chunk.len() as u64;
         self.left -= count;
-        self.moved.fetch_add(count, Ordering::Relaxed);
+        self.tally.tick(count);
         if let Some(delivery) = &mut self.delivery {
             delivery.advance(count);
         }
         if self.left == 0
             && let Some(delivery) = self.delivery.take()
         {
-            delivery.finish(self.at_end);
+            self.tally.hand_over(delivery);
         }
         chunk
     }

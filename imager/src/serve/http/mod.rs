@@ -2,5 +2,6 @@
 
 pub mod body;
 pub mod range;
+pub mod receipt;
 pub mod respond;
 pub mod server;

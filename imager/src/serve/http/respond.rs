@@ -2,7 +2,6 @@
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use hyper::body::Bytes;
 use hyper::header::{ACCEPT_RANGES, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, IF_RANGE, RANGE};
@@ -10,6 +9,7 @@ use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 
 use super::body::Outgoing;
 use super::range::{self, Part};
+use super::receipt::Tally;
 use crate::serve::names::Served;
 use crate::serve::warehouse::{Content, Denied, Warehouse};
 
@@ -18,12 +18,7 @@ const EFI: &str = "application/efi";
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// The response to a request from `peer`.
-pub fn respond<B>(
-    request: &Request<B>,
-    peer: Ipv4Addr,
-    warehouse: &Arc<Warehouse>,
-    moved: &Arc<AtomicU64>,
-) -> Response<Outgoing> {
+pub fn respond<B>(request: &Request<B>, peer: Ipv4Addr, warehouse: &Arc<Warehouse>, tally: &Arc<Tally>) -> Response<Outgoing> {
     let head = match *request.method() {
         Method::GET => false,
         Method::HEAD => true,
@@ -44,7 +39,7 @@ pub fn respond<B>(
                 Part::Nothing => return refuse_range(bytes),
             };
             let length = range.end - range.start;
-            let body = if head { Outgoing::Bytes(None) } else { Outgoing::image(image, range, delivery, moved.clone()) };
+            let body = if head { Outgoing::Bytes(None) } else { Outgoing::image(image, range, delivery, tally.clone()) };
             let mut response = plain(status, body, EFI, length);
             if let Part::Range(range) = part {
                 put(&mut response, CONTENT_RANGE, &format!("bytes {}-{}/{bytes}", range.start, range.end - 1));

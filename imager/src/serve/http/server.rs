@@ -1,11 +1,10 @@
 //! HTTP's connections: bounded in number, per address and in how long they may stand still. What is answered is [`super::respond`]'s.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -14,7 +13,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::io::Errno;
 use tokio::net::{TcpListener, TcpStream};
 
+use super::receipt::{Counted, Tally, collect};
 use super::respond::respond;
+use crate::serve::aside::aside;
+use crate::serve::places::Places;
 use crate::serve::warehouse::Warehouse;
 
 /// Connections at once: a rack that starts together.
@@ -33,7 +35,7 @@ const BREATH: Duration = Duration::from_millis(100);
 /// # Errors
 /// The listening socket fails.
 pub async fn run(listener: TcpListener, warehouse: Arc<Warehouse>) -> io::Result<()> {
-    let open = Open::default();
+    let places = Places::new(MOST_CONNECTIONS, MOST_OF_ONE);
     loop {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -43,12 +45,11 @@ pub async fn run(listener: TcpListener, warehouse: Arc<Warehouse>) -> io::Result
             }
             Err(error) => return Err(error),
         };
-        let SocketAddr::V4(peer) = peer else { continue };
         // A connection too many is closed without a word: an answer would need what is lacking.
-        let Some(place) = Place::take(&open, peer.ip().to_owned().into()) else { continue };
+        let (SocketAddr::V4(from), Ok(place)) = (peer, places.take(peer)) else { continue };
         let warehouse = warehouse.clone();
         tokio::spawn(async move {
-            serve(stream, *peer.ip(), warehouse).await;
+            serve(stream, *from.ip(), warehouse).await;
             drop(place);
         });
     }
@@ -60,63 +61,36 @@ fn is_passing(error: &io::Error) -> bool {
     too_many || error.kind() == io::ErrorKind::ConnectionAborted
 }
 
-type Open = Arc<Mutex<HashMap<IpAddr, usize>>>;
-
-/// One of the places for connections, given back when dropped.
-struct Place {
-    open: Open,
-    peer: IpAddr,
-}
-
-impl Place {
-    fn take(open: &Open, peer: IpAddr) -> Option<Self> {
-        let mut count = open.lock().unwrap_or_else(PoisonError::into_inner);
-        let (all, own) = (count.values().sum::<usize>(), count.get(&peer).copied().unwrap_or(0));
-        if all >= MOST_CONNECTIONS || own >= MOST_OF_ONE {
-            return None;
-        }
-        count.insert(peer, own + 1);
-        Some(Self { open: open.clone(), peer })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut count = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        match count.get(&self.peer) {
-            Some(own) if *own > 1 => *count.entry(self.peer).or_default() -= 1,
-            Some(_) | None => drop(count.remove(&self.peer)),
-        }
-    }
-}
-
-/// One connection, until it ends or stands still.
+/// One connection, until it ends, and what it sent is acknowledged, or stands still.
 async fn serve(stream: TcpStream, peer: Ipv4Addr, warehouse: Arc<Warehouse>) {
-    let moved = Arc::new(AtomicU64::new(0));
-    let counted = moved.clone();
+    // Policy: without a descriptor for the acknowledgements it would not be known what was served; the machine asks again.
+    let Ok(connection) = stream.as_fd().try_clone_to_owned() else { return };
+    let tally = Arc::new(Tally::default());
+    let own = tally.clone();
     let service = service_fn(move |request| {
-        counted.fetch_add(1, Ordering::Relaxed);
-        let (warehouse, counted) = (warehouse.clone(), counted.clone());
-        async move {
-            // Opening an image hashes its end and writes its records: not on the thread that moves packets.
-            let response = tokio::task::spawn_blocking(move || respond(&request, peer, &warehouse, &counted));
-            Ok::<_, Infallible>(response.await.expect("answering a request does not panic"))
-        }
+        own.tick(1);
+        let (warehouse, tally) = (warehouse.clone(), own.clone());
+        // Opening an image hashes its end and writes its records.
+        async move { Ok::<_, Infallible>(aside(move || respond(&request, peer, &warehouse, &tally)).await) }
     });
-    let connection =
-        http1::Builder::new().timer(TokioTimer::new()).header_read_timeout(HEAD).serve_connection(TokioIo::new(stream), service);
+    let stream = TokioIo::new(Counted::new(stream, tally.clone()));
+    let serving = http1::Builder::new().timer(TokioTimer::new()).header_read_timeout(HEAD).serve_connection(stream, service);
+    let served = async {
+        drop(serving.await); // Policy: how a client's connection ends is the delivery's to tell
+        tally.end();
+    };
     tokio::select! {
-        ended = connection => drop(ended), // Policy: how a client's connection ends is the delivery's to tell
-        () = stalled(&moved, STALL) => {}
+        ((), ()) = async { tokio::join!(served, collect(&tally, connection)) } => {}
+        () = stalled(&tally, STALL) => {}
     }
 }
 
 /// Returns when nothing moved between two looks.
-async fn stalled(moved: &AtomicU64, every: Duration) {
-    let mut last = moved.load(Ordering::Relaxed);
+async fn stalled(tally: &Tally, every: Duration) {
+    let mut last = tally.moved();
     loop {
         tokio::time::sleep(every).await;
-        let now = moved.load(Ordering::Relaxed);
+        let now = tally.moved();
         if now == last {
             return;
         }
@@ -135,31 +109,18 @@ mod tests {
     fn a_connection_on_which_nothing_moves_is_ended() {
         const EVERY: Duration = Duration::from_millis(100);
         run(async {
-            let moved = AtomicU64::new(0);
-            timeout(EVERY * 50, stalled(&moved, EVERY)).await.expect("it stands still");
+            let tally = Tally::default();
+            timeout(EVERY * 50, stalled(&tally, EVERY)).await.expect("it stands still");
             let moving = async {
                 for _ in 0..20 {
                     tokio::time::sleep(EVERY / 10).await;
-                    moved.fetch_add(1, Ordering::Relaxed);
+                    tally.tick(1);
                 }
             };
             tokio::select! {
                 () = moving => {}
-                () = stalled(&moved, EVERY) => panic!("it moves"),
+                () = stalled(&tally, EVERY) => panic!("it moves"),
             }
         });
-    }
-
-    #[test]
-    fn one_machine_does_not_take_every_connection() {
-        let open = Open::default();
-        let address = |last| IpAddr::from([10, 0, 0, last]);
-        let mut places: Vec<Place> = (0..MOST_OF_ONE).map(|_| Place::take(&open, address(1)).expect("free")).collect();
-        assert!(Place::take(&open, address(1)).is_none());
-        assert!(Place::take(&open, address(2)).is_some());
-        places.pop();
-        assert!(Place::take(&open, address(1)).is_some());
-        places.clear();
-        assert!(open.lock().expect("not poisoned").is_empty());
     }
 }

@@ -1,14 +1,17 @@
 //! TFTP's packets: reads what clients send, writes what a server sends, and settles a transfer's options. Pure; a datagram that is no packet of a
 //! client gives an error and nothing else.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// RFC 1350's block.
 const DEFAULT_BLOCK: u16 = 512;
-/// RFC 2348's least block.
-const LEAST_BLOCK: u16 = 8;
+/// The least block that is agreed to. RFC 2348 has 8, of which an image would take a hundred times the packets; no firmware asks for less than this.
+const LEAST_BLOCK: u16 = DEFAULT_BLOCK;
 /// Blocks under way at most; more gains nothing on a local network and would let one lost packet cost more.
 const MOST_WINDOW: u16 = 64;
+/// Seconds for an answer that are agreed to. RFC 2349 has 255, for which a client that is gone would keep its place for half an hour.
+const TIMEOUTS: RangeInclusive<u64> = 1..=10;
 /// How long an answer may take when the client wishes nothing.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
 /// IPv4, UDP and TFTP headers, which share a frame with a block.
@@ -117,9 +120,13 @@ impl ReadRequest {
         let mut terms = Terms { block: DEFAULT_BLOCK, window: 1, timeout: DEFAULT_TIMEOUT };
         let mut accepted: Vec<(&'static str, u64)> = Vec::new();
         for (name, value) in &self.options {
+            // RFC 2347: an option stands once; what was agreed to first is what the client reads in the answer.
+            if accepted.iter().any(|(known, _)| known == name) {
+                continue;
+            }
             let Ok(value) = value.parse::<u64>() else { continue };
             let small = u16::try_from(value);
-            let entry = match (name.as_str(), small) {
+            accepted.push(match (name.as_str(), small) {
                 // RFC 2348: the server may answer with less.
                 ("blksize", Ok(wish @ LEAST_BLOCK..=65464)) => {
                     terms.block = wish.min(mtu.saturating_sub(HEADERS).max(DEFAULT_BLOCK));
@@ -129,16 +136,13 @@ impl ReadRequest {
                     terms.window = wish.min(MOST_WINDOW);
                     ("windowsize", u64::from(terms.window))
                 }
-                ("timeout", Ok(seconds @ 1..=255)) => {
-                    terms.timeout = Duration::from_secs(seconds.into());
+                ("timeout", Ok(_)) if TIMEOUTS.contains(&value) => {
+                    terms.timeout = Duration::from_secs(value);
                     ("timeout", value)
                 }
                 ("tsize", _) => ("tsize", bytes),
                 _ => continue,
-            };
-            if !accepted.iter().any(|(known, _)| *known == entry.0) {
-                accepted.push(entry);
-            }
+            });
         }
         (terms, accepted)
     }
@@ -188,6 +192,8 @@ mod tests {
 
     use super::*;
 
+    use super::*;
+
     fn request(words: &[&str]) -> Vec<u8> {
         let body: String = words.iter().map(|word| format!("{word}\0")).collect();
         [&[0, 1], body.as_bytes()].concat()
@@ -230,14 +236,24 @@ mod tests {
             (vec!["tsize", "0"], plain, vec![("tsize", 7000)]),
             (vec!["blksize", "1468"], with(1468, 1), vec![("blksize", 1468)]),
             (vec!["blksize", "65464"], with(1468, 1), vec![("blksize", 1468)]),
-            (vec!["blksize", "7"], plain, vec![]),
+            (vec!["blksize", "512"], plain, vec![("blksize", 512)]),
+            (vec!["blksize", "511"], plain, vec![]),
+            (vec!["blksize", "8"], plain, vec![]),
+            (vec!["blksize", "0"], plain, vec![]),
+            (vec!["blksize", "65465"], plain, vec![]),
             (vec!["blksize", "70000"], plain, vec![]),
             (vec!["windowsize", "4", "blksize", "1024"], with(1024, 4), vec![("windowsize", 4), ("blksize", 1024)]),
             (vec!["windowsize", "9999"], with(512, 64), vec![("windowsize", 64)]),
             (vec!["windowsize", "0"], plain, vec![]),
             (vec!["timeout", "0"], plain, vec![]),
+            (vec!["timeout", "10"], Terms { timeout: Duration::from_secs(10), ..plain }, vec![("timeout", 10)]),
+            (vec!["timeout", "11"], plain, vec![]),
+            (vec!["timeout", "255"], plain, vec![]),
+            (vec!["timeout", "256"], plain, vec![]),
+            (vec!["timeout", "-1"], plain, vec![]),
             (vec!["timeout", "x", "multicast", ""], plain, vec![]),
             (vec!["tsize", "0", "tsize", "0"], plain, vec![("tsize", 7000)]),
+            (vec!["blksize", "1468", "blksize", "1024"], with(1468, 1), vec![("blksize", 1468)]),
         ] {
             let read = ReadRequest::parse(&request(&[&["f", "octet"], &words[..]].concat())).expect("good");
             assert_eq!(read.terms(7000, 1500), (expected, accepted), "{words:?}");
@@ -255,6 +271,34 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn whatever_a_client_wishes_is_bounded(
+            wishes in proptest::collection::vec(("(?i:blksize|windowsize|timeout|tsize|utimeout|[a-z]{0,3})", "-?[0-9]{0,21}|[ -~]{0,6}"), 0..12),
+            bytes in any::<u64>(),
+            mtu in any::<u16>(),
+        ) {
+            let words: Vec<&str> = ["f", "octet"].into_iter().chain(wishes.iter().flat_map(|(name, value)| [&**name, &**value])).collect();
+            let packet = request(&words);
+            let Ok(read) = ReadRequest::parse(&packet) else { return Err(TestCaseError::reject("too long")) };
+            let (terms, accepted) = read.terms(bytes, mtu);
+            prop_assert!((512..=mtu.saturating_sub(32).max(512)).contains(&terms.block), "{terms:?}");
+            prop_assert!((1..=64).contains(&terms.window) && terms.timeout <= Duration::from_secs(10), "{terms:?}");
+            for (name, value) in &accepted {
+                let agreed = match *name {
+                    "blksize" => u64::from(terms.block),
+                    "windowsize" => u64::from(terms.window),
+                    "timeout" => terms.timeout.as_secs(),
+                    _ => bytes,
+                };
+                prop_assert_eq!(*value, agreed, "the client reads another {} than the server keeps to", name);
+            }
+            prop_assert!(accepted.len() <= 4 && option_ack(&accepted).len() <= 512);
+            // A request cut short is another request or none; a packet never runs on into what is beside it.
+            for end in 0..packet.len() {
+                let _ = ReadRequest::parse(&packet[..end]).map(|read| read.terms(bytes, mtu));
+            }
+        }
+
         #[test]
         fn no_datagram_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
             Packet::parse(&bytes);

@@ -1,39 +1,53 @@
 //! TFTP's sockets: one for requests, one for each transfer. A transfer's socket takes packets of its client alone. Decides nothing beyond how many
 //! transfers there may be.
 
-use std::collections::HashSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
+use hyper::body::Bytes;
 use tokio::net::UdpSocket;
 use tokio::time::timeout_at;
 
 use super::packet::{self, ErrorCode, MOST_REQUEST, Packet, ReadRequest, Terms};
 use super::transfer::{Action, End, Event, Transfer};
+use crate::serve::aside::aside;
+use crate::serve::image::Patched;
 use crate::serve::names::Served;
+use crate::serve::places::{NoPlace, Places};
 use crate::serve::server::{SocketError, udp};
 use crate::serve::warehouse::{Content, Denied, Warehouse, unreadable};
 
 /// Where TFTP servers listen.
 pub const PORT: u16 = 69;
-/// Transfers at once.
+/// Transfers at once: a rack that starts together.
 const MOST_TRANSFERS: usize = 128;
-
-type Busy = Arc<Mutex<HashSet<SocketAddr>>>;
+/// Transfers of one machine. Its firmware has one; those it began before a reset have not timed out yet.
+const MOST_OF_ONE: usize = 8;
+/// Bytes of an image in memory for one transfer.
+const CHUNK_BYTES: u64 = 128 << 10;
 
 /// Serves until the socket fails.
 ///
 /// # Errors
 /// The socket cannot be read.
 pub async fn run(socket: UdpSocket, warehouse: Arc<Warehouse>) -> io::Result<()> {
-    let busy = Busy::default();
+    let places = Places::new(MOST_TRANSFERS, MOST_OF_ONE);
     let mut buffer = vec![0; MOST_REQUEST + 1];
     loop {
         let (length, peer) = socket.recv_from(&mut buffer).await?;
-        // A request that comes twice is of a client that has not yet heard the first answer.
-        let Some(place) = Place::take(&busy, peer) else { continue };
+        let place = match places.take(peer) {
+            Ok(place) => place,
+            // A request that comes twice is of a client that has not yet heard the first answer.
+            Err(NoPlace::Twice) => continue,
+            // From this socket: one of its own is what it may not have.
+            Err(full @ (NoPlace::OfOne | NoPlace::All)) => {
+                let refusal = packet::error(ErrorCode::Other, &full.to_string());
+                socket.send_to(&refusal, peer).await.ok(); // lost like any datagram
+                continue;
+            }
+        };
         let request = buffer[..length].to_vec();
         let warehouse = warehouse.clone();
         tokio::spawn(async move {
@@ -43,31 +57,12 @@ pub async fn run(socket: UdpSocket, warehouse: Arc<Warehouse>) -> io::Result<()>
     }
 }
 
-/// One of the places for transfers, given back when dropped.
-struct Place {
-    busy: Busy,
-    peer: SocketAddr,
-}
-
-impl Place {
-    fn take(busy: &Busy, peer: SocketAddr) -> Option<Self> {
-        let mut taken = busy.lock().unwrap_or_else(PoisonError::into_inner);
-        (taken.len() < MOST_TRANSFERS && taken.insert(peer)).then(|| Self { busy: busy.clone(), peer })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.peer);
-    }
-}
-
 async fn serve(request: &[u8], peer: SocketAddr, warehouse: &Arc<Warehouse>) {
     // Policy: without a socket there is no way to tell the client; it asks again.
     let Ok(socket) = open(peer, warehouse).await else { return };
     let refusal = match ReadRequest::parse(request) {
         Err(error) => packet::error(error.code(), &error.to_string()),
-        Ok(request) => match find(&request, peer, warehouse) {
+        Ok(request) => match find(&request, peer, warehouse).await {
             Ok(content) => return send(&socket, &request, content, warehouse.interface.mtu).await,
             Err(denied) => packet::error(code(&denied), &denied.to_string()),
         },
@@ -82,10 +77,11 @@ async fn open(peer: SocketAddr, warehouse: &Warehouse) -> Result<UdpSocket, Sock
     Ok(socket)
 }
 
-fn find(request: &ReadRequest, peer: SocketAddr, warehouse: &Arc<Warehouse>) -> Result<Content, Denied> {
+async fn find(request: &ReadRequest, peer: SocketAddr, warehouse: &Arc<Warehouse>) -> Result<Content, Denied> {
     let IpAddr::V4(peer) = peer.ip() else { return Err(Denied::Stranger) };
     let file: Served = request.file.parse().map_err(|_| Denied::NotFound)?;
-    warehouse.open(&file, peer)
+    let warehouse = warehouse.clone();
+    aside(move || warehouse.open(&file, peer)).await
 }
 
 fn code(denied: &Denied) -> ErrorCode {
@@ -104,9 +100,9 @@ async fn send(socket: &UdpSocket, request: &ReadRequest, content: Content, mtu: 
     };
     let (terms, options) = request.terms(bytes, mtu);
     let options = (!options.is_empty()).then(|| packet::option_ack(&options));
-    let mut sender = Sender { socket, content, terms, options, begun: false, told: 0 };
+    let mut sender = Sender { socket, content, ahead: Ahead::default(), terms, options, begun: false, told: 0 };
     match sender.run(bytes).await {
-        Ok(end) => sender.end(end),
+        Ok(end) => sender.end(end).await,
         Err(error) => {
             let reason = unreadable(&error);
             socket.send(&packet::error(ErrorCode::Other, &reason)).await.ok(); // lost like any datagram
@@ -121,6 +117,7 @@ async fn send(socket: &UdpSocket, request: &ReadRequest, content: Content, mtu: 
 struct Sender<'a> {
     socket: &'a UdpSocket,
     content: Content,
+    ahead: Ahead,
     terms: Terms,
     options: Option<Vec<u8>>,
     begun: bool,
@@ -163,8 +160,7 @@ impl Sender<'_> {
                     let (offset, length) = transfer.place(number);
                     packet.clear();
                     packet.extend(packet::data_header(number as u16)); // the wire's numbers wrap
-                    packet.resize(4 + length, 0);
-                    self.read(&mut packet[4..], offset)?;
+                    packet.extend(self.read(offset, length).await?);
                     self.put(&packet).await;
                 }
             }
@@ -173,13 +169,12 @@ impl Sender<'_> {
         Ok(())
     }
 
-    fn read(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
+    async fn read(&mut self, offset: u64, length: usize) -> io::Result<&[u8]> {
         match &self.content {
-            Content::Image(image, _) => image.read_at(into, offset),
+            Content::Image(image, _) => self.ahead.read(image, offset, length).await,
             Content::Bytes(bytes) => {
                 let at = usize::try_from(offset).expect("within a file in memory");
-                into.copy_from_slice(&bytes[at..at + into.len()]);
-                Ok(())
+                Ok(&bytes[at..at + length])
             }
         }
     }
@@ -205,13 +200,35 @@ impl Sender<'_> {
         self.told = delivered;
     }
 
-    fn end(self, end: End) {
+    async fn end(self, end: End) {
         let Content::Image(_, delivery) = self.content else { return };
         match end {
-            End::Complete => delivery.finish(true),
+            End::Complete => delivery.finish().await,
             End::Probed => {}
             End::Aborted(code) => delivery.fail(&format!("its firmware gave up (TFTP error {code})")),
             End::Gone => delivery.fail("it fell silent"),
         }
+    }
+}
+
+/// The part of an image that is in memory, so that a disk is waited for once in many blocks.
+#[derive(Default)]
+struct Ahead {
+    from: u64,
+    bytes: Bytes,
+}
+
+impl Ahead {
+    /// What stands at an offset, read from there on if it is not in memory.
+    async fn read(&mut self, image: &Patched, offset: u64, length: usize) -> io::Result<&[u8]> {
+        let within = offset.checked_sub(self.from).and_then(|at| usize::try_from(at).ok());
+        if within.is_none_or(|at| at + length > self.bytes.len()) {
+            let count = (image.bytes() - offset).min(CHUNK_BYTES.max(length as u64));
+            let image = image.clone();
+            self.bytes = aside(move || image.chunk(offset, count)).await?;
+            self.from = offset;
+        }
+        let at = usize::try_from(offset - self.from).expect("it is in memory");
+        Ok(&self.bytes[at..at + length])
     }
 }
