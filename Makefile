@@ -75,6 +75,7 @@ node: $(NODES)
 
 node-x86_64: setup-build
 	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS="$(NODE_RUSTFLAGS)" $(NODE_BUILD) x86_64-unknown-linux-gnu
+	@tools/crates.sh x86_64-unknown-linux-gnu target/x86_64-unknown-linux-gnu/image $(NODE_PACKAGES)
 
 # The programs end up where cargo would put them without a folder of its own, which is where imager looks for them.
 node-aarch64: setup-arm64
@@ -82,6 +83,7 @@ node-aarch64: setup-arm64
 	CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
 	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS="$(NODE_RUSTFLAGS)" $(NODE_BUILD) $(ARM64_TARGET)
 	@install -D -t target/$(ARM64_TARGET)/image $(addprefix $(ARM64_FOLDER)/,$(ARM64_PROGRAMS))
+	@$(ARM64_RUSTC) tools/crates.sh $(ARM64_TARGET) target/$(ARM64_TARGET)/image $(NODE_PACKAGES)
 
 # What runs on an operator's machine.
 tools: setup-build

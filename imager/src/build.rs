@@ -12,6 +12,8 @@ use serde::Serialize;
 use crate::board::Board;
 use crate::cache::DerivedCache;
 use crate::check::{self, CheckError, Facts, Subject};
+use crate::components::assemble::Record;
+use crate::components::crates::{self, CratesError};
 use crate::components::digest::of_file;
 use crate::image::boot::{self, BootFiles, BootParts, Loader, MakeError};
 use crate::image::compress::{CompressError, Compressor};
@@ -62,13 +64,13 @@ impl Programs {
         })
     }
 
-    /// Their names and digests, for the list of what an image holds.
-    pub fn digests(&self) -> Result<Vec<(&'static str, Digest)>, BuildError> {
-        let digest = |(name, path, _): (_, &Path, _)| {
+    /// What the list of what an image holds says of them.
+    pub fn records(&self, version: &str) -> Result<Vec<Record>, BuildError> {
+        let record = |(name, path, _): (_, &Path, _)| {
             let read = |source| BuildError::Tree(TreeError::Read { path: path.to_owned(), source });
-            Ok((name, of_file(path).map_err(read)?))
+            Ok(Record::own(name, version, of_file(path).map_err(read)?, crates::of_program(path)?))
         };
-        self.all().into_iter().map(digest).collect()
+        self.all().into_iter().map(record).collect()
     }
 }
 
@@ -116,6 +118,9 @@ pub enum BuildError {
         /// The option that names it.
         option: &'static str,
     },
+    /// Nobody knows which crates are in a program of the node.
+    #[error(transparent)]
+    Crates(#[from] CratesError),
     /// A file cannot be read, or two want one path.
     #[error(transparent)]
     Tree(#[from] TreeError),

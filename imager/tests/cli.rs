@@ -7,8 +7,20 @@ fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Files for the node's programs, which a test of imager alone does not build.
-const PROGRAMS: [&str; 6] = ["--init", "Cargo.toml", "--apid", "Cargo.toml", "--images-importer", "Cargo.toml"];
+/// Options that name files for the node's programs, which a test of imager alone does not build, with a list of crates beside them.
+fn programs(folder: &Path) -> Vec<String> {
+    let mut list = "tree = '''\n0apid v0.1.0\n'''\n[[package]]\nname = \"apid\"\nversion = \"0.1.0\"\n".to_owned();
+    let mut options = Vec::new();
+    for name in ["init", "apid", "images-importer"] {
+        let path = folder.join(name);
+        std::fs::write(&path, name).expect("written");
+        let sum = imager::components::digest::of_file(&path).expect("read");
+        list += &format!("[programs.{name}]\npackage = \"apid\"\nsha256 = \"{sum}\"\n");
+        options.extend([format!("--{name}"), path.to_str().expect("text").to_owned()]);
+    }
+    std::fs::write(folder.join("crates.toml"), list).expect("written");
+    options
+}
 
 fn imager(arguments: &[&str], cache: &Path) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_imager"));
@@ -34,8 +46,13 @@ fn bad_input_is_named_in_one_line() {
     let folder = tempfile::tempdir().expect("temp folder");
     let out = folder.path().join("image");
     let (out, parent) = (out.to_str().expect("text"), folder.path().to_str().expect("text"));
-    let build =
-        |more: &[&'static str]| error(&[&["build", "--board", "qemu-x86_64", "--out", out][..], &PROGRAMS, more].concat());
+    let given = tempfile::tempdir().expect("temp folder");
+    let programs = programs(given.path());
+    let programs: Vec<_> = programs.iter().map(String::as_str).collect();
+    let build = |more: &[&'static str]| {
+        let fixed = ["build", "--board", "qemu-x86_64", "--out", out];
+        error(&[&fixed[..], &programs, more].concat())
+    };
     let cases = [
         (error(&["build", "--board", "toaster", "--out", out]), vec!["`toaster`", "qemu-x86_64"]),
         (build(&["--fleet", "/nowhere"]), vec!["/nowhere/fleet.pub", "skerryctl fleet init"]),
@@ -73,9 +90,26 @@ fn a_component_that_cannot_be_had_names_address_reason_and_both_ways_out() {
     let folder = tempfile::tempdir().expect("temp folder");
     let out = folder.path().join("image");
     let arguments = ["build", "--board", "qemu-x86_64", "--without", "k3s", "--out", out.to_str().expect("text")];
-    let error = error(&[&arguments[..], &PROGRAMS].concat());
+    let given = tempfile::tempdir().expect("temp folder");
+    let programs = programs(given.path());
+    let error = error(&arguments.into_iter().chain(programs.iter().map(String::as_str)).collect::<Vec<_>>());
     assert!(error.contains("http://127.0.0.1:9/debian/pool/") && error.contains("--component"), "{error}");
     assert!(!out.exists());
+}
+
+#[test]
+fn programs_whose_crates_nobody_knows_are_refused_before_anything_is_fetched() {
+    let (folder, given) = (tempfile::tempdir().expect("temp folder"), tempfile::tempdir().expect("temp folder"));
+    let out = folder.path().join("image");
+    let programs = programs(given.path());
+    let fixed = ["build", "--board", "qemu-x86_64", "--out", out.to_str().expect("text")];
+    let arguments: Vec<_> = fixed.into_iter().chain(programs.iter().map(String::as_str)).collect();
+    std::fs::write(given.path().join("apid"), "built again").expect("written");
+    let message = error(&arguments);
+    assert!(message.contains("crates are in") && message.contains("another build") && message.contains("make node"), "{message}");
+    std::fs::remove_file(given.path().join("crates.toml")).expect("removed");
+    let message = error(&arguments);
+    assert!(message.contains("crates.toml is not beside it") && message.contains("make node"), "{message}");
 }
 
 #[test]

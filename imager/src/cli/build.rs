@@ -12,7 +12,7 @@ use super::ui::Ui;
 use super::{fleet, floor, workspace};
 use crate::board::{Architecture, Board};
 use crate::build::{self, Ingredients, Programs};
-use crate::components::assemble::{self, Components, Record};
+use crate::components::assemble::{self, Components};
 use crate::components::lockfile::Lock;
 use crate::format::Target;
 use crate::progress::step;
@@ -27,9 +27,11 @@ pub(super) fn run(common: &Common, args: &BuildArgs, ui: &Ui) -> Result<()> {
     let seed = args.fleet.as_deref().map(|fleet| read_seed(&board, fleet, args.config.as_deref())).transpose()?;
     let programs = programs(args, board.architecture)?;
     programs.check()?;
+    let own = programs.records(env!("CARGO_PKG_VERSION"))?;
     let options = common.assemble_options(args.wishes.wishes()?)?;
     let floor = floor::find(std::env::var("SOURCE_DATE_EPOCH").ok().as_deref(), &Lock::load(&options.lock)?.release)?;
-    let components = step(ui, "gather the components", || assemble::run(&board, &options, ui))?;
+    let mut components = step(ui, "gather the components", || assemble::run(&board, &options, ui))?;
+    components.records.extend(own);
     let cache = common.derived_cache()?;
     let ingredients = ingredients(&board, floor, components, programs, seed)?;
     let built = build::make(ingredients, &cache, ui, formats::raw_place(&targets))?;
@@ -41,12 +43,10 @@ pub(super) fn run(common: &Common, args: &BuildArgs, ui: &Ui) -> Result<()> {
 fn ingredients(
     board: &Board,
     floor: u64,
-    mut components: Components,
+    components: Components,
     programs: Programs,
     seed: Option<Vec<u8>>,
 ) -> Result<Ingredients<'_>> {
-    let own = |(name, sha256)| Record::own(name, env!("CARGO_PKG_VERSION"), sha256);
-    components.records.extend(programs.digests()?.into_iter().map(own));
     let component_list = serde_json::to_string_pretty(&components.records).context("cannot write the list of components")? + "\n";
     Ok(Ingredients {
         board,

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cache::{Cache, CacheError};
 use super::closure::WrongArchitecture;
+use super::crates::{Crate, CratesError};
 use super::digest::Digest;
 use super::extract::{ExtractError, Item};
 use super::fetch::{FetchError, Unavailable};
@@ -67,6 +68,9 @@ pub struct Record {
     pub sha256: Digest,
     /// Where it comes from: an archive and a path in it, an address, `given`, or `built here`.
     pub source: String,
+    /// The crates in a program that was built from this workspace.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub crates: Vec<Crate>,
 }
 
 /// Why components cannot be assembled.
@@ -87,6 +91,9 @@ pub enum AssembleError {
     /// The cache cannot be used.
     #[error(transparent)]
     Cache(#[from] CacheError),
+    /// Nobody knows which crates are in a program of this workspace that was given.
+    #[error(transparent)]
+    Crates(#[from] CratesError),
     /// A package or given path cannot be taken apart.
     #[error("cannot use component `{component}`")]
     Extract {
@@ -199,12 +206,14 @@ pub enum AssembleError {
 
 impl Record {
     /// A program of this project.
-    pub fn own(name: &str, version: &str, sha256: Digest) -> Self {
-        Self { component: "skerry".into(), name: name.into(), version: version.into(), sha256, source: "built here".into() }
+    pub fn own(name: &str, version: &str, sha256: Digest, crates: Vec<Crate>) -> Self {
+        let component = "skerry".into();
+        Self { component, crates, ..Self::of_file(name, version, sha256, "built here") }
     }
 
     fn of_file(name: &str, version: &str, sha256: Digest, source: &str) -> Self {
-        Self { component: name.into(), name: name.into(), version: version.into(), sha256, source: source.into() }
+        let (component, name, version) = (name.into(), name.into(), version.into());
+        Self { component, name, version, sha256, source: source.into(), crates: Vec::new() }
     }
 
     fn of_deb(component: &str, deb: &LockedDeb) -> Self {
@@ -214,6 +223,7 @@ impl Record {
             version: deb.version.clone(),
             sha256: deb.sha256,
             source: format!("{}: {}", deb.archive.as_str(), deb.path),
+            crates: Vec::new(),
         }
     }
 }

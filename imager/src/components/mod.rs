@@ -10,6 +10,7 @@ pub mod cache;
 pub mod closure;
 pub mod control;
 mod copy;
+pub mod crates;
 pub mod deb;
 pub mod digest;
 pub mod elf;

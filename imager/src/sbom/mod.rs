@@ -1,22 +1,35 @@
-//! What an image is made of, as an SPDX 2.3 document: packages, pinned files, our own programs and the crates in them. It says what the locks say
-//! and claims nothing that nobody looked up: licences of others are `NOASSERTION`.
+//! What an image is made of, as an SPDX 2.3 document: packages, pinned files, our own programs and the crates in them. It says what the image's own
+//! list of components says and claims nothing that nobody looked up: licences of others are `NOASSERTION`.
 
-mod crates;
 mod packages;
+
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::board::Format;
 use crate::components::assemble::Record;
+use crate::components::crates::Crate;
 use crate::image::digest::Digest;
 use crate::image::release::Release;
-use crates::Crates;
-pub use crates::SbomError;
 use packages::Package;
 
 const DOCUMENT: &str = "SPDXRef-DOCUMENT";
 const IMAGE: &str = "SPDXRef-Image";
+/// The component of our own programs.
+const OWN: &str = "skerry";
+
+/// Why the list cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SbomError {
+    /// An older imager made the image.
+    #[error("cannot list the crates in {program}: the image's list of components does not name them; build the image again")]
+    NoCrates {
+        /// The program.
+        program: String,
+    },
+}
 
 /// What the document is about.
 #[derive(Debug, Clone, Copy)]
@@ -67,18 +80,21 @@ impl Relationship {
 
 /// The document's text. The same image gives the same text.
 pub fn document(subject: &Subject<'_>, records: &[Record]) -> Result<String, SbomError> {
-    let crates = Crates::locked()?;
+    if let Some(record) = records.iter().find(|record| record.component == OWN && record.crates.is_empty()) {
+        return Err(SbomError::NoCrates { program: record.name.clone() });
+    }
     let mut packages = vec![Package::image(IMAGE, subject)];
     let mut relationships = vec![Relationship::new(DOCUMENT, "DESCRIBES", IMAGE)];
     for (n, record) in records.iter().enumerate() {
         let package = Package::component(n, record);
         relationships.push(Relationship::new(IMAGE, "CONTAINS", package.id()));
-        for linked in crates.linked_into(record) {
+        for linked in &record.crates {
             relationships.push(Relationship::new(package.id(), "STATIC_LINK", &packages::crate_id(linked)));
         }
         packages.push(package);
     }
-    packages.extend(crates.of_programs(records).into_iter().map(Package::rust_crate));
+    let crates: BTreeSet<&Crate> = records.iter().flat_map(|record| &record.crates).collect();
+    packages.extend(crates.into_iter().map(Package::rust_crate));
     let namespace = Digest::of_parts("skerry sbom 1", [subject.sha256.as_bytes().as_slice(), subject.file_name.as_bytes()]);
     let document = Document {
         spdx_version: "SPDX-2.3",

@@ -2,16 +2,14 @@
 
 use serde::Serialize;
 
-use super::Subject;
-use super::crates::Crate;
+use super::{OWN, Subject};
 use crate::components::assemble::Record;
+use crate::components::crates::Crate;
 
 const UNKNOWN: &str = "NOASSERTION";
 const OUR_LICENCE: &str = "Apache-2.0";
 const OURS: &str = "Organization: Skerry";
 const DEBIAN: &str = "Organization: Debian";
-/// The component of our own programs.
-const OWN: &str = "skerry";
 
 /// One package.
 #[derive(Debug, Serialize)]
@@ -118,10 +116,10 @@ impl Package {
 
     /// A crate in our programs.
     pub(super) fn rust_crate(one: &Crate) -> Self {
-        let checksums = one.checksum.clone().map(sha256).unwrap_or_default();
+        let checksums = one.sha256.map(|sum| sha256(sum.hex())).unwrap_or_default();
         let package = Self::new(crate_id(one), &one.name, &one.version, checksums);
         let package = Self { primary_package_purpose: Some("LIBRARY"), ..package };
-        match &one.checksum {
+        match &one.sha256 {
             Some(_) => {
                 let purl = format!("pkg:cargo/{}@{}", escaped(&one.name), escaped(&one.version));
                 Self { external_refs: vec![Reference::purl(purl)], ..package }

@@ -20,16 +20,22 @@ fn release() -> Release {
 
 fn record(component: &str, name: &str, version: &str, source: &str) -> Record {
     let sha256 = Digest::of(name.as_bytes());
-    Record { component: component.into(), name: name.into(), version: version.into(), sha256, source: source.into() }
+    let crates = Vec::new();
+    Record { component: component.into(), name: name.into(), version: version.into(), sha256, source: source.into(), crates }
+}
+
+fn linked(name: &str, version: &str, sha256: Option<Digest>) -> Crate {
+    Crate { name: name.into(), version: version.into(), sha256 }
 }
 
 fn records() -> Vec<Record> {
+    let (own, tokio) = (linked("apid", "0.1.0", None), linked("tokio", "1.54.1", Some(Digest::of(b"tokio"))));
     vec![
         record("conntrack", "conntrack", "1:1.4.9-1", "debian: pool/main/c/conntrack-tools/conntrack_1.4.9-1_amd64.deb"),
         record("k3s", "k3s", "v1.36.4+k3s1", "https://example.invalid/k3s"),
         record("runc", "runc", "given", "given"),
-        record("skerry", "apid", "0.1.0", "built here"),
-        record("skerry", "skerry-init", "0.1.0", "built here"),
+        Record { crates: vec![own, tokio.clone()], ..record("skerry", "apid", "0.1.0", "built here") },
+        Record { crates: vec![tokio], ..record("skerry", "skerry-init", "0.1.0", "built here") },
     ]
 }
 
@@ -53,9 +59,12 @@ fn every_component_is_told_with_where_it_comes_from() {
     assert_eq!(package(&document, "k3s")["downloadLocation"], "https://example.invalid/k3s");
     assert_eq!(package(&document, "runc")["supplier"], "NOASSERTION");
     assert_eq!(package(&document, "skerry-init")["licenseDeclared"], "Apache-2.0");
+    let own = document["packages"].as_array().expect("a list").iter().find(|one| one["SPDXID"] == "SPDXRef-Crate-apid-0.1.0");
+    assert_eq!(own.expect("there")["licenseDeclared"], "Apache-2.0");
     assert_eq!(package(&document, "skerry-test")["checksums"][0]["checksumValue"], Digest::of(b"image").hex());
     let tokio = package(&document, "tokio");
-    assert!(tokio["externalRefs"][0]["referenceLocator"].as_str().is_some_and(|purl| purl.starts_with("pkg:cargo/tokio@1.")));
+    assert_eq!(tokio["externalRefs"][0]["referenceLocator"], "pkg:cargo/tokio@1.54.1");
+    assert_eq!(tokio["checksums"][0]["checksumValue"], Digest::of(b"tokio").hex());
 }
 
 #[test]
@@ -94,12 +103,27 @@ fn the_namespace_is_the_content_s_own() {
 }
 
 #[test]
-fn a_crate_of_several_versions_is_told_apart() {
-    let lock = "[[package]]\nname = \"init\"\nversion = \"1.0.0\"\ndependencies = [\"a 2.0.0\", \"b\"]\n\
-                [[package]]\nname = \"a\"\nversion = \"1.0.0\"\n[[package]]\nname = \"a\"\nversion = \"2.0.0\"\nchecksum = \"00\"\n\
-                [[package]]\nname = \"b\"\nversion = \"1.0.0\"\ndependencies = [\"init\"]\n[[package]]\nname = \"bb\"\nversion = \"1.0.0\"\n";
-    let crates = Crates::parse(lock).expect("parsed");
-    let found: Vec<_> = crates.of_programs(&records()).into_iter().map(|one| format!("{} {}", one.name, one.version)).collect();
-    assert_eq!(found, ["a 2.0.0", "b 1.0.0", "init 1.0.0"]);
-    assert!(Crates::parse("package = 1").is_err());
+fn a_program_s_crates_are_those_that_the_image_says() {
+    let document = document_of(&records());
+    let crates = |text: &str| document["packages"].as_array().expect("a list").iter().filter(|one| one["name"] == text).count();
+    assert_eq!((crates("tokio"), crates("indicatif")), (1, 0), "a crate of two programs stands once, one of imager never");
+    let of = |program: &str| {
+        let id = package(&document, program)["SPDXID"].clone();
+        let all = document["relationships"].as_array().expect("a list").iter();
+        let links = all.filter(|one| one["spdxElementId"] == id && one["relationshipType"] == "STATIC_LINK");
+        links.map(|one| one["relatedSpdxElement"].as_str().expect("text").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(of("apid"), ["SPDXRef-Crate-apid-0.1.0", "SPDXRef-Crate-tokio-1.54.1"]);
+    assert_eq!(of("skerry-init"), ["SPDXRef-Crate-tokio-1.54.1"]);
+    assert_eq!(of("k3s"), Vec::<String>::new());
+}
+
+#[test]
+fn an_image_whose_list_names_no_crates_of_ours_is_not_guessed_at() {
+    let mut records = records();
+    records[3].crates.clear();
+    let release = release();
+    let subject = Subject { file_name: "a.img", format: Format::Raw, sha256: Digest::of(b"image"), release: &release };
+    let error = document(&subject, &records).expect_err("refused").to_string();
+    assert!(error.contains("the crates in apid") && error.contains("build the image again"), "{error}");
 }

@@ -16,7 +16,7 @@ use crate::components::manifest::{Component, Package, Pin, PinnedFile, Role};
 use crate::components::options::Opened;
 use crate::components::place::{self, PlaceError, destination};
 use crate::components::select::{Chosen, Source};
-use crate::components::{mirror::MirrorChoice, select};
+use crate::components::{crates, mirror::MirrorChoice, select};
 use crate::progress::Progress;
 
 /// The source, and where nobody knows it the version, of what came by path.
@@ -130,7 +130,7 @@ impl<'a> Gatherer<'a> {
         }
         let sha256 = digest_of_given(&items);
         let record = Record::of_file(&chosen.name, self.version_of(chosen, sha256), sha256, GIVEN);
-        Ok((items, vec![record]))
+        Ok((items, vec![Record { crates: crates::of_given(path)?, ..record }]))
     }
 
     /// A given file that is the pinned one has its version.
