@@ -25,3 +25,4 @@ pub mod sparse;
 pub mod stamp;
 mod sys;
 pub mod tree;
+pub mod unfold;

@@ -159,6 +159,11 @@ fn in_program(file: &File, program: Extent, form: Form) -> Found {
     in_initramfs(file, Extent { offset: program.offset + place.offset, bytes: place.bytes }, form)
 }
 
+/// Where SEED lies in an initramfs that is a part of this file.
+pub fn in_ram_form(file: &File, initramfs: Extent) -> Result<Place, SeedPlaceError> {
+    in_initramfs(file, initramfs, Form::Initramfs)
+}
+
 /// SEED is the last file of the archive: its header, its content, the trailer, the end.
 fn in_initramfs(file: &File, initramfs: Extent, form: Form) -> Found {
     let not = |reason: &str| SeedPlaceError::NotRamForm { reason: reason.to_owned() };

@@ -53,7 +53,7 @@ pub(super) enum Command {
     Build(BuildArgs),
     /// Write other forms of a raw image: compressed, for virtual machines, for discs, for netboot.
     Convert(ConvertArgs),
-    /// Tell what a disk image holds, and verify it.
+    /// Tell what an image of any form holds, and verify it.
     Inspect(InspectArgs),
     /// List the boards.
     Boards(BoardsArgs),
@@ -201,7 +201,7 @@ pub(super) struct WishArgs {
 /// Options of `inspect`.
 #[derive(Debug, Args)]
 pub(super) struct InspectArgs {
-    /// The image.
+    /// The image in any form, the initramfs out of a netboot archive, or a disk. Compressed and RAM forms take room below TMPDIR meanwhile.
     pub(super) image: PathBuf,
     /// Also check every file in it, as a build does.
     #[arg(long)]

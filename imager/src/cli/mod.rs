@@ -29,7 +29,8 @@ pub use args::Cli;
 
 use crate::board::{self, Board};
 use crate::components::{assemble, fetch, lock};
-use crate::inspect::{self, Depth};
+use crate::inspect::Depth;
+use crate::unfold;
 use args::{BoardsArgs, Command, FetchArgs, FilesArgs, InspectArgs, LockArgs};
 use ui::Ui;
 
@@ -41,7 +42,7 @@ impl Cli {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 ui.error(&one_line(&error));
-                if error.is::<Usage>() { ExitCode::from(USAGE_CODE) } else { ExitCode::FAILURE }
+                exit_code(&error)
             }
         }
     }
@@ -69,6 +70,30 @@ impl Cli {
 
 /// What the program ends with when its options make no sense; clap's code for the same.
 const USAGE_CODE: u8 = 2;
+
+/// What the program ends with when somebody stopped it before it was done.
+const INTERRUPTED_CODE: u8 = 3;
+
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    if error.is::<Usage>() {
+        ExitCode::from(USAGE_CODE)
+    } else if error.is::<Interrupted>() {
+        ExitCode::from(INTERRUPTED_CODE)
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// Somebody stopped the program, which says how far it came.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Interrupted(String);
+
+impl Interrupted {
+    fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+}
 
 /// Options that make no sense together, or here.
 #[derive(Debug, thiserror::Error)]
@@ -107,7 +132,7 @@ fn say_json(value: &impl Serialize) -> Result<()> {
 
 fn run_inspect(json: bool, args: &InspectArgs) -> Result<()> {
     let depth = if args.check { Depth::EveryFile } else { Depth::Overview };
-    let inspection = inspect::inspect(&args.image, depth)?;
+    let inspection = unfold::inspect(&args.image, depth)?;
     if json {
         return say_json(&inspection);
     }

@@ -118,6 +118,9 @@ fn find(program: &Path) -> Result<Option<Vec<Crate>>, CratesError> {
 /// Name and version.
 type Id = (String, String);
 
+/// What each crate links.
+type Links = BTreeMap<Id, BTreeSet<Id>>;
+
 impl List {
     /// A package and everything it links.
     fn crates(&self, package: &str) -> Result<Vec<Crate>, String> {
@@ -140,8 +143,8 @@ impl List {
 }
 
 /// The packages that were asked for, by name, and what each crate links. cargo prints what a crate links once, where it comes first.
-fn read_tree(text: &str) -> Option<(BTreeMap<String, Id>, BTreeMap<Id, BTreeSet<Id>>)> {
-    let (mut roots, mut links) = (BTreeMap::new(), BTreeMap::<Id, BTreeSet<Id>>::new());
+fn read_tree(text: &str) -> Option<(BTreeMap<String, Id>, Links)> {
+    let (mut roots, mut links) = (BTreeMap::new(), Links::new());
     let mut above: Vec<Id> = Vec::new();
     for line in text.lines().filter(|line| !line.is_empty()) {
         let (depth, words) = line.split_at(line.find(|c: char| !c.is_ascii_digit())?);

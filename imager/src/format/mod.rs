@@ -12,9 +12,11 @@ mod pieces;
 pub(crate) mod pxe;
 mod qcow2;
 mod ram;
+pub mod shape;
 mod sink;
 pub mod source;
 pub mod target;
 
+pub use shape::Shape;
 pub use source::{Source, SourceError};
 pub use target::{Target, TargetError, Written};

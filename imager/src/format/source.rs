@@ -73,7 +73,11 @@ pub struct Source {
 impl Source {
     /// Opens an image that was inspected. Its blocks are read once.
     pub fn open(path: &Path, inspection: &Inspection) -> Result<Self, SourceError> {
-        let disk = Disk::open(path)?;
+        Self::of(Disk::open(path)?, inspection)
+    }
+
+    /// The same for an image that is open already.
+    pub fn of(disk: Disk, inspection: &Inspection) -> Result<Self, SourceError> {
         let mapped = mapped::of(&disk)?;
         let bmap = Bmap::of_ranges(disk.file(), mapped.bytes, &mapped.ranges).map_err(SourceError::Read)?;
         let components = serde_json::from_value(inspection.components.clone()).map_err(SourceError::Components)?;
@@ -115,7 +119,7 @@ impl Source {
         }
     }
 
-    fn uki(&self, format: Format) -> Result<UkiParts, SourceError> {
+    pub(super) fn uki(&self, format: Format) -> Result<UkiParts, SourceError> {
         let esp = self.disk.window(self.disk.partition(Partition::Esp)?);
         let uki = esp::read(esp)?.into_iter().find(|(path, _)| path == UKI_PATH);
         let (_, uki) = uki.ok_or_else(|| SourceError::NoUki { format, board: self.release.board.clone() })?;
@@ -132,9 +136,14 @@ impl Source {
         Ok(iso::plan(program, &label, self.content)?)
     }
 
+    /// What a boot loader of one's own hands to the kernel.
+    pub(super) fn initramfs(&self, uki: &UkiParts) -> Result<Pieces, SourceError> {
+        Ok(ram::whole_initramfs(uki, &self.mapped, &ram::index(&self.mapped, &self.bmap))?)
+    }
+
     fn pxe(&self) -> Result<Pieces, SourceError> {
         let uki = self.uki(Format::Pxe)?;
-        let initramfs = ram::whole_initramfs(&uki, &self.mapped, &ram::index(&self.mapped, &self.bmap))?;
+        let initramfs = self.initramfs(&uki)?;
         let parts =
             pxe::Parts { kernel: uki.kernel, initramfs, command_line: uki.command_line, time: self.release.build_time_floor };
         pxe::plan(parts, self.file()).map_err(SourceError::Read)

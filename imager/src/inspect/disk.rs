@@ -112,7 +112,12 @@ pub struct Disk {
 impl Disk {
     /// Opens an image; both copies of its partition table must be whole.
     pub fn open(path: &Path) -> Result<Self, DiskError> {
-        let (mut file, found) = open(path)?;
+        let (file, found) = open(path)?;
+        Self::of_file(path, file, found)
+    }
+
+    /// The same for a file of `found` bytes that is open already; `path` is what it is called in messages.
+    pub fn of_file(path: &Path, mut file: File, found: u64) -> Result<Self, DiskError> {
         let header = Self::header(&mut file, path, "first", 1)?;
         let expected = (header.backup_lba.max(header.last_usable_lba)).saturating_add(1).saturating_mul(SECTOR_BYTES);
         if found < expected {
@@ -150,6 +155,11 @@ impl Disk {
             Err(gptman::Error::Io(_)) if copy == "first" => Err(DiskError::NotAnImage { path: path.to_owned() }),
             Err(error) => Err(DiskError::DamagedTable { path: path.to_owned(), copy, reason: error.to_string() }),
         }
+    }
+
+    /// What it is called.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The partition of a kind.

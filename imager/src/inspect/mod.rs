@@ -174,14 +174,18 @@ pub struct Inspection {
 
 /// Inspects the image at `path`.
 pub fn inspect(path: &Path, depth: Depth) -> Result<Inspection, InspectError> {
-    let disk = Disk::open(path)?;
-    let seed = read_seed(&disk)?;
+    inspect_disk(&Disk::open(path)?, depth)
+}
+
+/// Inspects an image that is open already.
+pub fn inspect_disk(disk: &Disk, depth: Depth) -> Result<Inspection, InspectError> {
+    let seed = read_seed(disk)?;
     let files: BootFiles = esp::read(disk.window(disk.partition(Partition::Esp)?))?.into_iter().collect();
     let booted = boot::read(&files)?;
     let root = initramfs::read(&booted.initramfs)?;
     let release = read_release(&root)?;
     let found = disk.partition(Partition::RuntimeA)?;
-    let runtime = verify_runtime(&disk, found, &booted)?;
+    let runtime = verify_runtime(disk, found, &booted)?;
     let image = Image::open(Window::new(disk.file(), found.offset, runtime.bytes))?;
     let components = read_components(&image)?;
     let files_checked = match depth {
@@ -189,7 +193,7 @@ pub fn inspect(path: &Path, depth: Depth) -> Result<Inspection, InspectError> {
         Depth::EveryFile => Some(check_every_file(&root, &image, &release)?),
     };
     Ok(Inspection {
-        image: path.to_owned(),
+        image: disk.path().to_owned(),
         release,
         kernel: booted.uname.map_or_else(|| kernel_of_modules(&root), Ok)?,
         disk_guid: disk.guid,

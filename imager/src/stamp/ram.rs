@@ -17,6 +17,7 @@ const CPIO_MAGIC: &[u8] = b"070701";
 const ZSTD_MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 /// Files that say what the image is are no larger.
 const MOST_TEXT_BYTES: u64 = 4 << 20;
+const READ_BYTES: usize = 1 << 20;
 /// The kernel takes an archive behind another one where a multiple of this begins.
 const ALIGN: u64 = 4;
 
@@ -38,6 +39,9 @@ pub enum RamBaseError {
     /// release.json is wrong.
     #[error("cannot use /{path} in its initramfs", path = release::PATH)]
     Release(#[source] serde_json::Error),
+    /// Whoever asked for the blocks cannot keep them.
+    #[error("cannot keep the disk image that is in it")]
+    Keep(#[source] io::Error),
     /// The blocks are not those of the index.
     #[error("cannot trust it: the blocks of the disk image at {offset} are not those that its index names; copy the image again")]
     Blocks {
@@ -45,6 +49,9 @@ pub enum RamBaseError {
         offset: u64,
     },
 }
+
+/// What takes the blocks of the disk image: where they belong, and what they are.
+pub type Take<'a> = &'a mut dyn FnMut(u64, &[u8]) -> io::Result<()>;
 
 /// What was found so far.
 #[derive(Default)]
@@ -59,23 +66,29 @@ struct Found {
 /// # Errors
 /// See [`RamBaseError`].
 pub(super) fn check(file: &File, initramfs: Extent) -> Result<Release, RamBaseError> {
+    read(file, initramfs, &mut |_, _| Ok(())).map(|(release, _)| release)
+}
+
+/// The same, with the index; `take` gets every block of the disk image. They are proved only when this ends well.
+///
+/// # Errors
+/// See [`RamBaseError`].
+pub fn read(file: &File, initramfs: Extent, take: Take<'_>) -> Result<(Release, RamImage), RamBaseError> {
     let mut reader = BufReader::new(Window::new(file, initramfs.offset, initramfs.bytes));
     let mut found = Found::default();
     while let Some(kind) = next_archive(&mut reader).map_err(RamBaseError::Read)? {
         reader = match kind {
-            Kind::Plain => found.archive(reader)?,
+            Kind::Plain => found.archive(reader, take)?,
             Kind::Zstd => {
                 let decoder = zstd::stream::read::Decoder::with_buffer(reader).map_err(RamBaseError::Read)?;
-                let mut rest = found.archive(decoder.single_frame())?;
+                let mut rest = found.archive(decoder.single_frame(), take)?;
                 io::copy(&mut rest, &mut io::sink()).map_err(RamBaseError::Read)?;
                 rest.finish()
             }
         };
     }
-    if !found.blocks_checked {
-        return Err(RamBaseError::Missing { path: ram_form::IMAGE });
-    }
-    found.release.ok_or(RamBaseError::Missing { path: release::PATH })
+    let index = found.index.filter(|_| found.blocks_checked).ok_or(RamBaseError::Missing { path: ram_form::IMAGE })?;
+    Ok((found.release.ok_or(RamBaseError::Missing { path: release::PATH })?, index))
 }
 
 /// How an archive is stored.
@@ -108,7 +121,7 @@ fn next_archive(reader: &mut BufReader<Window<'_>>) -> io::Result<Option<Kind>> 
 
 impl Found {
     /// Reads one archive to its trailer and gives back what follows.
-    fn archive<R: Read>(&mut self, mut from: R) -> Result<R, RamBaseError> {
+    fn archive<R: Read>(&mut self, mut from: R, take: Take<'_>) -> Result<R, RamBaseError> {
         loop {
             let mut entry = NewcReader::new(from).map_err(RamBaseError::Read)?;
             if entry.entry().is_trailer() {
@@ -120,18 +133,28 @@ impl Found {
                     self.release = Some(release);
                 }
                 ram_form::INDEX => self.index = Some(RamImage::parse(&text(&mut entry)?)?),
-                ram_form::IMAGE => self.blocks(&mut entry)?,
+                ram_form::IMAGE => self.blocks(&mut entry, take)?,
                 _ => {}
             }
             from = entry.finish().map_err(RamBaseError::Read)?;
         }
     }
 
-    fn blocks(&mut self, from: &mut impl Read) -> Result<(), RamBaseError> {
+    fn blocks(&mut self, from: &mut impl Read, take: Take<'_>) -> Result<(), RamBaseError> {
         let index = self.index.as_ref().ok_or(RamBaseError::Missing { path: ram_form::INDEX })?;
+        let mut buffer = vec![0; READ_BYTES];
         for range in &index.ranges {
-            let mut hasher = Hasher::new();
-            io::copy(&mut from.take(range.bytes), &mut hasher).map_err(RamBaseError::Read)?;
+            let (mut hasher, mut at) = (Hasher::new(), range.offset);
+            let mut blocks = from.take(range.bytes);
+            loop {
+                let count = blocks.read(&mut buffer).map_err(RamBaseError::Read)?;
+                if count == 0 {
+                    break;
+                }
+                hasher.update(&buffer[..count]);
+                take(at, &buffer[..count]).map_err(RamBaseError::Keep)?;
+                at += count as u64;
+            }
             if hasher.finish().hex() != range.sha256.as_str() {
                 return Err(RamBaseError::Blocks { offset: range.offset });
             }
