@@ -2,6 +2,7 @@
 
 mod rig;
 mod station;
+mod stopped;
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -177,7 +178,6 @@ fn each_fault_fails_its_own_drive_with_its_own_reason() {
         (Fault::Gone { after: 6 * MIB }, Shape::Block, "pulled"),
         (Fault::Pulled { after: 6 * MIB }, Shape::File, "pulled"),
         (Fault::Unplugged { after: 6 * MIB }, Shape::Block, "pulled"),
-        (Fault::Hangs { after: 6 * MIB }, Shape::Block, "timeout"),
         (Fault::Slow { by: Duration::from_millis(20) }, Shape::Block, "ok"),
     ] {
         let station = Station::new();
@@ -186,6 +186,48 @@ fn each_fault_fails_its_own_drive_with_its_own_reason() {
         assert_eq!(outcomes(&flashed.results), [expected, "ok"], "{fault:?} {shape:?}: {}", flashed.text);
         assert!(carries(&drives[1], &station.image_bytes()), "{fault:?}");
         assert_eq!(station.records().len(), 2, "{fault:?}");
+    }
+}
+
+#[test]
+fn a_drive_that_does_not_answer_is_given_up_and_the_other_one_is_proved() {
+    if !rig::usable() {
+        return;
+    }
+    let station = Station::new();
+    let hangs = Drive::new(DRIVE, Fault::Hangs { after: 6 * MIB }, Shape::Block);
+    let drives = [hangs, Drive::new(DRIVE, Fault::None, Shape::Block)];
+    let timeout = rig::patience().as_secs().to_string();
+    let flashed = station.flash_with(Path::new(&station.log()), &drives, &["--timeout", &timeout], |_, _| {});
+    assert_eq!(outcomes(&flashed.results), ["timeout", "ok"], "{}", flashed.text);
+    assert!(carries(&drives[1], &station.image_bytes()));
+    assert_eq!(station.records().len(), 2);
+}
+
+#[test]
+fn a_mounted_disk_is_refused_with_its_mount_point_and_keeps_what_is_on_it() {
+    if !rig::usable() {
+        return;
+    }
+    let station = Station::new();
+    for (content, end) in [(station.used_disk(DRIVE), "p2"), (station.whole_disk(DRIVE), "")] {
+        let drive = Drive::used(&content);
+        let device = drive.path.to_str().expect("text");
+        if !end.is_empty() {
+            station::tell_partitions(device);
+        }
+        let part = &Path::new(&format!("{device}{end}")).to_owned();
+        let at = rig::Mounted::new(part);
+        std::fs::write(at.path().join("kept"), "by somebody").expect("written");
+        let flashed = station.flash(std::slice::from_ref(&drive));
+        assert_eq!((flashed.code, outcomes(&flashed.results)), (1, vec!["refused"]), "{}", flashed.text);
+        let expected = format!("{} is mounted at {}", part.file_name().expect("a name").display(), at.path().display());
+        assert!(flashed.text.contains(&expected), "{expected}: {}", flashed.text);
+        drop(at);
+        let again = rig::Mounted::new(part);
+        assert_eq!(std::fs::read(again.path().join("kept")).expect("still there"), b"by somebody");
+        drop(again);
+        assert_eq!(outcomes(&station.flash(std::slice::from_ref(&drive)).results), ["ok"], "unmounted, it is taken");
     }
 }
 

@@ -12,22 +12,25 @@ mod args;
 mod choose;
 mod record;
 mod report;
+mod signals;
 mod watch;
 
 pub(super) use args::FlashArgs;
 
-use super::Usage;
 use super::ui::Ui;
+use super::{Interrupted, Usage};
 use crate::flash::device::RealDrives;
 use crate::flash::engine::{self, Options};
 use crate::flash::facts::{Kept, Roots};
 use crate::flash::guard::Policy;
-use crate::flash::outcome::Outcome;
+use crate::flash::outcome::{Outcome, Reason};
 use crate::flash::plan::{Plan, plan};
 use crate::flash::record::append::AppendError;
+use crate::flash::stop::Stop;
 use crate::flash::target::{Discard, Drives};
 use crate::progress::{Event, Progress};
 use record::Records;
+use signals::Signals;
 use watch::Watch;
 
 /// Flashes drives.
@@ -49,9 +52,20 @@ pub(super) fn run(json: bool, args: &FlashArgs, ui: &Ui) -> Result<()> {
     if let Some(error) = unrecorded {
         return Err(anyhow::Error::from(error).context("the drives are written, but not all of them are in the log"));
     }
-    match outcomes.iter().filter(|outcome| !outcome.is_good()).count() {
-        0 => Ok(()),
-        failed => bail!("{failed} of {} drives failed; each says why above", outcomes.len()),
+    verdict(&outcomes)
+}
+
+/// What the program ends with.
+fn verdict(outcomes: &[Outcome]) -> Result<()> {
+    let stopped = |outcome: &&Outcome| matches!(&outcome.result, Err(failure) if failure.reason == Reason::Interrupted);
+    let failed = outcomes.iter().filter(|outcome| !outcome.is_good()).count();
+    match (failed, outcomes.iter().filter(stopped).count()) {
+        (0, _) => Ok(()),
+        (_, 0) => bail!("{failed} of {} drives failed; each says why above", outcomes.len()),
+        (_, stopped) => {
+            let of = outcomes.len();
+            Err(Interrupted::new(format!("stopped: {stopped} of {of} drives are not proved; each says so above")).into())
+        }
     }
 }
 
@@ -107,7 +121,8 @@ fn flash(
 ) -> Result<(Vec<Outcome>, Option<AppendError>)> {
     let mut nonce = [0; 16];
     getrandom::fill(&mut nonce).map_err(|error| anyhow!("cannot get random bytes: {error}"))?;
-    let options = Options { discard, patience: args.patience(), nonce };
+    let options = Options { discard, patience: args.patience(), nonce, stop: Stop::default() };
+    let _signals = Signals::ask(&options.stop)?;
     let mut watch = Watch::new(json, &plan.jobs, records);
     let mut outcomes: Vec<Outcome> = Vec::new();
     for refused in &plan.refused {

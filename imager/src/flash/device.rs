@@ -222,7 +222,7 @@ impl Target for Device {
         Ok(())
     }
 
-    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let mut done = 0;
         while done < buffer.len() {
             match rustix::io::pread(&self.file, &mut buffer[done..], offset + done as u64) {
@@ -233,6 +233,10 @@ impl Target for Device {
             }
         }
         Ok(())
+    }
+
+    fn is_cached(&self) -> bool {
+        self.cached || !self.direct
     }
 
     fn is_gone(&self) -> bool {

@@ -3,19 +3,19 @@
 
 use std::io;
 use std::ops::Range;
-use std::sync::mpsc::sync_channel;
-use std::thread;
 
-use super::buffer::{Buffer, Pool};
+use super::buffer::Pool;
 use super::clear::How;
 use super::feed::{Lane, Step};
 use super::outcome::{Failure, Reason, guarded};
 use super::pieces::HEAD_BYTES;
 use super::plan::Job;
 use super::probe;
-use super::proof::{Comparison, Proof};
+use super::proof::Proof;
+use super::readback::{self, Origin};
 use super::source::{Piece, Reader};
-use super::status::{Stage, Status};
+use super::status::{Patience, Stage, Status};
+use super::stop::{self, Stop};
 use super::target::{Discard, Target};
 use crate::image::digest::Digest;
 
@@ -23,8 +23,9 @@ use crate::image::digest::Digest;
 const ZERO_STEP: u64 = 64 << 20;
 /// The same for discarding, which is quick.
 const FORGET_STEP: u64 = 1 << 30;
-/// Pieces that wait to be hashed while the next one is read back.
-const READ_AHEAD: usize = 2;
+/// A drive that is written through this machine's memory is asked to finish each time it took so much: so it is seen to be alive, and no answer takes
+/// as long as a whole image.
+const CACHED_STEP: u64 = 64 << 20;
 
 /// All that one drive's thread works with.
 pub(super) struct Work<'a> {
@@ -36,28 +37,41 @@ pub(super) struct Work<'a> {
     pub(super) status: &'a Status,
     pub(super) discard: Discard,
     pub(super) nonce: [u8; 16],
+    pub(super) stop: &'a Stop,
+}
+
+impl Work<'_> {
+    /// An error when nothing more may be asked of the drive.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        if self.status.is_abandoned() {
+            return Err(Failure::new(Reason::Timeout, "it was given up before"));
+        }
+        self.stop.check()
+    }
 }
 
 /// Does all of it. The digest is that of the image as read back; it is given also where the image itself turned out to be wrong.
 pub(super) fn run(work: &Work<'_>, target: &mut dyn Target) -> (Option<Digest>, Result<(), Failure>) {
+    if work.stop.check().is_err() {
+        return (None, Err(stop::untouched()));
+    }
     let mut digest = None;
     let result = guarded(|| write_and_prove(work, target, &mut digest));
     if result.is_err() {
         // Best effort: a drive that fails may fail here too, and the first failure is the one to tell.
-        let clear =
-            work.status.during("clear the head", || target.zero(0..head_end(work), Discard::Never).and_then(|()| target.sync()));
-        drop(clear);
+        let clear = || target.zero(0..head_end(work), Discard::Never).and_then(|()| target.sync());
+        drop(work.status.during("clear the head", Patience::Twice, clear));
     }
     (digest, result)
 }
 
 fn write_and_prove(work: &Work<'_>, target: &mut dyn Target, digest: &mut Option<Digest>) -> Result<(), Failure> {
-    let mut drive = OneDrive { work, target };
+    let mut drive = OneDrive { work, target, unfinished: 0 };
     work.status.stage(Stage::Clearing);
     drive.clear()?;
     drive.write_probes()?;
     work.status.stage(Stage::Writing);
-    let head = drive.write_image()?;
+    let (head, origin) = drive.write_image()?;
     drive.sync()?;
     for piece in head {
         drive.write(&piece)?;
@@ -65,7 +79,7 @@ fn write_and_prove(work: &Work<'_>, target: &mut dyn Target, digest: &mut Option
     drive.sync()?;
     work.status.stage(Stage::ReadingBack);
     drive.check_probes("after the image was written")?; // first: it says why the image would not be there either
-    *digest = Some(drive.read_back()?);
+    *digest = Some(readback::read_back(work, &*drive.target, origin)?);
     drive.clear_probes()?;
     work.proof.verdict()
 }
@@ -78,29 +92,44 @@ fn head_end(work: &Work<'_>) -> u64 {
 struct OneDrive<'a, 'w> {
     work: &'w Work<'a>,
     target: &'w mut dyn Target,
+    /// What it took since it was asked to finish.
+    unfinished: u64,
 }
 
 impl OneDrive<'_, '_> {
     /// Does one thing with the drive while the watchdog looks on; says what and where when that fails.
     fn ask(&mut self, what: &'static str, at: u64, ask: impl FnOnce(&mut dyn Target) -> io::Result<()>) -> Result<(), Failure> {
-        if self.work.status.is_abandoned() {
-            return Err(Failure::new(Reason::Timeout, "it was given up before"));
-        }
-        let done = self.work.status.during(what, || ask(self.target));
-        done.map_err(|error| {
-            let reason = if self.target.is_gone() { Reason::Pulled } else { Reason::of(&error) };
-            Failure::new(reason, explain(reason, what, at, &error))
-        })
+        self.ask_patiently(what, Patience::Once, at, ask)
+    }
+
+    fn ask_patiently(
+        &mut self,
+        what: &'static str,
+        patience: Patience,
+        at: u64,
+        ask: impl FnOnce(&mut dyn Target) -> io::Result<()>,
+    ) -> Result<(), Failure> {
+        self.work.check()?;
+        let done = self.work.status.during(what, patience, || ask(self.target));
+        done.map_err(|error| failed(self.target, what, at, &error))
     }
 
     fn sync(&mut self) -> Result<(), Failure> {
-        self.ask("finish writing", 0, |target| target.sync())
+        self.unfinished = 0;
+        self.ask_patiently("finish writing", Patience::Twice, 0, |target| target.sync())
+    }
+
+    /// The drive took so many more bytes.
+    fn took(&mut self, bytes: u64) -> Result<(), Failure> {
+        self.unfinished += bytes;
+        if self.unfinished >= CACHED_STEP && self.target.is_cached() { self.sync() } else { Ok(()) }
     }
 
     fn zero(&mut self, range: Range<u64>) -> Result<(), Failure> {
         let discard = self.work.discard;
         for part in steps(range, ZERO_STEP) {
             self.ask("clear", part.start, |target| target.zero(part.clone(), discard))?;
+            self.took(part.end - part.start)?;
         }
         Ok(())
     }
@@ -173,18 +202,18 @@ impl OneDrive<'_, '_> {
     fn write(&mut self, piece: &Piece) -> Result<(), Failure> {
         self.ask("write", piece.offset, |target| target.write_at(piece.offset, &piece.bytes))?;
         self.work.status.written(piece.bytes.len() as u64);
-        Ok(())
+        self.took(piece.bytes.len() as u64)
     }
 
-    /// Writes all pieces but those of the head, which are returned.
-    fn write_image(&mut self) -> Result<Vec<Piece>, Failure> {
+    /// Writes all pieces but those of the head, which are returned; and says where the bytes came from.
+    fn write_image(&mut self) -> Result<(Vec<Piece>, Origin), Failure> {
         let mut head = Vec::new();
-        loop {
+        let origin = loop {
             match self.work.lane.next() {
                 Step::Piece(piece) => self.write_or_keep(piece, &mut head)?,
                 Step::End => {
                     self.work.proof.check()?; // it also ends where the image cannot be read on
-                    break;
+                    break Origin::Stream;
                 }
                 Step::OnItsOwn(from) => {
                     let work = self.work;
@@ -192,11 +221,11 @@ impl OneDrive<'_, '_> {
                     while let Some(piece) = reader.next()? {
                         self.write_or_keep(piece, &mut head)?;
                     }
-                    break;
+                    break Origin::OwnReading;
                 }
             }
-        }
-        Ok(head)
+        };
+        Ok((head, origin))
     }
 
     fn write_or_keep(&mut self, piece: Piece, head: &mut Vec<Piece>) -> Result<(), Failure> {
@@ -206,40 +235,6 @@ impl OneDrive<'_, '_> {
         }
         self.write(&piece)
     }
-
-    /// Reads back every piece and compares; hashing goes on while the next piece is read.
-    fn read_back(&mut self) -> Result<Digest, Failure> {
-        let work = self.work;
-        thread::scope(|scope| {
-            let (send, receive) = sync_channel::<Buffer>(READ_AHEAD);
-            let compare = scope.spawn(move || {
-                let mut comparison = Comparison::new(work.proof)?;
-                for (piece, bytes) in work.pieces.iter().zip(receive) {
-                    if !comparison.take(&bytes)? {
-                        return Err(differs(piece));
-                    }
-                    work.status.compared(bytes.len() as u64);
-                }
-                Ok(comparison.finish())
-            });
-            let read = self.read_pieces(|bytes| send.send(bytes).is_ok());
-            drop(send);
-            let compared = compare.join().expect("comparing ends in an error, not in a panic");
-            read.and(compared)
-        })
-    }
-
-    fn read_pieces(&mut self, mut take: impl FnMut(Buffer) -> bool) -> Result<(), Failure> {
-        let work = self.work;
-        for piece in work.pieces {
-            let mut bytes = work.pool.take(usize::try_from(piece.end - piece.start).expect("a piece fits a buffer"));
-            self.ask("read back", piece.start, |target| target.read_at(piece.start, &mut bytes))?;
-            if !take(bytes) {
-                break; // a difference was found; there is no need to read on
-            }
-        }
-        Ok(())
-    }
 }
 
 /// A range in parts of this length.
@@ -248,10 +243,10 @@ fn steps(range: Range<u64>, step: u64) -> impl Iterator<Item = Range<u64>> {
     std::iter::successors(Some(range.start).filter(|start| *start < range.end), next).map(move |at| at..range.end.min(at + step))
 }
 
-fn differs(piece: &Range<u64>) -> Failure {
-    let text =
-        format!("what was read back at bytes {} to {} is not what was written; throw the drive away", piece.start, piece.end);
-    Failure::new(Reason::Mismatch, text)
+/// Why a drive failed that was asked this.
+pub(super) fn failed(target: &dyn Target, what: &str, at: u64, error: &io::Error) -> Failure {
+    let reason = if target.is_gone() { Reason::Pulled } else { Reason::of(error) };
+    Failure::new(reason, explain(reason, what, at, error))
 }
 
 /// What happened, in words.
@@ -270,6 +265,7 @@ fn explain(reason: Reason, what: &str, at: u64, error: &io::Error) -> String {
         | Reason::WrongHash
         | Reason::Image
         | Reason::Timeout
+        | Reason::Interrupted
         | Reason::Io => "flash it again",
     };
     format!("cannot {what}{place}: {error}; {advice}")

@@ -20,10 +20,12 @@ use super::pieces::pieces;
 use super::plan::Job;
 use super::proof::{Measure, Proof};
 use super::source::{Claims, Piece, Reader};
-use super::status::{Ended, News, Stage, Status};
+use super::status::{Deadline, Ended, News, Patience, Stage, Status};
+use super::stop::{self, Hurry, Stop};
 use super::target::{Discard, Drives};
 
-/// How long a drive may take for one answer. Longer than the kernel tries by itself before it reports an error.
+/// How long a drive may take for one answer, and for emptying its cache twice as long. So long the kernel tries by itself before it reports an error: a
+/// block six times for 30 seconds, emptying a cache six times for 60. A shorter time would give up drives that the kernel still talks to.
 pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Pieces of all images that may wait to be hashed before readers wait too.
@@ -40,6 +42,8 @@ pub struct Options {
     pub patience: Duration,
     /// Makes the capacity probes of this run unlike those of any other.
     pub nonce: [u8; 16],
+    /// Ends the run before it is done.
+    pub stop: Stop,
 }
 
 /// What happened to one drive.
@@ -59,6 +63,9 @@ pub enum Event<'a> {
 pub trait Watcher {
     /// Something happened to the drive of job `drive`.
     fn event(&mut self, drive: usize, event: Event<'_>);
+
+    /// Somebody asked the run to end, and it does.
+    fn stopping(&mut self, hurry: Hurry);
 }
 
 /// Watches nothing.
@@ -67,6 +74,8 @@ pub struct Unwatched;
 
 impl Watcher for Unwatched {
     fn event(&mut self, _: usize, _: Event<'_>) {}
+
+    fn stopping(&mut self, _: Hurry) {}
 }
 
 /// One image and all that its drives share.
@@ -76,6 +85,7 @@ struct Group {
     feed: Arc<Feed>,
     proof: Proof,
     pool: Pool,
+    stop: Stop,
 }
 
 /// One drive under way.
@@ -92,7 +102,7 @@ struct Running {
 /// Flashes all drives at once and returns what came of each, in the order of the jobs.
 pub fn run(jobs: Vec<Job>, drives: &Arc<dyn Drives>, options: &Options, watcher: &mut dyn Watcher) -> Vec<Outcome> {
     let (send, receive) = channel();
-    let groups = groups(&jobs);
+    let groups = groups(&jobs, &options.stop);
     let mut running: Vec<Running> = Vec::new();
     for (index, job) in jobs.into_iter().enumerate() {
         let group = group_of(&groups, &job.image);
@@ -101,6 +111,9 @@ pub fn run(jobs: Vec<Job>, drives: &Arc<dyn Drives>, options: &Options, watcher:
         let (job, group, started) = (Arc::new(job), Arc::clone(group), Timestamp::now());
         running.push(Running { job, group, lane, status, started, outcome: None });
     }
+    options.stop.listen(Box::new(move || {
+        send.send((0, News::Stopping)).ok(); // the run may be over
+    }));
     for one in &running {
         start_drive(one, drives, options);
     }
@@ -108,7 +121,7 @@ pub fn run(jobs: Vec<Job>, drives: &Arc<dyn Drives>, options: &Options, watcher:
         let (group, lag) = (Arc::clone(group), hash_lag(groups.len()));
         thread::spawn(move || read_all(&group, lag));
     }
-    supervise(&mut running, &receive, options.patience, watcher);
+    supervise(&mut running, &receive, options, watcher);
     running.into_iter().filter_map(|one| one.outcome).collect()
 }
 
@@ -116,7 +129,7 @@ fn group_of<'a>(groups: &'a [Arc<Group>], image: &Arc<Image>) -> &'a Arc<Group> 
     groups.iter().find(|group| Arc::ptr_eq(&group.image, image)).expect("each job's image has its group")
 }
 
-fn groups(jobs: &[Job]) -> Vec<Arc<Group>> {
+fn groups(jobs: &[Job], stop: &Stop) -> Vec<Arc<Group>> {
     let pool = Pool::default();
     let mut images: Vec<&Arc<Image>> = Vec::new();
     for job in jobs {
@@ -127,7 +140,8 @@ fn groups(jobs: &[Job]) -> Vec<Arc<Group>> {
     let group = |image: &Arc<Image>| {
         let drives = jobs.iter().filter(|job| Arc::ptr_eq(&job.image, image)).count();
         let (image, pieces) = (Arc::clone(image), pieces(&image.written));
-        Arc::new(Group { image, pieces, feed: Arc::new(Feed::new(drives)), proof: Proof::default(), pool: pool.clone() })
+        let feed = Arc::new(Feed::new(drives));
+        Arc::new(Group { image, pieces, feed, proof: Proof::default(), pool: pool.clone(), stop: stop.clone() })
     };
     images.into_iter().map(group).collect()
 }
@@ -164,6 +178,7 @@ fn read_pieces<'a>(group: &'a Group, hash: &SyncSender<Piece>) -> Result<Claims<
     let mut claims = Claims::new(&group.image);
     let mut left = group.pieces.len();
     while let Some(piece) = reader.next()? {
+        group.stop.check()?;
         group.feed.push(&piece);
         left -= 1;
         if left == 0 {
@@ -190,10 +205,12 @@ fn start_drive(one: &Running, drives: &Arc<dyn Drives>, options: &Options) {
             status: &status,
             discard: options.discard,
             nonce: options.nonce,
+            stop: &options.stop,
         };
         let mut readback = None;
         let result = guarded(|| {
-            let mut target = status.during("open", || drives.open(&job))?;
+            options.stop.check().map_err(|_| stop::untouched())?;
+            let mut target = status.during("open", Patience::Once, || drives.open(&job))?;
             if let Some(note) = target.note() {
                 status.tell(News::Note(note));
             }
@@ -206,35 +223,42 @@ fn start_drive(one: &Running, drives: &Arc<dyn Drives>, options: &Options) {
 }
 
 /// Waits for all drives, and gives up those that do not answer.
-fn supervise(running: &mut [Running], news: &Receiver<(usize, News)>, patience: Duration, watcher: &mut dyn Watcher) {
+fn supervise(running: &mut [Running], news: &Receiver<(usize, News)>, options: &Options, watcher: &mut dyn Watcher) {
     while running.iter().any(|one| one.outcome.is_none()) {
-        match news.recv_timeout(wait(running, patience)) {
+        match news.recv_timeout(wait(running, options.patience)) {
+            Ok((_, News::Stopping)) => watcher.stopping(options.stop.hurry()),
             Ok((index, news)) => tell(&mut running[index], index, news, watcher),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => unreachable!("the statuses hold the other end"),
         }
         let now = Instant::now();
         for (index, one) in running.iter_mut().enumerate().filter(|(_, one)| one.outcome.is_none()) {
-            let Some((_, what)) = one.status.deadline(patience).filter(|(deadline, _)| *deadline <= now) else { continue };
+            let late = one.status.deadline(options.patience).filter(|deadline| deadline.at <= now);
+            let failure = match (late, options.stop.hurry()) {
+                (Some(deadline), _) => unanswered(&deadline),
+                (None, Hurry::Now) => stop::given_up(),
+                (None, Hurry::No | Hurry::NextBlock) => continue,
+            };
             one.status.abandon();
             feed::leave(&one.group.feed, one.lane);
-            let seconds = patience.as_secs();
-            let text = format!(
-                "it did not answer for {seconds} s when asked to {what}; unplug it, and throw it away if it does so again"
-            );
-            end(one, index, Ended { readback: None, result: Err(Failure::new(Reason::Timeout, text)) }, watcher);
+            end(one, index, Ended { readback: None, result: Err(failure) }, watcher);
         }
     }
+}
+
+fn unanswered(deadline: &Deadline) -> Failure {
+    let (seconds, what) = (deadline.patience.as_secs(), deadline.what);
+    let text =
+        format!("it did not answer for {seconds} s when asked to {what}; unplug it, and throw it away if it does so again");
+    Failure::new(Reason::Timeout, text)
 }
 
 /// Until when there is nothing to look at. A drive that is asked something right after this is given up at most half as late again.
 fn wait(running: &[Running], patience: Duration) -> Duration {
     let now = Instant::now();
     let waiting = running.iter().filter(|one| one.outcome.is_none());
-    let first = waiting
-        .filter_map(|one| one.status.deadline(patience))
-        .map(|(deadline, _)| deadline.saturating_duration_since(now))
-        .min();
+    let first =
+        waiting.filter_map(|one| one.status.deadline(patience)).map(|deadline| deadline.at.saturating_duration_since(now)).min();
     first.unwrap_or(patience).min(patience / 2)
 }
 
@@ -247,6 +271,7 @@ fn tell(one: &mut Running, index: usize, news: News, watcher: &mut dyn Watcher) 
         News::Done(bytes) => watcher.event(index, Event::Advance(bytes)),
         News::Note(note) => watcher.event(index, Event::Note(&note)),
         News::Ended(ended) => end(one, index, ended, watcher),
+        News::Stopping => {} // it is no drive's news
     }
 }
 

@@ -3,10 +3,11 @@
 //! The map comes from the block map beside it, from what the blocks of a Skerry image mean, or from the holes of the file; what it must hash to from its
 //! manifest, the `.sha256` file beside it, or the block map. Compressed images are never unpacked to a disk.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, BufReader, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use machine_config::PublicKey;
 use machine_config::disk::SECTOR_BYTES;
@@ -94,6 +95,8 @@ pub struct Image {
     pub path: PathBuf,
     /// The same file, open.
     file: File,
+    /// When its content was changed last, as it was when it was opened.
+    modified: io::Result<SystemTime>,
     /// The same file and what lies beside it: no drive may be any of them.
     pub kept: Vec<Kept>,
     /// How it holds the image.
@@ -155,7 +158,9 @@ impl Image {
         };
         let kept = beside::all(path, trust).iter().filter_map(|path| Kept::of(path)).collect();
         let (path, written) = (path.to_owned(), pieces::closed(&mapped));
-        let image = Self { path, file, kept, encoding, bytes, mapped, written, map, claims, range_sums, stray, manifest };
+        let modified = meta.modified();
+        let image =
+            Self { path, file, modified, kept, encoding, bytes, mapped, written, map, claims, range_sums, stray, manifest };
         image.check_length()?;
         Ok(image)
     }
@@ -186,6 +191,14 @@ impl Image {
     /// How many ranges the block map has checksums for that are compared; none when something says what the whole hashes to.
     pub fn range_sums_known(&self) -> usize {
         self.range_sums.len()
+    }
+
+    /// Whether nobody has written to the file since it was opened, as far as its times and its length tell.
+    pub(super) fn is_unchanged(&self) -> bool {
+        let now = self.file.metadata();
+        let same_length = |meta: &Metadata| self.encoding != Encoding::Raw || meta.len() == self.bytes;
+        let same_time = |meta: &Metadata| matches!((meta.modified(), &self.modified), (Ok(now), Ok(then)) if now == *then);
+        now.is_ok_and(|meta| same_length(&meta) && same_time(&meta))
     }
 
     /// The file.

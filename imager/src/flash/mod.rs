@@ -17,9 +17,11 @@ pub mod pieces;
 pub mod plan;
 pub mod probe;
 mod proof;
+mod readback;
 pub mod record;
 mod source;
 pub mod status;
+pub mod stop;
 pub mod target;
 #[cfg(test)]
 mod testing;

@@ -108,13 +108,15 @@ pub enum Reason {
     Image,
     /// It did not answer in time.
     Timeout,
+    /// Somebody stopped the run before the drive was proved.
+    Interrupted,
     /// Any other error.
     Io,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Refused,
         Self::Busy,
         Self::Pulled,
@@ -127,6 +129,7 @@ impl Reason {
         Self::WrongHash,
         Self::Image,
         Self::Timeout,
+        Self::Interrupted,
         Self::Io,
     ];
 
@@ -145,6 +148,7 @@ impl Reason {
             Self::WrongHash => "wrong-hash",
             Self::Image => "image",
             Self::Timeout => "timeout",
+            Self::Interrupted => "interrupted",
             Self::Io => "io",
         }
     }

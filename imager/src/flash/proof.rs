@@ -79,6 +79,11 @@ impl Proof {
         self.lock().verdict.clone().unwrap_or(Ok(()))
     }
 
+    /// The image's digest once it was read whole, right or wrong; the verdict's failure when it could not be.
+    pub(super) fn whole(&self) -> Result<Digest, Failure> {
+        self.wait(|known| known.digest)
+    }
+
     /// The image's digest, if it was read whole, right or wrong.
     pub(super) fn digest(&self) -> Option<Digest> {
         self.lock().digest

@@ -121,6 +121,28 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Bytes compared at once: they stay in a core's own cache between being read and being compared.
+const COMPARED_BYTES: usize = 256 << 10;
+
+/// Room for [`has`] to read to.
+pub(super) fn scratch() -> Vec<u8> {
+    vec![0; COMPARED_BYTES]
+}
+
+/// Whether a raw image's file has these bytes at this place. `scratch` is what [`scratch`] made.
+pub(super) fn has(image: &Image, offset: u64, bytes: &[u8], scratch: &mut [u8]) -> Result<bool, Failure> {
+    let mut at = offset;
+    for part in bytes.chunks(COMPARED_BYTES) {
+        let found = &mut scratch[..part.len()];
+        image.file().read_exact_at(found, at).map_err(|error| unreadable(image, at, &error))?;
+        if found != part {
+            return Ok(false);
+        }
+        at += part.len() as u64;
+    }
+    Ok(true)
+}
+
 fn unreadable(image: &Image, offset: u64, error: &io::Error) -> Failure {
     Failure::new(Reason::Image, format!("cannot read {} at byte {offset}: {error}; copy the image again", image.path.display()))
 }

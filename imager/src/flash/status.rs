@@ -42,6 +42,8 @@ pub(super) enum News {
     Done(u64),
     /// Something a person should know.
     Note(String),
+    /// Somebody asked the run to end.
+    Stopping,
     /// It is over.
     Ended(Ended),
 }
@@ -55,11 +57,61 @@ pub(super) struct Ended {
     pub(super) result: Result<(), Failure>,
 }
 
+/// How long a drive may take for an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// As long as for any block.
+    Once,
+    /// Twice as long: the kernel too gives a drive twice as long to empty its cache.
+    Twice,
+}
+
+impl Patience {
+    fn of(self, once: Duration) -> Duration {
+        match self {
+            Self::Once => once,
+            Self::Twice => once * 2,
+        }
+    }
+}
+
 /// What is being asked of a drive at the moment.
 #[derive(Debug, Clone, Copy)]
 struct Asking {
+    number: u64,
     what: &'static str,
     since: Instant,
+    patience: Patience,
+}
+
+/// All that is being asked of it: while it is read back, several threads ask.
+#[derive(Debug, Default)]
+struct AllAsking {
+    asked: u64,
+    open: Vec<Asking>,
+}
+
+/// A question without an answer yet; dropped, it is answered.
+struct Open<'a> {
+    status: &'a Status,
+    number: u64,
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.status.asking().open.retain(|asking| asking.number != self.number);
+    }
+}
+
+/// What a drive has not answered, since too long.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Deadline {
+    /// When it must have answered.
+    pub(super) at: Instant,
+    /// What it was asked.
+    pub(super) what: &'static str,
+    /// How long it may take.
+    pub(super) patience: Duration,
 }
 
 /// One drive's status.
@@ -67,7 +119,7 @@ struct Asking {
 pub(super) struct Status {
     drive: usize,
     news: Sender<(usize, News)>,
-    asking: Mutex<Option<Asking>>,
+    asking: Mutex<AllAsking>,
     written: AtomicU64,
     compared: AtomicU64,
     abandoned: AtomicBool,
@@ -77,10 +129,10 @@ impl Status {
     /// Of the drive with this number, which tells its news there.
     pub(super) fn new(drive: usize, news: Sender<(usize, News)>) -> Self {
         let (written, compared, abandoned) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
-        Self { drive, news, asking: Mutex::new(None), written, compared, abandoned }
+        Self { drive, news, asking: Mutex::default(), written, compared, abandoned }
     }
 
-    fn asking(&self) -> MutexGuard<'_, Option<Asking>> {
+    fn asking(&self) -> MutexGuard<'_, AllAsking> {
         self.asking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -106,22 +158,38 @@ impl Status {
         self.tell(News::Done(before + bytes));
     }
 
+    /// All is compared once more, in another way.
+    pub(super) fn compare_anew(&self) {
+        self.compared.store(0, Ordering::Relaxed);
+        self.stage(Stage::ReadingBack);
+    }
+
     /// All bytes written so far.
     pub(super) fn bytes_written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
     }
 
     /// Runs `ask` while the watchdog knows what is asked.
-    pub(super) fn during<T>(&self, what: &'static str, ask: impl FnOnce() -> T) -> T {
-        *self.asking() = Some(Asking { what, since: Instant::now() });
-        let answer = ask();
-        *self.asking() = None;
-        answer
+    pub(super) fn during<T>(&self, what: &'static str, patience: Patience, ask: impl FnOnce() -> T) -> T {
+        let _open = self.open(what, patience);
+        ask()
     }
 
-    /// When the drive must have answered, if it is asked something; and what.
-    pub(super) fn deadline(&self, patience: Duration) -> Option<(Instant, &'static str)> {
-        self.asking().map(|asking| (asking.since + patience, asking.what))
+    fn open(&self, what: &'static str, patience: Patience) -> Open<'_> {
+        let mut asking = self.asking();
+        asking.asked += 1;
+        let number = asking.asked;
+        asking.open.push(Asking { number, what, since: Instant::now(), patience });
+        Open { status: self, number }
+    }
+
+    /// When the drive must have answered what it is asked, if it is asked something; `once` is the time for a block.
+    pub(super) fn deadline(&self, once: Duration) -> Option<Deadline> {
+        let deadline = |asking: &Asking| {
+            let patience = asking.patience.of(once);
+            Deadline { at: asking.since + patience, what: asking.what, patience }
+        };
+        self.asking().open.iter().map(deadline).min_by_key(|deadline| deadline.at)
     }
 
     /// Nobody waits for this drive any more; its thread is to stop as soon as it can.
@@ -132,5 +200,36 @@ impl Status {
     /// Whether that has happened.
     pub(super) fn is_abandoned(&self) -> bool {
         self.abandoned.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn the_first_of_several_questions_to_wait_too_long_counts() {
+        let (send, _receive) = channel();
+        let status = Status::new(0, send);
+        let once = Duration::from_secs(10);
+        assert!(status.deadline(once).is_none());
+        status.during("finish writing", Patience::Twice, || {
+            let flush = status.deadline(once).expect("asked");
+            assert_eq!((flush.what, flush.patience), ("finish writing", once * 2));
+            status.during("read back", Patience::Once, || assert_eq!(status.deadline(once).expect("asked").what, "read back"));
+            assert_eq!(status.deadline(once).expect("still asked").at, flush.at);
+        });
+        assert!(status.deadline(once).is_none());
+    }
+
+    #[test]
+    fn a_question_that_ends_in_a_panic_is_no_longer_asked() {
+        let (send, _receive) = channel();
+        let status = Status::new(0, send);
+        let ask = || status.during("write", Patience::Once, || panic!("a mistake in imager, for this test"));
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(ask)).expect_err("it panics");
+        assert!(status.deadline(Duration::ZERO).is_none());
     }
 }

@@ -15,8 +15,8 @@ pub enum Discard {
     Never,
 }
 
-/// A drive that is open for writing. One thread uses it.
-pub trait Target: Send {
+/// A drive that is open for writing. One thread writes to it; several may read.
+pub trait Target: Send + Sync {
     /// Writes all of `bytes`. Offsets, lengths and the memory are aligned for direct I/O; only an image's very end may be aligned to 512 bytes alone.
     ///
     /// # Errors
@@ -43,7 +43,12 @@ pub trait Target: Send {
     ///
     /// # Errors
     /// When not all of it can be read.
-    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
+
+    /// Whether what it took may still wait in this machine's memory, so that finishing takes the longer the more there is.
+    fn is_cached(&self) -> bool {
+        false
+    }
 
     /// Whether the drive has gone away. Asked after an error, since drivers report a pulled drive as a bad block.
     fn is_gone(&self) -> bool {

@@ -102,6 +102,14 @@ pub(super) enum Fault {
     HangsAt(u64),
     /// Another program has it open.
     Busy,
+    /// What is written from here to there is lost.
+    LosesOnly(u64, u64),
+    /// It does not answer once this place is to be written, until it is released; then it goes on.
+    WaitsAt(u64),
+    /// The same when it is read.
+    WaitsToRead(u64),
+    /// What it takes may wait in memory.
+    Cached,
     /// Writing this place panics: this program's own mistake.
     PanicsAt(u64),
 }
@@ -114,9 +122,21 @@ pub(super) struct Medium {
     gone: Mutex<bool>,
     released: Mutex<bool>,
     changed: Condvar,
+    /// What it took since it finished last, and the most it ever took until then.
+    unfinished: Mutex<(u64, u64)>,
 }
 
 impl Medium {
+    /// The most it ever took before it was asked to finish.
+    pub(super) fn most_unfinished(&self) -> u64 {
+        self.unfinished.lock().expect("not poisoned").1
+    }
+
+    fn wait(&self) {
+        let released = self.released.lock().expect("not poisoned");
+        drop(self.changed.wait_while(released, |released| !*released).expect("not poisoned"));
+    }
+
     pub(super) fn content(&self) -> Vec<u8> {
         self.bytes.lock().expect("not poisoned").clone()
     }
@@ -133,6 +153,8 @@ impl Medium {
         while place < range.end {
             let (real, border) = match self.fault {
                 Fault::Wraps(bytes) => (Some(at(place % bytes)), (place / bytes + 1) * bytes),
+                Fault::LosesOnly(from, to) if (from..to).contains(&place) => (None, to),
+                Fault::LosesOnly(from, _) if place < from => (Some(at(place)), from),
                 Fault::Loses(bytes) if place >= bytes => (None, u64::MAX),
                 Fault::Loses(bytes) => (Some(at(place)), bytes),
                 _ => (Some(at(place)), u64::MAX),
@@ -176,9 +198,12 @@ impl Medium {
             Fault::BadBlock(place) if range.contains(&place) => Err(Errno::IO.into()),
             Fault::FullAt(place) if range.contains(&place) => Err(Errno::NOSPC.into()),
             Fault::HangsAt(place) if range.contains(&place) => {
-                let released = self.released.lock().expect("not poisoned");
-                drop(self.changed.wait_while(released, |released| !*released).expect("not poisoned"));
+                self.wait();
                 Err(Errno::IO.into())
+            }
+            Fault::WaitsAt(place) if range.contains(&place) => {
+                self.wait();
+                Ok(())
             }
             Fault::PanicsAt(place) if range.contains(&place) => panic!("a mistake in imager, for this test"),
             _ => Ok(()),
@@ -195,7 +220,8 @@ impl Shelf {
     pub(super) fn put(&mut self, facts: &Facts, fault: Fault) -> Arc<Medium> {
         let bytes = vec![0xee; at(facts.drive().expect("a drive").bytes)];
         let (gone, released) = (Mutex::new(false), Mutex::new(false));
-        let medium = Arc::new(Medium { bytes: Mutex::new(bytes), fault, gone, released, changed: Condvar::new() });
+        let (changed, unfinished) = (Condvar::new(), Mutex::default());
+        let medium = Arc::new(Medium { bytes: Mutex::new(bytes), fault, gone, released, changed, unfinished });
         self.0.insert(facts.path.clone(), Arc::clone(&medium));
         medium
     }
@@ -222,6 +248,10 @@ impl Target for OpenMedium {
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let range = offset..offset + bytes.len() as u64;
         self.0.check_write(&range)?;
+        let mut unfinished = self.0.unfinished.lock().expect("not poisoned");
+        unfinished.0 += bytes.len() as u64;
+        unfinished.1 = unfinished.1.max(unfinished.0);
+        drop(unfinished);
         self.0.store(offset, bytes);
         Ok(())
     }
@@ -239,13 +269,21 @@ impl Target for OpenMedium {
     }
 
     fn sync(&mut self) -> io::Result<()> {
+        self.0.unfinished.lock().expect("not poisoned").0 = 0;
         Ok(())
     }
 
-    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+    fn is_cached(&self) -> bool {
+        self.0.fault == Fault::Cached
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let range = offset..offset + buffer.len() as u64;
         if matches!(self.0.fault, Fault::UnreadableBlock(place) if range.contains(&place)) {
             return Err(Errno::IO.into());
+        }
+        if matches!(self.0.fault, Fault::WaitsToRead(place) if range.contains(&place)) {
+            self.0.wait();
         }
         self.0.fetch(offset, buffer);
         if let Fault::FlipsBit(place) = self.0.fault

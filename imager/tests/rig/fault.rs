@@ -72,4 +72,9 @@ pub(crate) enum Fault {
         /// How long.
         by: Duration,
     },
+    /// Every read takes this long.
+    SlowToRead {
+        /// How long.
+        by: Duration,
+    },
 }

@@ -14,11 +14,24 @@ mod store;
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(crate) use fault::Fault;
 use fuser::BackgroundSession;
 use rustix::mount::{MountFlags, UnmountFlags};
 use store::Store;
+
+/// How long a sound drive may take for one answer, however busy the machine is: an answer is a copy of a few MiB in memory, which takes milliseconds.
+/// `SKERRY_PATIENCE` multiplies it, as all deadlines of the tests.
+pub(crate) fn patience() -> Duration {
+    let times = std::env::var("SKERRY_PATIENCE").ok().and_then(|times| times.parse().ok());
+    Duration::from_secs(30) * times.unwrap_or(1)
+}
+
+/// What takes longer has itself hung.
+pub(crate) fn deadline() -> Duration {
+    6 * patience()
+}
 
 /// How a drive is shown to the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +114,29 @@ impl Drop for Drive {
 /// Cuts the connection between the kernel and the file system, as if a cable was pulled.
 fn pull(folder: &Path) {
     rustix::mount::unmount(folder, UnmountFlags::FORCE).ok(); // busy or not, the connection is cut
+}
+
+/// A device that is mounted.
+pub(crate) struct Mounted(tempfile::TempDir);
+
+impl Mounted {
+    /// Mounts the ext4 file system on it.
+    pub(crate) fn new(device: &Path) -> Self {
+        let folder = tempfile::tempdir().expect("temp folder");
+        rustix::mount::mount(device, folder.path(), "ext4", MountFlags::empty(), None).expect("mounted");
+        Self(folder)
+    }
+
+    /// Where.
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        rustix::mount::unmount(self.0.path(), UnmountFlags::empty()).expect("unmounted");
+    }
 }
 
 /// A disk that is soon full.

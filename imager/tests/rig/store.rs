@@ -5,7 +5,6 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use fuser::{Errno, ReplyWrite};
 
@@ -15,9 +14,6 @@ use super::fault::Fault;
 const BLOCK_BYTES: u64 = 4096;
 /// What an earlier life left behind.
 const OLD: u8 = 0xa5;
-
-/// Whoever waits in the kernel cannot be killed, so nobody waits longer, whatever becomes of the test.
-const LONGEST_SILENCE: Duration = Duration::from_secs(60);
 
 /// What a drive says to a write.
 pub(crate) enum Answer {
@@ -74,7 +70,8 @@ impl Store {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Leaves a write without an answer, until it is released, at the latest after [`LONGEST_SILENCE`].
+    /// Leaves a write without an answer, until it is released. Whoever waits in the kernel cannot be killed, so it is released after [`super::deadline`]
+    /// at the latest, whatever becomes of the test.
     pub(crate) fn hold(self: &Arc<Self>, reply: ReplyWrite) {
         self.held().push(reply);
         if self.present().is_err() {
@@ -82,7 +79,7 @@ impl Store {
         }
         let store = Arc::downgrade(self);
         std::thread::spawn(move || {
-            std::thread::sleep(LONGEST_SILENCE);
+            std::thread::sleep(super::deadline());
             store.upgrade().into_iter().for_each(|store| store.release());
         });
     }
@@ -166,6 +163,10 @@ impl Store {
     pub(crate) fn read(&self, offset: u64, bytes: u64) -> Result<Vec<u8>, Errno> {
         self.present()?;
         let mut content = vec![0; usize::try_from(bytes.min(self.bytes().saturating_sub(offset))).expect("fits")];
+        match self.fault {
+            Fault::SlowToRead { by } => std::thread::sleep(by),
+            _ => {}
+        }
         match self.fault {
             Fault::BadRead { at } if touches(offset, bytes, at) => return Err(Errno::EIO),
             Fault::Wraps { capacity } => {

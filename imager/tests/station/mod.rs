@@ -12,12 +12,8 @@ use imager::flash::record::{Record, chain};
 use imager::stamp::station;
 
 use crate::MIB;
-use crate::rig::Drive;
+use crate::rig::{self, Drive};
 
-/// How long a drive may take for one answer.
-const PATIENCE: &str = "6";
-/// A run that takes longer has itself hung.
-const DEADLINE: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_millis(50);
 /// The image's length; it has a hole of 6 MiB in it.
 const IMAGE: u64 = 24 * MIB;
@@ -99,6 +95,14 @@ impl Station {
         std::fs::read(&disk).expect("read")
     }
 
+    /// A disk of this size that is one file system, without a partition table.
+    pub(crate) fn whole_disk(&self, bytes: u64) -> Vec<u8> {
+        let disk = self.path("whole");
+        File::create(&disk).and_then(|file| file.set_len(bytes)).expect("made");
+        tool("mkfs.ext4", &["-q", "-F", disk.to_str().expect("text")]);
+        std::fs::read(&disk).expect("read")
+    }
+
     fn program(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_imager"));
         command.args(arguments).env("SKERRY_STATION_KEY", self.path("key")).stdin(Stdio::null());
@@ -117,8 +121,15 @@ impl Station {
 
     /// The same with another log.
     pub(crate) fn flash_into(&self, log: &Path, drives: &[Drive]) -> Flashed {
+        self.flash_with(log, drives, &[], |_, _| {})
+    }
+
+    /// The same with more options; `look` sees the running program and what it has told, again and again.
+    pub(crate) fn flash_with(&self, log: &Path, drives: &[Drive], more: &[&str], mut look: impl FnMut(&Child, &str)) -> Flashed {
         let (image, log) = (self.text("image"), log.to_str().expect("text"));
-        let mut arguments = vec!["--json", "flash", &image, "--yes", "--timeout", PATIENCE, "--record", log, "--to"];
+        let mut arguments = vec!["--json", "flash", &image, "--yes", "--record", log];
+        arguments.extend(more);
+        arguments.push("--to");
         arguments.extend(drives.iter().map(|drive| drive.path.to_str().expect("text")));
         let mut command = self.program(&arguments);
         for drive in drives {
@@ -127,25 +138,26 @@ impl Station {
         let out = File::create(self.path("out")).expect("made");
         let errors = File::create(self.path("errors")).expect("made");
         let child = command.stdout(out).stderr(errors).spawn().expect("started");
-        let code = self.wait(child, drives);
+        let code = self.wait(child, drives, &mut look);
         let read = |name| std::fs::read_to_string(self.path(name)).expect("read");
         let (out, errors) = (read("out"), read("errors"));
         Flashed { code, results: results(&out, drives), text: out + &errors }
     }
 
     /// Waits for the program's end. A thread that waits for a drive cannot end before the drive answers, so drives answer once all is told.
-    fn wait(&self, mut child: Child, drives: &[Drive]) -> i32 {
+    fn wait(&self, mut child: Child, drives: &[Drive], look: &mut dyn FnMut(&Child, &str)) -> i32 {
         let began = Instant::now();
         loop {
             if let Some(status) = child.try_wait().expect("waited") {
                 return status.code().expect("it was not killed");
             }
             drives.iter().for_each(Drive::take_away);
-            let told = std::fs::read_to_string(self.path("out")).is_ok_and(|out| out.contains("\"done\""));
-            if told || began.elapsed() > DEADLINE {
+            let told = std::fs::read_to_string(self.path("out")).expect("read");
+            look(&child, &told);
+            if told.contains("\"done\"") || began.elapsed() > rig::deadline() {
                 drives.iter().filter(|drive| drive.hangs()).for_each(Drive::release);
             }
-            assert!(began.elapsed() < 2 * DEADLINE, "the program does not end");
+            assert!(began.elapsed() < 2 * rig::deadline(), "the program does not end");
             std::thread::sleep(PAUSE);
         }
     }

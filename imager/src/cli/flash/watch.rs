@@ -16,6 +16,7 @@ use crate::flash::outcome::Outcome;
 use crate::flash::plan::Job;
 use crate::flash::record::append::AppendError;
 use crate::flash::status::Stage;
+use crate::flash::stop::Hurry;
 use crate::stamp::manifest::Manifest;
 
 /// JSON events of one drive's progress come no faster than this.
@@ -103,7 +104,26 @@ impl<'a> Watch<'a> {
     }
 }
 
+/// What is said when somebody stops the run.
+fn told_stopping(hurry: Hurry) -> &'static str {
+    match hurry {
+        Hurry::No | Hurry::NextBlock => {
+            "stopping: each drive ends at its next block, and nothing boots from it; once more gives up drives that do not answer"
+        }
+        Hurry::Now => "giving up the drives that did not answer yet",
+    }
+}
+
 impl Watcher for Watch<'_> {
+    fn stopping(&mut self, hurry: Hurry) {
+        let text = told_stopping(hurry);
+        match &self.form {
+            Form::Table(table) => table.println(text).unwrap_or_default(), // a terminal that is gone hears nothing anyway
+            Form::Plain => eprintln!("{text}"),
+            Form::Json => line(&json!({ "event": "stopping", "text": text })),
+        }
+    }
+
     fn event(&mut self, drive: usize, event: Event<'_>) {
         let json = matches!(self.form, Form::Json);
         match event {

@@ -9,6 +9,7 @@ use super::super::image::Image;
 use super::super::outcome::Outcome;
 use super::super::plan::plan;
 use super::super::probe;
+use super::super::stop::Stop;
 use super::super::testing::{MIB, at, content, image};
 use super::*;
 
@@ -25,7 +26,7 @@ fn flash(image: &Arc<Image>, targets: &[&Path], discard: Discard) -> Vec<Outcome
     let plan = plan(targets.iter().map(gather).collect(), &allowing(targets));
     assert!(plan.refused.is_empty(), "{plan}");
     let drives: Arc<dyn Drives> = Arc::new(RealDrives::default());
-    run(plan.jobs, &drives, &Options { discard, patience: PATIENCE, nonce: [3; 16] }, &mut Unwatched)
+    run(plan.jobs, &drives, &Options { discard, patience: PATIENCE, nonce: [3; 16], stop: Stop::default() }, &mut Unwatched)
 }
 
 fn check(path: &Path, bytes: u64) {
@@ -153,7 +154,12 @@ fn a_drive_that_was_exchanged_meanwhile_is_not_written() {
     std::fs::rename(&path, folder.path().join("old")).expect("moved");
     std::fs::write(&path, b"another").expect("written");
     let drives: Arc<dyn Drives> = Arc::new(RealDrives::default());
-    let outcomes = run(jobs, &drives, &Options { discard: Discard::Allowed, patience: PATIENCE, nonce: [3; 16] }, &mut Unwatched);
+    let outcomes = run(
+        jobs,
+        &drives,
+        &Options { discard: Discard::Allowed, patience: PATIENCE, nonce: [3; 16], stop: Stop::default() },
+        &mut Unwatched,
+    );
     assert_eq!(outcomes[0].result.as_ref().expect_err("another").reason, Reason::Refused);
     assert_eq!(std::fs::read(&path).expect("read"), b"another");
 }

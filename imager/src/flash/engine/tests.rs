@@ -11,11 +11,14 @@ use super::*;
 use crate::bmap::Bmap;
 use crate::image::digest::Digest;
 
+mod readback;
+mod stopped;
+
 const IMAGE_BYTES: u64 = 32 * MIB;
 const MAPPED: [Range<u64>; 4] = [0..MIB / 2, 2 * MIB..15 * MIB, 16 * MIB..16 * MIB + 4096, 32 * MIB - 20480..32 * MIB];
 
 fn options(patience: Duration) -> Options {
-    Options { discard: Discard::Allowed, patience, nonce: [7; 16] }
+    Options { discard: Discard::Allowed, patience, nonce: [7; 16], stop: Stop::default() }
 }
 
 fn base(folder: &Path) -> Arc<Image> {
@@ -112,6 +115,30 @@ fn a_drive_as_large_as_the_image_that_wraps_is_found_when_read_back() {
     let image = base(folder.path());
     let (outcomes, _) = flash(&image, IMAGE_BYTES, &[Fault::Wraps(16 * MIB), Fault::None], PATIENCE);
     assert_eq!(outcomes.iter().map(reason).collect::<Vec<_>>(), [Some(Reason::Mismatch), None]);
+}
+
+/// What `docs/warehouse.md` says of the probes: a drive that loses, or moves, only addresses between them has the image on it and counts as good.
+#[test]
+fn counterfeits_are_found_by_the_addresses_that_are_probed_and_by_no_others() {
+    let folder = tempfile::tempdir().expect("temp folder");
+    let image = base(folder.path());
+    let claimed = 128 * MIB; // probed at 32, 48, 64, 96 MiB, and at its end
+    let cases = [
+        (Fault::LosesOnly(65 * MIB, 96 * MIB), None),
+        (Fault::LosesOnly(65 * MIB, 97 * MIB), Some(Reason::Counterfeit)),
+        (Fault::LosesOnly(127 * MIB, 128 * MIB), Some(Reason::Counterfeit)),
+        (Fault::Wraps(32 * MIB), Some(Reason::Counterfeit)),
+        (Fault::Wraps(48 * MIB), Some(Reason::Counterfeit)),
+        (Fault::Wraps(64 * MIB), Some(Reason::Counterfeit)),
+        (Fault::Wraps(96 * MIB), Some(Reason::Counterfeit)),
+        // Each probe lands where neither the image nor another probe is.
+        (Fault::Wraps(47 * MIB + MIB / 2), None),
+    ];
+    let faults: Vec<Fault> = cases.iter().map(|(fault, _)| fault.clone()).collect();
+    let (outcomes, _) = flash(&image, claimed, &faults, PATIENCE);
+    for ((fault, expected), outcome) in cases.iter().zip(&outcomes) {
+        assert_eq!(reason(outcome), *expected, "{fault:?}: {:?}", outcome.result);
+    }
 }
 
 #[test]
@@ -213,6 +240,10 @@ struct Told {
 }
 
 impl Watcher for Told {
+    fn stopping(&mut self, hurry: Hurry) {
+        panic!("nobody asked: {hurry:?}");
+    }
+
     fn event(&mut self, drive: usize, event: Event<'_>) {
         match event {
             Event::Stage(stage) => self.stages.push((drive, stage.as_str())),
