@@ -8,6 +8,7 @@ mod read;
 use machine_config::disk::SECTOR_BYTES;
 
 use super::pieces::Pieces;
+use crate::image::fat::{END_OF_CHAIN, FOLDER, ROOT, VOLUME};
 pub(crate) use read::{find, used};
 
 const LABEL: &[u8; 11] = b"SKERRY-ESP ";
@@ -20,17 +21,13 @@ const LEAST_CLUSTERS: u64 = 65_525 + 16;
 const LARGEST_CLUSTER: u64 = 4096;
 /// The data begins on a multiple of this many sectors, so that a disc with blocks of 2048 bytes reads whole clusters.
 const ALIGN_SECTORS: u32 = 8;
-const END_OF_CHAIN: u32 = 0x0fff_ffff;
 const MEDIA: u32 = 0x0fff_fff8;
 /// 1 January 1980: the earliest there is.
 const DATE: u16 = 0x21;
-const ROOT: u32 = 2;
 const EFI: u32 = 3;
 const BOOT: u32 = 4;
 const FILE: u32 = 5;
-const FOLDER: u8 = 0x10;
 const ARCHIVE: u8 = 0x20;
-const VOLUME: u8 = 0x08;
 
 /// The file.
 #[derive(Debug)]

@@ -1,9 +1,10 @@
 //! The EFI system partition: FAT32 in memory, with fixed times and a volume id derived from the content.
 
-use std::io::{Cursor, Read};
+use std::io::Cursor;
 
 use lamfat::{FatType, FileSystem, FormatVolumeOptions, FsOptions, NullTimeProvider, StdIoWrapper, format_volume};
 
+use super::fat::Fat;
 use super::window::Window;
 
 const SECTOR_BYTES: u64 = 512;
@@ -104,37 +105,14 @@ fn read_error(error: lamfat::Error<std::io::Error>) -> EspError {
     EspError::Read { reason: error.to_string() }
 }
 
-/// Ours has five entries; a table that leads in circles has more than this.
-const MOST_ENTRIES: usize = 1000;
-
 /// Reads every file of the ESP seen through `window`: path and bytes, sorted by path.
+///
+/// # Errors
+/// [`EspError::Read`]: it is no FAT32 file system, or a damaged one.
 pub fn read(window: Window<'_>) -> Result<Vec<(String, Vec<u8>)>, EspError> {
-    let fs = FileSystem::new(window, FsOptions::new().time_provider(NullTimeProvider::new())).map_err(read_error)?;
-    let mut files = Vec::new();
-    let mut folders = vec![String::new()];
-    let mut entries = 0;
-    while let Some(folder) = folders.pop() {
-        let dir = if folder.is_empty() { fs.root_dir() } else { fs.root_dir().open_dir(&folder).map_err(read_error)? };
-        for entry in dir.iter() {
-            let entry = entry.map_err(read_error)?;
-            entries += 1;
-            if entries > MOST_ENTRIES {
-                return Err(EspError::Read { reason: format!("it has more than {MOST_ENTRIES} entries") });
-            }
-            let name = entry.file_name();
-            let path = if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
-            if entry.is_dir() {
-                folders.extend((name != "." && name != "..").then_some(path));
-            } else {
-                let mut bytes = Vec::new();
-                let read = entry.to_file().read_to_end(&mut bytes);
-                read.map_err(|error| EspError::Read { reason: format!("{path}: {error}") })?;
-                files.push((path, bytes));
-            }
-        }
-    }
-    files.sort();
-    Ok(files)
+    let (file, place) = window.place();
+    let files = Fat::open(file, place).map_err(str::to_owned).and_then(|fat| fat.files());
+    files.map_err(|reason| EspError::Read { reason })
 }
 
 #[cfg(test)]
@@ -187,5 +165,71 @@ mod tests {
         let file = tempfile::tempfile().expect("temp file");
         file.set_len(1 << 20).expect("sized");
         assert!(matches!(read(Window::new(&file, 0, 1 << 20)), Err(EspError::Read { .. })));
+    }
+
+    /// A small file system in a file: the table of a large one, and few of its clusters.
+    fn small() -> (std::fs::File, Vec<u8>) {
+        const CLUSTERS: u32 = 64;
+        let files = [EspFile { path: "EFI/Linux/skerry-a.efi", bytes: &[7; 3000] }, EspFile { path: "config.txt", bytes: b"x" }];
+        let mut bytes = build(36 << 20, 1, &files).expect("built");
+        let number = |at: usize, length: usize| {
+            bytes[at..at + length].iter().rev().fold(0, |number, byte| (number << 8) | u32::from(*byte))
+        };
+        let data = number(14, 2) + number(16, 1) * number(36, 4);
+        let sectors = data + CLUSTERS * number(13, 1);
+        bytes[32..36].copy_from_slice(&sectors.to_le_bytes());
+        bytes.truncate(sectors as usize * 512);
+        let file = tempfile::tempfile().expect("temp file");
+        file.write_all_at(&bytes, 0).expect("written");
+        (file, bytes)
+    }
+
+    #[test]
+    fn a_damaged_file_system_is_an_error_or_read_and_never_a_defect() {
+        let (file, whole) = small();
+        let look = || read(Window::new(&file, 0, whole.len() as u64));
+        assert_eq!(look().expect("whole").len(), 2);
+        let (table, data) = (usize::from(whole[14]) * 512, whole.len() - 64 * usize::from(whole[13]) * 512);
+        let (mut errors, mut others) = (0, 0);
+        for at in (0..96).chain(table..table + 128).chain(data..data + 8 * 512) {
+            for value in [0, 1, 0x10, 0x7f, 0xff, !whole[at]] {
+                file.write_all_at(&[value], at as u64).expect("written");
+                match look() {
+                    Ok(files) => {
+                        others += 1;
+                        assert!(files.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() <= 64 * 4096, "byte {at}: {value}");
+                    }
+                    Err(error) => {
+                        errors += 1;
+                        assert!(matches!(error, EspError::Read { .. }), "byte {at}: {error}");
+                    }
+                }
+            }
+            file.write_all_at(&whole[at..=at], at as u64).expect("written");
+        }
+        assert!(errors > 500 && others > 500, "{errors} {others}");
+    }
+
+    #[test]
+    fn a_file_system_that_goes_in_circles_or_is_cut_short_says_which_file() {
+        let (file, whole) = small();
+        let table = usize::from(whole[14]) * 512;
+        let entry = |cluster: usize| table + 4 * cluster;
+        let first = (2..64)
+            .find(|cluster| whole[entry(*cluster)..][..4] == (*cluster as u32 + 1).to_le_bytes())
+            .expect("a file of several");
+        for (entry_of, value, part) in
+            [(first + 1, first as u32, "clusters in common"), (first, 0x0fff_ffff, "is cut short"), (first, 99, "leads nowhere")]
+        {
+            file.write_all_at(&whole, 0).expect("written");
+            file.write_all_at(&value.to_le_bytes(), entry(entry_of) as u64).expect("written");
+            let text = read(Window::new(&file, 0, whole.len() as u64)).expect_err(part).to_string();
+            assert!(text.starts_with("cannot read the ESP: EFI/Linux/skerry-a.efi: ") && text.contains(part), "{text}");
+        }
+        // The root folder leads back to itself.
+        file.write_all_at(&whole, 0).expect("written");
+        file.write_all_at(&2_u32.to_le_bytes(), entry(2) as u64).expect("written");
+        let error = read(Window::new(&file, 0, whole.len() as u64)).expect_err("a circle").to_string();
+        assert!(error.contains("clusters in common"), "{error}");
     }
 }

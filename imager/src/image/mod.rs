@@ -5,6 +5,7 @@ pub mod compress;
 pub mod digest;
 pub mod disk;
 pub mod esp;
+pub(crate) mod fat;
 pub mod gpt;
 pub mod initramfs;
 pub mod layout;

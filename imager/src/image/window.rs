@@ -1,8 +1,10 @@
 //! A part of a file, such as a partition of an image, as something to read and seek in. Nothing is written through it.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
+
+use machine_config::ram_form::Extent;
 
 /// A part of a file, seen as a file of its own: reading and seeking stay inside.
 #[derive(Debug)]
@@ -18,6 +20,11 @@ impl<'a> Window<'a> {
     pub fn new(file: &'a File, offset: u64, bytes: u64) -> Self {
         Self { file, offset, bytes, position: 0 }
     }
+
+    /// The file, and where in it this part lies.
+    pub(crate) fn place(&self) -> (&'a File, Extent) {
+        (self.file, Extent { offset: self.offset, bytes: self.bytes })
+    }
 }
 
 impl Read for Window<'_> {
@@ -27,16 +34,6 @@ impl Read for Window<'_> {
         let count = self.file.read_at(&mut buffer[..wanted], self.offset + self.position)?;
         self.position += count as u64;
         Ok(count)
-    }
-}
-
-impl Write for Window<'_> {
-    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-        Err(io::Error::from(ErrorKind::ReadOnlyFilesystem))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

@@ -1,46 +1,26 @@
-//! Finds the one program in a FAT32 file system of the form that is written here, and what of such a file system means something. Every number is
-//! checked before it is used, and a program that does not lie in one piece is refused: whoever changes bytes in it must know where they are.
+//! Finds the one program in a FAT32 file system of the form that is written here, and what of such a file system means something. A program that
+//! does not lie in one piece is refused: whoever changes bytes in it must know where they are.
 
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
-use machine_config::disk::SECTOR_BYTES;
 use machine_config::ram_form::Extent;
 
-use super::{END_OF_CHAIN, FOLDER, ROOT, short_name};
+use super::short_name;
+use crate::image::fat::{Checked, ENTRY_BYTES, FOLDER, Fat, LEAST_END, ROOT, number};
 
-/// What has this much or more in an allocation table ends a chain.
-const LEAST_END: u32 = 0x0fff_fff8;
-/// The upper bits of an entry are not part of it.
-const ENTRY_MASK: u32 = END_OF_CHAIN;
-const ENTRY_BYTES: usize = 32;
 /// The entry of a cluster that nothing has.
 const FREE: u32 = 0;
-/// Entries of an allocation table read at once.
-const READ_ENTRIES: u64 = 1 << 16;
-
-type Checked<T> = Result<T, &'static str>;
-
-/// A file system that was looked at.
-struct Fat<'a> {
-    file: &'a File,
-    offset: u64,
-    table_at: u64,
-    data_at: u64,
-    cluster: u64,
-    clusters: u64,
-    root: u32,
-}
 
 /// Where `EFI/BOOT/NAME` lies, for the first of `names` that is there; the error says what is wrong.
 pub(crate) fn find(file: &File, fat: Extent, names: &[&str]) -> Checked<Extent> {
     let fat = Fat::open(file, fat)?;
-    let (efi, _) = fat.entry(fat.root, b"EFI        ", FOLDER)?.ok_or("it has no folder EFI")?;
-    let (boot, _) = fat.entry(efi, b"BOOT       ", FOLDER)?.ok_or("it has no folder EFI/BOOT")?;
+    let (efi, _) = entry(&fat, fat.root, b"EFI        ", FOLDER)?.ok_or("it has no folder EFI")?;
+    let (boot, _) = entry(&fat, efi, b"BOOT       ", FOLDER)?.ok_or("it has no folder EFI/BOOT")?;
     for name in names {
-        if let Some((first, bytes)) = fat.entry(boot, &short_name(name), 0)? {
-            return fat.in_one_piece(first, bytes);
+        if let Some((first, bytes)) = entry(&fat, boot, &short_name(name), 0)? {
+            return in_one_piece(&fat, first, bytes);
         }
     }
     Err("there is no program in its folder EFI/BOOT")
@@ -67,75 +47,33 @@ pub(crate) fn used(file: &File, fat: Extent) -> Checked<Vec<Range<u64>>> {
     Ok(used)
 }
 
-fn number(bytes: &[u8], at: usize, length: usize) -> u64 {
-    bytes[at..at + length].iter().rev().fold(0, |number, byte| (number << 8) | u64::from(*byte))
+/// First cluster and length of an entry in the first cluster of a folder, with these attributes.
+fn entry(fat: &Fat<'_>, folder: u32, name: &[u8; 11], attribute: u8) -> Checked<Option<(u32, u64)>> {
+    let place = fat.place(folder).ok_or("a folder of it is nowhere")?;
+    let mut entries = vec![0; fat.cluster as usize];
+    fat.file.read_exact_at(&mut entries, place).map_err(|_| "it is cut short")?;
+    let mut entries = entries.chunks(ENTRY_BYTES);
+    let found = entries.find(|entry| entry.starts_with(name) && entry[11] & FOLDER == attribute);
+    Ok(found.map(|entry| (((number(entry, 20, 2) << 16) | number(entry, 26, 2)) as u32, number(entry, 28, 4))))
 }
 
-impl<'a> Fat<'a> {
-    fn open(file: &'a File, fat: Extent) -> Checked<Self> {
-        let mut sector = [0; SECTOR_BYTES as usize];
-        file.read_exact_at(&mut sector, fat.offset).map_err(|_| "it is cut short")?;
-        let (reserved, tables, table_sectors) = (number(&sector, 14, 2), number(&sector, 16, 1), number(&sector, 36, 4));
-        let (per_cluster, sectors) = (number(&sector, 13, 1), number(&sector, 32, 4));
-        let data = reserved + tables * table_sectors;
-        let usual = sector[510..] == [0x55, 0xaa] && number(&sector, 11, 2) == SECTOR_BYTES && number(&sector, 22, 2) == 0;
-        let whole = reserved > 0 && tables > 0 && data < sectors && sectors * SECTOR_BYTES <= fat.bytes;
-        if !usual || !whole || !per_cluster.is_power_of_two() {
-            return Err("its FAT file system is damaged");
-        }
-        let clusters = ((sectors - data) / per_cluster).min((table_sectors * SECTOR_BYTES / 4).saturating_sub(u64::from(ROOT)));
-        Ok(Self {
-            file,
-            offset: fat.offset,
-            table_at: fat.offset + reserved * SECTOR_BYTES,
-            data_at: data * SECTOR_BYTES,
-            cluster: per_cluster * SECTOR_BYTES,
-            clusters,
-            root: number(&sector, 44, 4) as u32,
-        })
-    }
-
-    /// Where a cluster lies in the file; none: there is no such cluster.
-    fn place(&self, cluster: u32) -> Option<u64> {
-        let nth = u64::from(cluster.checked_sub(ROOT)?);
-        (nth < self.clusters).then(|| self.offset + self.data_at + nth * self.cluster)
-    }
-
-    /// First cluster and length of an entry in the first cluster of a folder, with these attributes.
-    fn entry(&self, folder: u32, name: &[u8; 11], attribute: u8) -> Checked<Option<(u32, u64)>> {
-        let place = self.place(folder).ok_or("a folder of it is nowhere")?;
-        let mut entries = vec![0; self.cluster as usize];
-        self.file.read_exact_at(&mut entries, place).map_err(|_| "it is cut short")?;
-        let mut entries = entries.chunks(ENTRY_BYTES);
-        let found = entries.find(|entry| entry.starts_with(name) && entry[11] & FOLDER == attribute);
-        Ok(found.map(|entry| (((number(entry, 20, 2) << 16) | number(entry, 26, 2)) as u32, number(entry, 28, 4))))
-    }
-
-    /// The first `count` entries of the allocation table from `first` on, or as many as are read at once.
-    fn entries(&self, first: u64, count: u64) -> Checked<Vec<u32>> {
-        let mut table = vec![0; READ_ENTRIES.min(count) as usize * 4];
-        self.file.read_exact_at(&mut table, self.table_at + first * 4).map_err(|_| "it is cut short")?;
-        Ok(table.chunks(4).map(|entry| number(entry, 0, 4) as u32 & ENTRY_MASK).collect())
-    }
-
-    /// Where a file lies whose clusters follow one another.
-    fn in_one_piece(&self, first: u32, bytes: u64) -> Checked<Extent> {
-        let count = bytes.div_ceil(self.cluster);
-        let offset = self.place(first).filter(|_| count > 0).ok_or("the program it boots is nowhere")?;
-        let last = u64::from(first) + count - 1;
-        u32::try_from(last).ok().and_then(|last| self.place(last)).ok_or("the program it boots is cut short")?;
-        let mut next = u64::from(first);
-        while next <= last {
-            for entry in self.entries(next, last - next + 1)? {
-                let right = if next == last { entry >= LEAST_END } else { u64::from(entry) == next + 1 };
-                if !right {
-                    return Err("the program it boots does not lie in one piece");
-                }
-                next += 1;
+/// Where a file lies whose clusters follow one another.
+fn in_one_piece(fat: &Fat<'_>, first: u32, bytes: u64) -> Checked<Extent> {
+    let count = bytes.div_ceil(fat.cluster);
+    let offset = fat.place(first).filter(|_| count > 0).ok_or("the program it boots is nowhere")?;
+    let last = u64::from(first) + count - 1;
+    u32::try_from(last).ok().and_then(|last| fat.place(last)).ok_or("the program it boots is cut short")?;
+    let mut next = u64::from(first);
+    while next <= last {
+        for entry in fat.entries(next, last - next + 1)? {
+            let right = if next == last { entry >= LEAST_END } else { u64::from(entry) == next + 1 };
+            if !right {
+                return Err("the program it boots does not lie in one piece");
             }
+            next += 1;
         }
-        Ok(Extent { offset, bytes })
     }
+    Ok(Extent { offset, bytes })
 }
 
 #[cfg(test)]
