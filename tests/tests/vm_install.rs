@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use api::Role;
 use api::v1::{NodeMode, PowerOffRequest, StatusResponse};
 use imager::board::Format;
+use machine_config::disk::SECTOR_BYTES;
 use machine_config::seed::Seed;
 use machine_config::{DeviceId, IdentitySeed};
 use serde_json::json;
@@ -26,23 +27,35 @@ use skerry_tests::{filesystem, medium};
 const NVME: &str = "{transport: nvme, minSizeMib: 1000}";
 
 #[test]
-fn a_disc_installs_a_box_unattended_and_only_once() {
+fn a_disc_installs_a_box_unattended_only_once_and_never_takes_it_back() {
     let Some(lab) = Lab::open_or_skip() else { return };
     let fleet = lab.fleet().unwrap();
     let identity = IdentitySeed::new([7; 32]);
     let id = identity.device_id();
-    let config = fleet.sign(&installing(&fleet, 1, "refuse")).unwrap();
-    let seed = Seed { config: Some(config), identity: Some(identity), ..blank_seed(&fleet) };
-    let mut rig = Rig::new(&lab, "vm-install", TestImage::Blank, MediumSort::Cd, &seed).unwrap();
+    let seed = |generation, wipe| {
+        let config = fleet.sign(&installing(&fleet, generation, wipe)).unwrap();
+        Seed { config: Some(config), identity: Some(identity.clone()), ..blank_seed(&fleet) }
+    };
+    let mut rig = Rig::new(&lab, "vm-install", TestImage::Blank, MediumSort::Cd, &seed(2, "refuse")).unwrap();
     step("the power fails when about half of the installation is done", || rig.is_cut_off(45));
+    step("what is on the disk then starts nothing, and says that it is half done", || rig.is_half_done());
     step("started again it starts over, and restarts when all is read back", || rig.installs(&id));
     step("with the disc still first, it installs nothing again and says so", || rig.is_left_alone(&id));
+    step("an older disc leaves the disk that has not started yet as it is, and says why", || {
+        rig.is_refused(&id, &seed(1, "all"), "it holds generation 2, the medium brings 1: start from the disk")
+    });
     step("without the disc it is the same device, with its configuration and containers", || rig.runs_from_its_disk(&id));
     step("a disc with what it has accepted since leaves it alone as well", || {
-        let newer = fleet.sign(&installing(&fleet, 2, "all"))?;
-        rig.accepts_on_its_disk(&id, &newer)?;
-        medium::stamp(&rig.medium.image, &Seed { config: Some(newer), ..seed })?;
+        let newer = seed(3, "all");
+        rig.accepts_on_its_disk(&id, newer.config.as_ref().expect("it has one"))?;
+        medium::stamp(&rig.medium.image, &newer)?;
         rig.is_left_alone(&id)
+    });
+    step("an older disc does not take back what it has accepted, whatever it gives free", || {
+        rig.is_refused(&id, &seed(2, "all"), "it holds generation 3, the medium brings 2: start from the disk")
+    });
+    step("nor does a disc of the same generation with other content", || {
+        rig.is_refused(&id, &seed(3, "skerry"), "it holds generation 3 with other content: start from the disk")
     });
 }
 
@@ -159,15 +172,42 @@ impl<'a> Rig<'a> {
         self.device.pull_the_plug()
     }
 
+    /// Sector 1 has the mark of an installation that began, and the places of both tables are clear.
+    fn is_half_done(&self) -> Result<()> {
+        let disk = File::open(self.device.disk().path())?;
+        let last = disk.metadata()?.len() / SECTOR_BYTES - 1;
+        let sector = |number: u64| -> Result<[u8; SECTOR_BYTES as usize]> {
+            let mut bytes = [0; SECTOR_BYTES as usize];
+            disk.read_exact_at(&mut bytes, number * SECTOR_BYTES)?;
+            Ok(bytes)
+        };
+        ensure!(sector(1)?.starts_with(b"SKERRY-HALF-DONE"), "sector 1 has {:?}", sector(1)?);
+        for number in [0, 2, last] {
+            ensure!(sector(number)?.iter().all(|byte| *byte == 0), "sector {number} is not clear");
+        }
+        Ok(())
+    }
+
     fn is_left_alone(&mut self, id: &DeviceId) -> Result<()> {
+        self.writes_nothing_and_says(id, "already installed on nvme0n1", "remove the medium")
+    }
+
+    /// With this SEED in the medium, no configuration of which may be installed.
+    fn is_refused(&mut self, id: &DeviceId, seed: &Seed, why: &str) -> Result<()> {
+        medium::stamp(&self.medium.image, seed)?;
+        self.writes_nothing_and_says(id, "not installing: nvme0n1", why)
+    }
+
+    /// Starts it from its medium; what the install line begins with, and what else is in it, on the console and over the API.
+    fn writes_nothing_and_says(&mut self, id: &DeviceId, first: &str, further: &str) -> Result<()> {
         let before = self.device.disk().fingerprint()?;
-        self.device.power_on_until("already installed on nvme0n1", &Patience::new("the end of the search for disks", 40))?;
+        self.device.power_on_until(first, &Patience::new("the end of the search for disks", 40))?;
         let node = self.device.node(Some(id), Some(&self.admin))?;
         let status = node.status()?;
-        ensure!(
-            status.runs_from == "RAM" && status.phase == "install" && status.install.contains("remove the medium"),
-            "{status:?}"
-        );
+        let says_so = status.install.starts_with(first) && status.install.contains(further);
+        ensure!(status.runs_from == "RAM" && status.phase == "install" && says_so, "{status:?}");
+        let shown = self.device.machine().console().lines().iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ");
+        ensure!(shown.contains(&status.install), "the console does not say: {}", status.install);
         ensure!(node.services()?.iter().all(|service| service.name == "apid"), "services run though nothing is settled");
         self.powers_off(node)?;
         ensure!(self.device.disk().fingerprint()? == before, "the disk was written to");
