@@ -42,7 +42,7 @@ pub use pending::not_yet_in_effect;
 pub use reference::reference;
 pub use refusal_code::RefusalCode;
 pub use schema::MachineConfig;
-pub use semantics::{Problem, SERVICES, SemanticError, check_hub, check_semantics};
+pub use semantics::{PLACEHOLDER_SERIALS, Problem, SERVICES, SemanticError, check_hub, check_semantics};
 pub use sign::{SIGNATURE_CONTEXT, SignError, replace_signature, sign};
 pub use text::MAX_CONFIG_BYTES;
 pub use types::{DeviceId, Digest};

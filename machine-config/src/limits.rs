@@ -14,6 +14,9 @@ pub(crate) const DATA_MIB: RangeInclusive<u64> = 512..=1 << 30;
 /// Sizes of disks in `machine.install.disk`.
 pub(crate) const DISK_MIB: RangeInclusive<u64> = 1..=1 << 40;
 
+/// `hub.fallbacks`.
+pub(crate) const HUB_FALLBACKS: usize = 7;
+
 /// `machine.watchdog.timeoutSeconds`.
 pub(crate) const WATCHDOG_SECONDS: RangeInclusive<u32> = 10..=600;
 

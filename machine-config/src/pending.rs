@@ -6,13 +6,12 @@ use crate::path::is_within;
 use crate::schema::MachineConfig;
 
 /// The settings this version does not act on.
-pub(crate) const NOT_YET_IN_EFFECT: [&str; 6] = [
+pub(crate) const NOT_YET_IN_EFFECT: [&str; 5] = [
     "machine.time.servers",
     "machine.volumes.data.encrypted",
     "machine.watchdog",
     "machine.logging.destination",
     "machine.health.deadlineSeconds",
-    "hub",
 ];
 
 /// Which of them a configuration sets, by path.
@@ -51,6 +50,6 @@ mod tests {
             ),
             ["machine.time.servers", "machine.watchdog", "machine.logging.destination"]
         );
-        assert_eq!(pending("hub: {url: \"https://a\", pin: a}\n"), ["hub"]);
+        assert_eq!(pending("hub: {url: \"https://a\", pin: a}\n"), Vec::<String>::new());
     }
 }

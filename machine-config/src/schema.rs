@@ -382,10 +382,35 @@ pub struct Api {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Hub {
-    /// Address of the hub: `https://host[:port]`.
+    /// Address of the hub: `https://host[:port]`; without a port it is 443.
     pub url: String,
-    /// SHA-256 of the hub's public key (SubjectPublicKeyInfo): 64 lower-case hexadecimal digits.
+    /// SHA-256 of the hub's public key (SubjectPublicKeyInfo), as `skerry-hub pin` prints it: 64 lower-case hexadecimal digits. It alone
+    /// decides: names, authorities and dates in certificates do not count.
     pub pin: String,
+    /// Further addresses of the same hub, tried in turn when `url` does not answer; all show the same key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = limits::HUB_FALLBACKS))]
+    pub fallbacks: Vec<String>,
+    /// The proxy through which the hub is called. Default: none, the hub is called directly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<HubProxy>,
+}
+
+/// The proxy through which the hub is called. It passes bytes that only device and hub can read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct HubProxy {
+    /// Address of the proxy: `http://host:port` or `https://host:port`. It must let `CONNECT` through to the hub's port.
+    pub url: String,
+    /// User name, without colon. Set together with `password`. Default: the proxy asks for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Password, one line. To a proxy with `http` it goes in the clear.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Secret>,
+    /// SHA-256 of the public key of a proxy with `https`, which needs it: 64 lower-case hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<String>,
 }
 
 /// Kubernetes by k3s.

@@ -276,13 +276,14 @@ mod tests {
 
     use super::*;
     use crate::key::PublicKey;
+    use crate::schema::HubProxy;
     use crate::text::MAX_CONFIG_BYTES;
 
     fn seed() -> Seed {
         let key = PublicKey::try_from(SigningKey::from_bytes(&[1; 32]).verifying_key()).expect("strong");
         Seed {
             fleet: FleetTrust { name: "acme".parse().expect("a name"), keys: vec![key] },
-            hub: Some(Hub { url: "https://hub.example".into(), pin: "ab".repeat(32) }),
+            hub: Some(Hub { url: "https://hub.example".into(), pin: "ab".repeat(32), fallbacks: vec![], proxy: None }),
             join_token: Some(Secret::from("hunter2".to_owned())),
             device_name: Some("box-1".parse().expect("a name")),
             config: Some(b"a: 1\n".to_vec()),
@@ -379,6 +380,19 @@ mod tests {
         let seed = Seed { identity: Some(IdentitySeed::new([7; 32])), ..seed() };
         let partition = encode(&seed).expect("fits");
         assert!(String::from_utf8_lossy(&partition).contains(r#""identity":"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=""#));
+        assert_eq!(decode(&partition).map(|decoded| decoded.seed), Ok(seed));
+    }
+
+    #[test]
+    fn the_way_to_a_hub_behind_a_proxy_is_carried_whole_and_its_password_shown_to_nobody() {
+        let password = Some(Secret::from("pa55word".to_owned()));
+        let proxy = HubProxy { url: "http://proxy.example:3128".into(), user: Some("kim".into()), password, pin: None };
+        let mut seed = seed();
+        let hub = seed.hub.as_mut().expect("it has one");
+        (hub.fallbacks, hub.proxy) = (vec!["https://hub-2.example".into()], Some(proxy));
+        let partition = encode(&seed).expect("fits");
+        assert!(String::from_utf8_lossy(&partition).contains("pa55word"));
+        assert!(!seed.masked().to_string().contains("pa55word"));
         assert_eq!(decode(&partition).map(|decoded| decoded.seed), Ok(seed));
     }
 

@@ -27,9 +27,17 @@ enum Path {
     Any,
 }
 
-/// `hub.url`.
+/// `hub.url` and `hub.fallbacks`.
 pub(super) const HUB: Form =
     Form { schemes: &["https"], port: Port::Optional, path: Path::None, expected: "a hub's address: `https://host[:port]`" };
+
+/// `hub.proxy.url`.
+pub(super) const PROXY: Form = Form {
+    schemes: &["https", "http"],
+    port: Port::Needed,
+    path: Path::None,
+    expected: "a proxy's address: `http://host:port` or `https://host:port`",
+};
 
 /// A registry mirror.
 pub(super) const MIRROR: Form = Form {

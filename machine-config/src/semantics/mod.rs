@@ -2,6 +2,7 @@
 //! its path.
 
 mod endpoint;
+mod hub;
 mod k3s;
 mod machine;
 mod network;
@@ -20,7 +21,7 @@ use crate::schema::{Api, Hub, MachineConfig, Target};
 pub const SERVICES: [&str; 4] = ["apid", "containerd", "images", "k3s"];
 
 /// Serial numbers that vendors forget to fill in. Half a warehouse can have the same one.
-pub(crate) const PLACEHOLDER_SERIALS: [&str; 9] = [
+pub const PLACEHOLDER_SERIALS: [&str; 9] = [
     "default string",
     "to be filled by o.e.m.",
     "system serial number",
@@ -79,18 +80,18 @@ pub fn check_semantics(config: &MachineConfig) -> Result<(), Vec<SemanticError>>
     machine::check(config, &mut findings);
     network::check(&config.machine.network, &mut findings);
     api(&config.api, &mut findings);
-    config.hub.iter().for_each(|hub| self::hub(hub, &mut findings));
+    config.hub.iter().for_each(|hub| hub::check(hub, &mut findings));
     k3s::check(config, &mut findings);
     if findings.0.is_empty() { Ok(()) } else { Err(findings.0) }
 }
 
-/// Whether an address and pin of a hub, standing alone as in SEED, mean something. Paths in the errors are those of a configuration.
+/// Whether a hub, standing alone as in SEED, means something. Paths in the errors are those of a configuration.
 ///
 /// # Errors
 /// Everything that is wrong.
 pub fn check_hub(hub: &Hub) -> Result<(), Vec<SemanticError>> {
     let mut findings = Findings::default();
-    self::hub(hub, &mut findings);
+    hub::check(hub, &mut findings);
     if findings.0.is_empty() { Ok(()) } else { Err(findings.0) }
 }
 
@@ -117,11 +118,4 @@ fn api(api: &Api, findings: &mut Findings) {
     // 6443 and 10250 are the Kubernetes API server's and the kubelet's.
     let taken = api.port.filter(|port| matches!(port, 0 | 6443 | 10250));
     findings.add_if(taken.is_some(), "api.port", Problem::PortTaken { port: taken.unwrap_or_default() });
-}
-
-fn hub(hub: &Hub, findings: &mut Findings) {
-    endpoint::check("hub.url", &hub.url, endpoint::HUB, findings);
-    let hex = hub.pin.len() == 64 && hub.pin.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-    let expected = "the SHA-256 of the hub's public key: 64 lower-case hexadecimal digits";
-    findings.add_if(!hex, "hub.pin", Problem::Malformed { value: hub.pin.clone(), expected });
 }

@@ -61,7 +61,7 @@ impl Cells<'_> {
             (None, None) => return Ok(None),
             (Some(_), None) => return Err(self.wrong("hub", "it needs a pin; add the column `hub_pin` and the pin in it")),
             (None, Some(_)) => return Err(self.wrong("hub_pin", "it pins no hub; name the hub in the column `hub`")),
-            (Some(url), Some(pin)) => Hub { url: url.to_owned(), pin: pin.to_owned() },
+            (Some(url), Some(pin)) => Hub { url: url.to_owned(), pin: pin.to_owned(), fallbacks: vec![], proxy: None },
         };
         check_hub(&hub).map_err(|errors| {
             let column = if errors.iter().any(|error| error.path == "hub.url") { "hub" } else { "hub_pin" };
