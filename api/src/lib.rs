@@ -13,10 +13,14 @@ pub mod v1 {
     tonic::include_proto!("skerry.v1");
 }
 
-/// `skerry.internal.v1`: what apid asks of init over the unix socket.
+/// `skerry.internal.v1`: what apid asks of init over the unix socket. The inner module stands where the generated code looks for others.
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated from proto/skerry/v1/internal.proto, documented there")]
 pub mod internal {
-    tonic::include_proto!("skerry.internal.v1");
+    pub use v1::*;
+
+    pub mod v1 {
+        tonic::include_proto!("skerry.internal.v1");
+    }
 }
 
 /// The Kubernetes container runtime interface, as far as Skerry uses it.

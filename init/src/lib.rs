@@ -10,6 +10,7 @@ pub mod console;
 pub mod devices;
 pub mod disk;
 pub mod early;
+pub mod hub;
 pub mod image_file;
 pub mod images;
 pub mod install;

@@ -6,7 +6,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use api::internal::daemon_server::{Daemon, DaemonServer};
-use api::internal::{ReportListeningRequest, ReportListeningResponse, Settings, WatchSettingsRequest};
+use api::internal::{
+    OfferConfigRequest, OfferConfigResponse, ProveToHubRequest, ProveToHubResponse, ReportHubRequest, ReportHubResponse,
+    ReportListeningRequest, ReportListeningResponse, Settings, WatchSettingsRequest,
+};
 use api::v1::node_client::NodeClient;
 use http::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -98,6 +101,24 @@ impl Daemon for PretendedInit {
         self.address.send_replace(request.into_inner().address);
         Ok(tonic::Response::new(ReportListeningResponse {}))
     }
+
+    async fn prove_to_hub(
+        &self,
+        _: tonic::Request<ProveToHubRequest>,
+    ) -> Result<tonic::Response<ProveToHubResponse>, tonic::Status> {
+        Err(tonic::Status::failed_precondition("this device has no hub"))
+    }
+
+    async fn offer_config(
+        &self,
+        _: tonic::Request<OfferConfigRequest>,
+    ) -> Result<tonic::Response<OfferConfigResponse>, tonic::Status> {
+        Err(tonic::Status::failed_precondition("this device has no hub"))
+    }
+
+    async fn report_hub(&self, _: tonic::Request<ReportHubRequest>) -> Result<tonic::Response<ReportHubResponse>, tonic::Status> {
+        Ok(tonic::Response::new(ReportHubResponse {}))
+    }
 }
 
 /// Answers any method with an empty message, and says in headers who the call was said to come from.
@@ -135,6 +156,7 @@ impl Device {
             maintenance: client_ca.is_none(),
             listen: "127.0.0.1:0".into(),
             device_id: String::new(),
+            hub: None,
         };
         let (settings, settings_seen) = watch::channel(settings);
         let (address_sender, address) = watch::channel(String::new());

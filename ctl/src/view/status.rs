@@ -46,6 +46,7 @@ mirror! {
         clock: String,
         runs_from: String,
         install: String,
+        hub: String,
     }
 }
 
@@ -74,6 +75,7 @@ impl View for Status {
             .add("phase", format!("{} ({})", self.phase, self.phase_state.0))
             .add_some("waiting for", &self.waiting_for)
             .add_some("installation", &self.install)
+            .add_some("hub", &self.hub)
             .add("healthy", yes_no(self.healthy))
             .add("generation", unless_zero(self.config_generation))
             .add_some("digest", &self.config_digest)

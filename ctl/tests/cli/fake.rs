@@ -235,6 +235,7 @@ fn status(phase: &str) -> v1::StatusResponse {
         clock: "floor".into(),
         runs_from: "RAM".into(),
         install: "installing on nvme0n1 (Samsung SSD 980, 500 GB): 43 %".into(),
+        hub: "waiting for approval at https://hub.example".into(),
     }
 }
 
@@ -322,7 +323,7 @@ impl Node for Canned {
             generation: 7,
             digest: "ab".repeat(32),
             changes: vec![change],
-            not_yet_in_effect: vec!["hub".into()],
+            not_yet_in_effect: vec!["machine.watchdog".into()],
             already_in_force: false,
         })
     }

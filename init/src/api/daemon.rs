@@ -1,13 +1,19 @@
 //! `skerry.internal.v1.Daemon`: what apid asks besides forwarding calls.
 
+use std::time::Instant;
+
 use api::internal::daemon_server::Daemon;
-use api::internal::{ReportListeningRequest, ReportListeningResponse, Settings, WatchSettingsRequest};
+use api::internal::{
+    OfferConfigRequest, OfferConfigResponse, ProveToHubRequest, ProveToHubResponse, ReportHubRequest, ReportHubResponse,
+    ReportListeningRequest, ReportListeningResponse, Settings, WatchSettingsRequest,
+};
 use futures_util::stream;
 use tonic::{Request, Response, Status};
 
 use super::Context;
+use super::refusal::of_hub;
 use super::streams::{Reply, until_down};
-use crate::node::{ApidSettings, EventKind};
+use crate::node::{ApidSettings, Applied, ApplyError, EventKind, HubStanding, HubState};
 
 /// The service.
 pub(super) struct DaemonService(pub(super) Context);
@@ -41,6 +47,38 @@ impl Daemon for DaemonService {
         self.0.node.events.record(EventKind::Service, "apid", &format!("listens on {address}"));
         Ok(Response::new(ReportListeningResponse {}))
     }
+
+    async fn prove_to_hub(&self, request: Request<ProveToHubRequest>) -> Result<Response<ProveToHubResponse>, Status> {
+        let ProveToHubRequest { nonce, exporter } = request.into_inner();
+        let signature = self.0.hub.prove(&nonce, &exporter, Instant::now()).map_err(|error| of_hub(&error))?;
+        Ok(Response::new(ProveToHubResponse { signature: signature.to_vec() }))
+    }
+
+    async fn offer_config(&self, request: Request<OfferConfigRequest>) -> Result<Response<OfferConfigResponse>, Status> {
+        let outcome = self.0.hub.offer(request.into_inner().config, Instant::now()).await.map_err(|error| of_hub(&error))?;
+        Ok(Response::new(judged(outcome, self.0.hub.generation())))
+    }
+
+    async fn report_hub(&self, request: Request<ReportHubRequest>) -> Result<Response<ReportHubResponse>, Status> {
+        let request = request.into_inner();
+        if let Some(state) = HubState::from_wire(request.state()) {
+            self.0.hub.report(HubStanding::new(state, &request.address, &request.message), Instant::now());
+        }
+        Ok(Response::new(ReportHubResponse {}))
+    }
+}
+
+/// What the hub is told of its offer.
+fn judged(outcome: Result<Applied, ApplyError>, in_force: u64) -> OfferConfigResponse {
+    match outcome {
+        Ok(applied) => OfferConfigResponse { accepted: true, generation: applied.generation, ..Default::default() },
+        Err(error) => OfferConfigResponse {
+            accepted: false,
+            code: error.code().to_owned(),
+            message: error.to_string(),
+            generation: in_force,
+        },
+    }
 }
 
 fn to_wire(settings: &ApidSettings) -> Settings {
@@ -51,5 +89,6 @@ fn to_wire(settings: &ApidSettings) -> Settings {
         maintenance: settings.maintenance,
         listen: settings.listen.clone(),
         device_id: settings.device_id.clone(),
+        hub: settings.hub.clone(),
     }
 }

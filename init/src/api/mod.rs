@@ -20,6 +20,7 @@ use api::internal::daemon_server::DaemonServer;
 use api::v1::{self, node_server::NodeServer};
 use tonic::transport::Server;
 
+use crate::hub::HubDesk;
 use crate::node::{ApidSettingsWatch, ConfigHandle, Node, PowerHandle, Release};
 use crate::services::Supervisor;
 
@@ -44,6 +45,8 @@ pub struct Context {
     pub power: PowerHandle,
     /// What apid serves with.
     pub settings: ApidSettingsWatch,
+    /// Speaks for the device to its hub.
+    pub hub: HubDesk,
     /// Hardware and processes.
     pub inventory: Inventory,
 }

@@ -4,6 +4,7 @@ use machine_config::Refusal;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 
+use crate::hub::HubError;
 use crate::node::ApplyError;
 use crate::services::RestartError;
 
@@ -36,6 +37,16 @@ fn of_judgement(refused: &Refusal) -> Code {
         | Refusal::GenerationOlder { .. }
         | Refusal::GenerationConflict { .. } => Code::FailedPrecondition,
     }
+}
+
+/// The status of what was not done for a hub.
+pub(super) fn of_hub(error: &HubError) -> Status {
+    let code = match error {
+        HubError::NoHub => Code::FailedPrecondition,
+        HubError::Malformed { .. } => Code::InvalidArgument,
+        HubError::Busy => Code::ResourceExhausted,
+    };
+    refusal(code, error.code(), error.to_string())
 }
 
 /// The status of a restart that was not done.

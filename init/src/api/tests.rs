@@ -5,19 +5,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::internal::daemon_client::DaemonClient;
-use api::internal::{ReportListeningRequest, WatchSettingsRequest};
+use api::internal::{
+    HubSettings, OfferConfigRequest, ProveToHubRequest, ReportHubRequest, ReportListeningRequest, WatchSettingsRequest,
+};
 use api::v1::node_client::NodeClient;
 use api::v1::*;
+use ed25519_dalek::{Signature, VerifyingKey};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
 use super::{Context, Inventory, serve};
+use crate::hub::HubDesk;
 use crate::node::{ApidSettings, EventKind, InForce, Node, PowerKind, PowerRequest, Release, config_channel, power_channel};
 use crate::services::definitions;
 use crate::services::spec::{Files, ServiceSpec};
 use crate::services::{Supervisor, Surroundings};
+use crate::state::Identity;
 use crate::unix_channel;
 
 struct Bench {
@@ -26,6 +31,7 @@ struct Bench {
     power: watch::Receiver<Option<PowerRequest>>,
     in_force: watch::Sender<Option<Arc<InForce>>>,
     settings: watch::Sender<Option<ApidSettings>>,
+    public_key: VerifyingKey,
     _folder: TempDir,
 }
 
@@ -54,7 +60,11 @@ async fn bench() -> Bench {
         processes: ProcessesResponse::default,
     };
     let supervisor = Supervisor::start(surroundings).expect("signals can be watched");
+    let identity = Identity::generate().expect("random bytes");
+    let public_key = identity.signing_key().verifying_key();
+    let known = watch::channel(Some(identity)).1;
     let context = Context {
+        hub: HubDesk::new(node.clone(), known, settings_watch.clone(), config.clone()),
         node,
         release: Release::unknown(),
         supervisor,
@@ -69,7 +79,7 @@ async fn bench() -> Bench {
         async move { serve(context, &socket).await.expect("it serves") }
     });
     let channel = connect(socket).await;
-    Bench { context, channel, power, in_force, settings, _folder: folder }
+    Bench { context, channel, power, in_force, settings, public_key, _folder: folder }
 }
 
 async fn connect(socket: PathBuf) -> Channel {
@@ -205,6 +215,7 @@ async fn apid_gets_its_settings_when_they_are_there_and_reports_its_listener() {
         maintenance: true,
         listen: "[::]:7440".into(),
         device_id: "d".into(),
+        hub: None,
     };
     bench.settings.send_replace(Some(settings));
     let shown = in_time(stream.message()).await.expect("no error").expect("settings");
@@ -214,6 +225,36 @@ async fn apid_gets_its_settings_when_they_are_there_and_reports_its_listener() {
     let times = NodeClient::new(bench.channel).boot_times(BootTimesRequest {}).await.expect("served").into_inner();
     assert!(times.api_ready_usec >= times.init_start_usec);
     in_time(bench.context.supervisor.stop_all(Duration::from_secs(20))).await;
+}
+
+#[tokio::test]
+async fn apid_gets_a_proof_to_the_hub_of_its_settings_and_hears_why_an_offer_was_refused() {
+    let bench = bench().await;
+    let mut daemon = DaemonClient::new(bench.channel.clone());
+    let ask = ProveToHubRequest { nonce: vec![1; 32], exporter: vec![2; 32] };
+    let status = daemon.prove_to_hub(ask.clone()).await.expect_err("no hub");
+    assert_eq!((status.code(), code_of(&status)), (Code::FailedPrecondition, "no-hub"));
+    let hub = HubSettings { pin: "ab".repeat(32), ..Default::default() };
+    bench.settings.send_replace(Some(ApidSettings { hub: Some(hub), ..Default::default() }));
+    let signature = daemon.prove_to_hub(ask).await.expect("proved").into_inner().signature;
+    let statement = api::hub::proof_statement(&[0xab; 32], &[1; 32], &[2; 32]);
+    let signature = Signature::from_slice(&signature).expect("64 bytes");
+    bench.public_key.verify_strict(&statement, &signature).expect("the device's");
+    let outcome = daemon.offer_config(OfferConfigRequest { config: vec![1, 2] }).await.expect("an answer").into_inner();
+    assert_eq!((outcome.accepted, outcome.code.as_str(), outcome.generation), (false, "size", 0));
+    assert!(!outcome.message.is_empty());
+}
+
+#[tokio::test]
+async fn what_apid_reports_of_the_hub_is_in_the_status() {
+    let bench = bench().await;
+    let mut daemon = DaemonClient::new(bench.channel.clone());
+    let state = api::internal::HubState::Pending.into();
+    let report = ReportHubRequest { state, message: "ask kim".into(), address: "https://hub.example".into() };
+    daemon.report_hub(report.clone()).await.expect("heard");
+    daemon.report_hub(ReportHubRequest { state: 99, ..report }).await.expect("a later version's state says nothing");
+    let status = NodeClient::new(bench.channel).status(StatusRequest {}).await.expect("served").into_inner();
+    assert_eq!(status.hub, "waiting for approval at https://hub.example: ask kim");
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::config::{self, Acceptor, AcceptorSlot, acceptor_slot};
 use crate::console::Console;
 use crate::devices::BootDisk;
+use crate::hub::HomeOfSeed;
 use crate::logging::LevelHandle;
 use crate::modules::Hotplug;
 use crate::network::NetworkHandle;
@@ -73,6 +74,8 @@ pub(super) struct Machine {
     pub(super) store: OnceCell<Store>,
     pub(super) identity: watch::Sender<Option<Identity>>,
     pub(super) seed: OnceCell<FromSeed>,
+    /// What SEED says of phoning home; set before the identity is.
+    pub(super) home: watch::Sender<HomeOfSeed>,
     /// From network.
     pub(super) network: OnceCell<NetworkHandle>,
     /// From volumes.
@@ -103,6 +106,7 @@ impl Machine {
             store: OnceCell::new(),
             identity: watch::Sender::new(None),
             seed: OnceCell::new(),
+            home: watch::Sender::new(HomeOfSeed::default()),
             network: OnceCell::new(),
             runtime: OnceCell::new(),
             planning: tokio::sync::Mutex::default(),

@@ -80,7 +80,7 @@ fn params(names: Vec<String>, common_name: &str) -> Result<CertificateParams, Tl
     Ok(params)
 }
 
-/// What apid serves with under this configuration.
+/// What apid serves with under this configuration. Whom it phones is added by whoever knows SEED.
 pub fn settings(leaf: &Leaf, in_force: Option<&InForce>) -> ApidSettings {
     let api = in_force.map(|current| &current.config.api);
     let port = api.and_then(|api| api.port).unwrap_or(api::DEFAULT_PORT);
@@ -91,6 +91,7 @@ pub fn settings(leaf: &Leaf, in_force: Option<&InForce>) -> ApidSettings {
         maintenance: in_force.is_none(),
         listen: format!("[::]:{port}"),
         device_id: leaf.device_id.clone(),
+        hub: None,
     }
 }
 

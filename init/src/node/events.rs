@@ -31,6 +31,8 @@ pub enum EventKind {
     Device,
     /// Somebody called a method that changes something.
     Call,
+    /// How it stands with the hub, and what the device proved to it.
+    Hub,
 }
 
 impl EventKind {
@@ -44,6 +46,7 @@ impl EventKind {
             Self::Power => "power",
             Self::Device => "device",
             Self::Call => "call",
+            Self::Hub => "hub",
         }
     }
 }

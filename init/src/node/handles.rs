@@ -169,7 +169,7 @@ pub fn power_channel() -> (PowerHandle, watch::Receiver<Option<PowerRequest>>) {
 }
 
 /// What apid serves with; see `skerry.internal.v1.Settings`.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct ApidSettings {
     /// DER: leaf, then the device's self-signed identity certificate.
     pub certificate_chain: Vec<Vec<u8>>,
@@ -183,6 +183,8 @@ pub struct ApidSettings {
     pub listen: String,
     /// The device id.
     pub device_id: String,
+    /// Whom apid phones; none: nobody.
+    pub hub: Option<api::internal::HubSettings>,
 }
 
 impl std::fmt::Debug for ApidSettings {

@@ -6,6 +6,7 @@ mod events;
 mod handles;
 mod phases;
 mod release;
+mod standing;
 mod status;
 
 pub use events::{Event, EventKind, EventLog};
@@ -15,6 +16,7 @@ pub use handles::{
 };
 pub use phases::{BootTimes, Phase, PhaseRecord, PhaseState, Times, boottime_usec};
 pub use release::Release;
+pub use standing::{HubStanding, HubState};
 pub use status::{Clock, Mode, NodeStatus, RunsFrom, StatusBoard};
 
 /// The three things nearly every part of init writes to.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use machine_config::types::DeviceId;
 use tokio::sync::watch;
 
-use super::{Phase, PhaseState};
+use super::{HubStanding, Phase, PhaseState};
 
 /// What the device is doing as a whole.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -133,6 +133,10 @@ pub struct NodeStatus {
     pub runs_from: RunsFrom,
     /// How it stands with `machine.install`, in one line for a person; empty: nothing to say.
     pub install: String,
+    /// How it stands with the hub; none: no hub, or apid has not said yet.
+    pub hub: Option<HubStanding>,
+    /// Where whoever scans the console's code claims the device; empty: no hub.
+    pub claim: String,
     /// TCP port apid listens on.
     pub api_port: u16,
 }
@@ -156,6 +160,8 @@ impl Default for NodeStatus {
             runtime_root_hash: String::new(),
             runs_from: RunsFrom::default(),
             install: String::new(),
+            hub: None,
+            claim: String::new(),
             api_port: api::DEFAULT_PORT,
         }
     }
@@ -204,6 +210,7 @@ impl NodeStatus {
             clock: self.clock.as_str().to_owned(),
             runs_from: self.runs_from.as_str().to_owned(),
             install: self.install.clone(),
+            hub: self.hub.as_ref().map(ToString::to_string).unwrap_or_default(),
         }
     }
 }

@@ -26,7 +26,7 @@ pub(in crate::boot) async fn config(machine: Rc<Machine>) -> anyhow::Result<()> 
             let acceptor = Acceptor::new(store, trust.clone(), facts(&machine))?;
             let (acceptor, resumed) = resume(&machine, acceptor, from_seed.config().map(Arc::from)).await?;
             machine.hand_over(acceptor);
-            explain(&machine.node, &resumed);
+            explain(&machine.node, &resumed, ways(from_seed));
         }
         Err(why) => wait_visibly(&machine.node, &format!("a fleet to obey: {why}")),
     }
@@ -70,18 +70,24 @@ async fn resume(machine: &Machine, mut acceptor: Acceptor, seed: Option<Arc<[u8]
     }
 }
 
-fn explain(node: &Node, resumed: &Resumed) {
+/// How a configuration may come to a device that has none.
+fn ways(from_seed: &FromSeed) -> &'static str {
+    let has_hub = from_seed.seed.as_ref().is_some_and(|seed| seed.hub.is_some());
+    if has_hub { "from the hub or over the API" } else { "over the API" }
+}
+
+fn explain(node: &Node, resumed: &Resumed, ways: &str) {
     match resumed {
         Resumed::InForce(current) => {
             tracing::info!(generation = current.generation, digest = current.digest, "configuration in force")
         }
-        Resumed::Nothing => wait_visibly(node, "a signed configuration for this device, over the API"),
+        Resumed::Nothing => wait_visibly(node, &format!("a signed configuration for this device, {ways}")),
         Resumed::Refused { source, refusal } => {
             let message = format!("the configuration in {source} is not obeyed: {refusal} ({})", refusal.code());
             tracing::warn!(message, "configuration");
             node.events.record(EventKind::Config, source, &message);
             node.status.update(|status| status.set_error("config", Some(message)));
-            wait_visibly(node, "another signed configuration for this device, over the API");
+            wait_visibly(node, &format!("another signed configuration for this device, {ways}"));
         }
     }
 }

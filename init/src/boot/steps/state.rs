@@ -42,6 +42,7 @@ pub(in crate::boot) async fn state(machine: Rc<Machine>) -> anyhow::Result<()> {
     if let Ok(trust) = &seed.trust {
         machine.node.status.update(|status| status.fleet = trust.fleet.to_string());
     }
+    machine.home.send_replace(seed.seed.as_ref().map(Into::into).unwrap_or_default());
     machine.seed.get_or_init(|| seed);
     machine.store.get_or_init(|| store);
     machine.identity.send_replace(Some(identity));
