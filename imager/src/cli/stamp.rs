@@ -83,6 +83,13 @@ pub(super) fn run_verify(args: &VerifyArgs, ui: &Ui) -> Result<()> {
         let message = format!("{} bytes after the image's end were not looked at", proof.unread_bytes);
         ui.event(Event::Warn { message: &message });
     }
+    if proof.free_bytes > 0 {
+        let message = format!(
+            "{} bytes that the image's own tables call free were not compared: `imager flash` leaves there what the drive had",
+            proof.free_bytes
+        );
+        ui.event(Event::Warn { message: &message });
+    }
     ui.done(&proof, &proved(&proof));
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! [`facts`] looks at drives, [`image`] at images, [`guard`] and [`mod@plan`] decide, [`engine`] carries out over [`target`], [`outcome`] is what came of each.
 
 pub mod buffer;
+pub mod carried;
 pub mod clear;
 pub mod device;
 mod drive;

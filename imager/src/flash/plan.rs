@@ -75,15 +75,20 @@ pub fn pair(images: &[Arc<Image>], drives: Vec<Facts>) -> Result<Vec<(Arc<Image>
 }
 
 /// Which image goes to which of all drives of this machine: in their order, to those that nothing speaks against. Drives without a plug are only written to
-/// when somebody names them. What is left over of either is left.
-pub fn assign(images: &[Arc<Image>], drives: Vec<Facts>, policy: &Policy) -> Vec<(Arc<Image>, Facts)> {
+/// when somebody names them, those that are not free not at all. What is left over of either is left.
+pub fn assign(
+    images: &[Arc<Image>],
+    drives: Vec<Facts>,
+    policy: &Policy,
+    mut is_free: impl FnMut(&Facts) -> bool,
+) -> Vec<(Arc<Image>, Facts)> {
     let mut left = images.iter();
     let mut pairs: Vec<(Arc<Image>, Facts)> = Vec::new();
     let mut image = left.next();
     for facts in drives {
         let Some(next) = image else { break };
         let earlier: Vec<&Facts> = pairs.iter().map(|(_, facts)| facts).collect();
-        if has_plug(&facts) && refusal(&facts, &facts_of(next), &earlier, policy).is_none() {
+        if has_plug(&facts) && refusal(&facts, &facts_of(next), &earlier, policy).is_none() && is_free(&facts) {
             pairs.push((Arc::clone(next), facts));
             image = left.next();
         }

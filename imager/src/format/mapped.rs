@@ -59,8 +59,40 @@ pub struct Mapped {
     pub runtime: Extent,
 }
 
-/// Maps an image.
+/// Maps an image: all that means something, and all that is not zero.
 pub fn of(disk: &Disk) -> Result<Mapped, MapError> {
+    let Meaning { mut ranges, seed, runtime } = meaning(disk)?;
+    let content = runtime.offset..runtime.offset + runtime.bytes;
+    for range in sparse::without(0..disk.bytes, &content) {
+        ranges.extend(not_zero(disk.file(), range)?);
+    }
+    Ok(Mapped { bytes: disk.bytes, ranges: blocks(ranges, &seed, disk.bytes), seed, runtime })
+}
+
+/// Maps what an image was written to, whatever else is on it: what the image's own tables say that means something, and nothing of the rest, zero or
+/// not. All that is read to find out is in the map itself, so whoever compares the mapped blocks has compared the map.
+pub fn by_tables(disk: &Disk) -> Result<Mapped, MapError> {
+    let Meaning { ranges, seed, runtime } = meaning(disk)?;
+    Ok(Mapped { bytes: disk.bytes, ranges: blocks(ranges, &seed, disk.bytes), seed, runtime })
+}
+
+/// Whole blocks, ascending, with SEED by itself.
+fn blocks(ranges: Vec<Range<u64>>, seed: &Range<u64>, bytes: u64) -> Vec<Range<u64>> {
+    let whole = sparse::whole_blocks(ranges, BLOCK_BYTES, bytes);
+    let mut ranges: Vec<_> = whole.into_iter().flat_map(|range| sparse::without(range, seed)).chain([seed.clone()]).collect();
+    ranges.sort_by_key(|range| range.start);
+    ranges
+}
+
+/// What a disk's tables say that means something.
+struct Meaning {
+    /// In no order.
+    ranges: Vec<Range<u64>>,
+    seed: Range<u64>,
+    runtime: Extent,
+}
+
+fn meaning(disk: &Disk) -> Result<Meaning, MapError> {
     let find = |partition: Partition| {
         let missing = MapError::Partition { partition: partition.name(), reason: "it is not there" };
         disk.partition(partition).map_err(|_| missing)
@@ -74,16 +106,10 @@ pub fn of(disk: &Disk) -> Result<Mapped, MapError> {
     let seed = seed.offset..seed.offset + seed.bytes;
     let content = runtime.offset..runtime.offset + runtime.bytes;
     let tables = TABLE_SECTORS * SECTOR_BYTES;
-    let mut ranges = vec![0..tables, content.clone(), bytes.saturating_sub(tables - SECTOR_BYTES)..bytes];
+    let mut ranges = vec![0..tables, content, bytes.saturating_sub(tables - SECTOR_BYTES)..bytes];
     let damaged = |reason| MapError::Partition { partition: Partition::Esp.name(), reason };
     ranges.extend(fat::used(file, Extent { offset: esp.offset, bytes: esp.bytes }).map_err(damaged)?);
-    for range in sparse::without(0..bytes, &content) {
-        ranges.extend(not_zero(file, range)?);
-    }
-    let whole = sparse::whole_blocks(ranges, BLOCK_BYTES, bytes);
-    let mut ranges: Vec<_> = whole.into_iter().flat_map(|range| sparse::without(range, &seed)).chain([seed.clone()]).collect();
-    ranges.sort_by_key(|range| range.start);
-    Ok(Mapped { bytes, ranges, seed, runtime })
+    Ok(Meaning { ranges, seed, runtime })
 }
 
 fn read(file: &File, offset: u64, buffer: &mut [u8]) -> Result<(), MapError> {
@@ -180,9 +206,12 @@ mod tests {
         let mapped = of(&disk).expect("mapped");
         let image = std::fs::read(&path).expect("read");
         let used = onto_a_used_disk(&image, &mapped);
+        let nothing_else = Mapped { ranges: by_tables(&disk).expect("mapped").ranges, ..mapped.clone() };
+        assert_eq!(nothing_else, mapped, "a built image has nothing but zeros where its tables have nothing");
         let written = folder.path().join("used");
         std::fs::write(&written, &used).expect("written");
         crate::inspect::inspect(&written, crate::inspect::Depth::EveryFile).expect("whole");
+        assert_eq!(by_tables(&Disk::open(&written).expect("opened")).expect("mapped"), mapped, "old bytes make no difference");
         assert!(used[mapped.seed.start as usize..mapped.seed.end as usize].iter().all(|byte| *byte == 0), "an old SEED is gone");
         assert!(mapped.ranges.contains(&mapped.seed));
         let runtime = mapped.runtime.offset..mapped.runtime.offset + mapped.runtime.bytes;

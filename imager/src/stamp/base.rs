@@ -3,7 +3,7 @@
 use std::fs::{File, Metadata};
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use machine_config::seed::{self, DecodeError, Seed};
@@ -109,6 +109,11 @@ impl Opened {
     /// The first `bytes` bytes of it, as something to hash: an image on a larger disk. None when it is shorter, or SEED does not lie in them.
     pub fn first(&self, bytes: u64) -> Option<Image<'_>> {
         (self.seed().end <= bytes && bytes <= self.bytes).then(|| Image { bytes, ..self.image() })
+    }
+
+    /// Whether this is what an image of `bytes` bytes was written to, and not the image's own file: a block device, or more than the image.
+    pub fn is_disk(&self, bytes: u64) -> bool {
+        self.bytes > bytes || self.file.metadata().is_ok_and(|meta| meta.file_type().is_block_device())
     }
 
     /// Where SEED is.

@@ -2,6 +2,8 @@
 //! base was changed. Each way in which that can fail has its own words.
 
 use std::borrow::Cow;
+use std::io::{self, Read as _};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use machine_config::seed::{self, DecodeError, Seed};
@@ -10,9 +12,11 @@ use serde::Serialize;
 
 use super::base::{BaseError, Opened};
 use super::differences::{Differences, places_of};
-use super::hash::{Image, digests};
+use super::hash::{Image, digests, each_chunk};
 use super::manifest::{Manifest, ManifestError};
-use crate::image::digest::Digest;
+use crate::format::mapped;
+use crate::image::digest::{Digest, Hasher};
+use crate::image::window::Window;
 use crate::inspect::disk::{Disk, DiskError};
 
 /// Why an image is not what its manifest says.
@@ -113,6 +117,8 @@ pub struct Proof {
     pub base_compared: bool,
     /// Bytes after the image's end that nobody looked at: the rest of the disk it was written to.
     pub unread_bytes: u64,
+    /// Bytes that the image's own tables call free and that were taken for the zeros they are in the image; the disk it was written to has others there.
+    pub free_bytes: u64,
 }
 
 /// Proves the image at `path` by the manifest in `manifest`, under the station's key and against the base where they are given. The image may lie on
@@ -127,10 +133,15 @@ pub fn verify(path: &Path, manifest: &[u8], station: Option<&PublicKey>, base: O
     let found = opened.image().bytes;
     let image = opened.first(expected).ok_or(VerifyError::Length { path: path.to_owned(), found, expected })?;
     let seed = opened.read_seed()?;
-    let [whole, blank] = both_digests(&opened, &image, &seed)?;
-    if blank != manifest.base.blank_sha256 {
-        return Err(outside(path, &opened, &image, base)?);
-    }
+    let strict = both_digests(&opened, &image, &seed)?;
+    let is_base = |[_, blank]: &[Digest; 2]| *blank == manifest.base.blank_sha256;
+    let ([whole, _], free_bytes) = match is_base(&strict) {
+        true => (strict, 0),
+        false => match without_free(&opened, &image, &seed)?.filter(|(digests, _)| is_base(digests)) {
+            Some(without_free) => without_free,
+            None => return Err(outside(path, &opened, &image, base)?),
+        },
+    };
     if seed::content(&seed).map(Digest::of) != Some(manifest.seed.sha256) || !seed::is_canonical(&seed) {
         return Err(VerifyError::SeedChanged { path: path.to_owned(), device: manifest.device.name.to_string() });
     }
@@ -144,7 +155,7 @@ pub fn verify(path: &Path, manifest: &[u8], station: Option<&PublicKey>, base: O
     }
     let unread_bytes = found - expected;
     let (station_known, base_compared) = (station.is_some(), base.is_some());
-    Ok(Proof { image: path.to_owned(), manifest, station_known, base_compared, unread_bytes })
+    Ok(Proof { image: path.to_owned(), manifest, station_known, base_compared, unread_bytes, free_bytes })
 }
 
 /// What is shorter than the image says so itself, where its length is known before its partition table is read.
@@ -163,6 +174,42 @@ fn both_digests(opened: &Opened, image: &Image<'_>, seed: &[u8]) -> Result<[Dige
     let found = image.hash_before().and_then(|before| digests(image, &before, &[seed, &zeros], |seed| Cow::Borrowed(*seed)));
     let found = found.map_err(|error| opened.failure(error))?;
     Ok([found[0], found[1]])
+}
+
+/// The same digests with zeros in the blocks that the image's own tables call free, and how many bytes these are: `imager flash` leaves there what a used
+/// disk had. The tables themselves are in the digests, so nothing is free that is not free in the image that was signed. None for what is no disk: in
+/// an image's own file every byte counts.
+fn without_free(opened: &Opened, image: &Image<'_>, seed: &[u8]) -> Result<Option<([Digest; 2], u64)>, BaseError> {
+    if !opened.is_disk(image.bytes) {
+        return Ok(None);
+    }
+    let map =
+        Disk::open(opened.path()).ok().filter(|disk| disk.bytes == image.bytes).and_then(|disk| mapped::by_tables(&disk).ok());
+    let Some(map) = map.filter(|map| map.seed == image.seed) else { return Ok(None) };
+    let used: u64 = map.ranges.iter().map(|range| range.end - range.start).sum();
+    let digests = mapped_digests(image, &map.ranges, seed).map_err(|error| opened.failure(error))?;
+    Ok(Some((digests, image.bytes - used)))
+}
+
+/// The digest of the whole image with zeros between these ranges, as it is and with zeros in SEED.
+fn mapped_digests(image: &Image<'_>, ranges: &[Range<u64>], seed: &[u8]) -> io::Result<[Digest; 2]> {
+    let mut hashers = [Hasher::new(), Hasher::new()];
+    let mut at = 0;
+    let end = image.bytes..image.bytes;
+    for range in ranges.iter().chain([&end]) {
+        for hasher in &mut hashers {
+            io::copy(&mut io::repeat(0).take(range.start - at), hasher)?;
+        }
+        if *range == image.seed {
+            hashers[0].update(seed);
+            hashers[1].update(&vec![0; seed.len()]);
+        } else {
+            let mut window = Window::new(image.file, range.start, range.end - range.start);
+            each_chunk(&mut window, |chunk| hashers.iter_mut().for_each(|hasher| hasher.update(chunk)))?;
+        }
+        at = range.end;
+    }
+    Ok(hashers.map(Hasher::finish))
 }
 
 /// The error for an image that differs outside SEED: where, as far as that can be told.

@@ -10,6 +10,7 @@ use super::args::FlashArgs;
 use super::record::Records;
 use crate::cli::ui::Ui;
 use crate::cli::{Usage, devices, stamp};
+use crate::flash::carried::{Taken, taken};
 use crate::flash::facts::{Facts, Roots};
 use crate::flash::guard::Policy;
 use crate::flash::image::{Image, Trust};
@@ -74,8 +75,7 @@ fn of_inventory(
     ui: &Ui,
 ) -> Result<Vec<Pair>> {
     let trust = Trust { manifest: None, station };
-    let mut images = Vec::new();
-    let mut done = 0;
+    let (mut images, mut done) = (Vec::new(), Vec::new());
     for row in devices::read_inventory(inventory)? {
         let image = open(&image_of(folder, row.name.as_str())?, &trust, ui)?;
         policy.kept.extend(image.kept.iter().cloned());
@@ -84,17 +84,37 @@ fn of_inventory(
             Some(manifest) if manifest.device.name != row.name => {
                 bail!("cannot flash {}: its manifest is that of {}; stamp it again", image.path.display(), manifest.device.name)
             }
-            Some(manifest) if records.has(manifest) => done += 1,
+            Some(manifest) if records.has(manifest) => done.push(image),
             Some(_) => images.push(image),
         }
     }
     let pairs = match args.to.is_empty() {
-        true => plan::assign(&images, Facts::all(roots).context("cannot list this machine's drives")?, policy),
+        true => {
+            let drives = Facts::all(roots).context("cannot list this machine's drives")?;
+            plan::assign(&images, drives, policy, |facts| is_free(facts, &done, ui))
+        }
         false => images.iter().cloned().zip(gather(&args.to, roots)?).collect(),
     };
     let unused = args.to.get(pairs.len()..).unwrap_or_default();
-    tell_rest(images.len(), done, pairs.len(), unused, args, ui)?;
+    tell_rest(images.len(), done.len(), pairs.len(), unused, args, ui)?;
     Ok(pairs)
+}
+
+/// Whether nobody needs what is on a drive that was not named: it carries no device that the log has as done.
+fn is_free(facts: &Facts, done: &[Arc<Image>], ui: &Ui) -> bool {
+    let path = facts.named.display();
+    let message = match taken(&facts.path, done) {
+        None => return true,
+        Some(Taken::Carries(image)) => {
+            let name = image.device_name().unwrap_or("another device");
+            format!("{path} is left as it is: it carries {name}, which is in the log as good; --to {path} writes over it")
+        }
+        Some(Taken::Unreadable(error)) => {
+            format!("{path} is left as it is: cannot read what is on it: {error}; --to {path} writes over it")
+        }
+    };
+    ui.event(Event::Warn { message: &message });
+    false
 }
 
 /// What `imager stamp` writes that a drive can hold: an image, or a disc that is a stick too.

@@ -1,5 +1,6 @@
 //! The command with its options: stamped images and files for drives, from the inventory to the log.
 
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use clap::Parser as _;
@@ -14,9 +15,12 @@ use crate::components::digest;
 use crate::flash::outcome::Reason;
 use crate::flash::record::chain;
 use crate::flash::record::{Record, Verdict};
+use crate::format::mapped;
+use crate::inspect::disk::Disk;
 use crate::stamp::manifest::Manifest;
 use crate::stamp::station;
 use crate::stamp::testing::{fleet, public};
+use crate::stamp::verify::verify;
 
 /// A bench with stamped images of three devices.
 struct Bench(tempfile::TempDir);
@@ -51,11 +55,41 @@ impl Bench {
         names.iter().map(|name| self.text(name)).collect()
     }
 
-    fn flash(&self, arguments: &[&str]) -> Result<()> {
+    fn args(arguments: &[&str]) -> Result<Box<FlashArgs>> {
         let cli = Cli::try_parse_from(["imager", "flash", "--yes"].iter().chain(arguments))
             .map_err(|error| Usage::new(error.to_string()))?;
         let Command::Flash(args) = cli.command else { bail!("another command") };
-        run(false, &args, &Ui::new(false))
+        Ok(Box::new(args))
+    }
+
+    fn flash(&self, arguments: &[&str]) -> Result<()> {
+        run(false, Self::args(arguments)?.as_ref(), &Ui::new(false))
+    }
+
+    /// A machine with these files as USB sticks.
+    fn machine(&self, sticks: &[(&str, &str)]) -> Roots {
+        let at = |name: &str| self.path(name).to_owned();
+        let roots = Roots { sys: at("sys"), proc: at("proc"), dev: at("dev") };
+        let write = |path: PathBuf, text: &str| {
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+            std::fs::write(path, text).expect("written");
+        };
+        write(at("proc/self/mountinfo"), "");
+        std::fs::create_dir_all(at("sys/block")).expect("made");
+        std::fs::create_dir_all(at("sys/dev/block")).expect("made");
+        std::fs::create_dir_all(at("dev/disk/by-path")).expect("made");
+        for (minor, (name, file)) in sticks.iter().enumerate() {
+            let number = format!("8:{}", 16 * minor);
+            let folder = format!("sys/devices/usb1/1-{minor}/block/{name}");
+            let files = [("dev", number.as_str()), ("size", "131072"), ("ro", "0"), ("removable", "1")];
+            files.iter().for_each(|(file, text)| write(at(&format!("{folder}/{file}")), text));
+            write(at(&format!("{folder}/queue/logical_block_size")), "512");
+            for link in [format!("sys/block/{name}"), format!("sys/dev/block/{number}")] {
+                std::os::unix::fs::symlink(at(&folder), at(&link)).expect("linked");
+            }
+            std::fs::copy(at(file), at(&format!("dev/{name}"))).expect("copied");
+        }
+        roots
     }
 
     /// Flashes the inventory to these drives, with a record.
@@ -105,10 +139,68 @@ fn an_inventory_goes_to_the_next_drives_and_the_log_remembers_what_is_done() {
 }
 
 #[test]
+fn drives_of_devices_that_are_done_are_not_taken_for_empty_ones() {
+    let bench = Bench::new();
+    bench.flash_inventory(&bench.drives(&["a", "b"]), &[]).expect("flashed");
+    let failed = std::fs::File::options().write(true).open(bench.path("b")).expect("opened");
+    failed.write_all_at(&[0; 1 << 20], 0).expect("written");
+    std::fs::write(bench.path("short"), [1; 4096]).expect("written");
+    std::fs::File::create(bench.path("empty")).and_then(|file| file.set_len(64 << 20)).expect("made");
+    let (inventory, images, log, key) =
+        (bench.text("devices.csv"), bench.text("images"), bench.text("log"), bench.text("station"));
+    let args = ["--inventory", &inventory, "--images", &images, "--record", &log, "--station-key", &key];
+    let args = Bench::args(&args).expect("options");
+    let records = Records::open(&args).expect("the log");
+    for (sticks, expected) in
+        [(&[("sda", "a"), ("sdb", "empty")][..], &["box-3 to sdb"][..]), (&[("sdc", "short"), ("sdd", "b")], &["box-3 to sdd"])]
+    {
+        let roots = bench.machine(sticks);
+        let pairs = choose::pairs(&args, &records, &mut Policy::default(), &roots, &Ui::new(false)).expect("chosen");
+        let name = |path: &Path| path.file_name().expect("a name").to_string_lossy().into_owned();
+        let found: Vec<_> = pairs
+            .iter()
+            .map(|(image, facts)| format!("{} to {}", image.device_name().expect("stamped"), name(&facts.path)))
+            .collect();
+        assert_eq!(found, expected);
+        ["sys", "dev", "proc"].iter().for_each(|name| std::fs::remove_dir_all(bench.path(name)).expect("removed"));
+    }
+}
+
+#[test]
+fn a_used_drive_verifies_though_it_keeps_old_bytes_in_free_blocks_and_nowhere_else() {
+    let bench = Bench::new();
+    let (image, used, manifest) = (bench.text("images/box-1.img"), bench.text("used"), bench.path("images/box-1.manifest.json"));
+    let length = std::fs::metadata(&image).expect("there").len();
+    std::fs::write(&used, vec![0xee; usize::try_from(length).expect("small") + (4 << 20)]).expect("written");
+    bench.flash(&[&image, "--no-discard", "--allow-fixed", &used, "--to", &used]).expect("flashed");
+    let manifest = std::fs::read(manifest).expect("read");
+    let file = std::fs::File::options().read(true).write(true).open(&used).expect("opened");
+    let prove = |name: &str| verify(&bench.path(name), &manifest, None, None);
+    let proof = prove("used").expect("proved");
+    assert!(proof.free_bytes > 0 && proof.unread_bytes == 4 << 20, "{proof:?}");
+    let disk = Disk::open(&bench.path("used")).expect("a disk");
+    let mapped = mapped::by_tables(&disk).expect("mapped").ranges;
+    assert_eq!(proof.free_bytes, length - mapped.iter().map(|range| range.end - range.start).sum::<u64>());
+    // One bit in each part that means something: tables, boot files, SEED, runtime image.
+    for range in &mapped {
+        for at in [range.start, range.end - 1] {
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, at).expect("read");
+            file.write_all_at(&[byte[0] ^ 4], at).expect("written");
+            prove("used").expect_err("it is another image now");
+            file.write_all_at(&byte, at).expect("mended");
+        }
+    }
+    prove("used").expect("mended");
+    file.set_len(length).expect("cut");
+    prove("used").expect_err("in an image's own file every byte counts");
+}
+
+#[test]
 fn an_image_that_is_not_its_manifests_fails_its_own_drive() {
     let bench = Bench::new();
     let file = std::fs::File::options().write(true).open(bench.path("images/box-2.img")).expect("opened");
-    std::os::unix::fs::FileExt::write_all_at(&file, b"changed", 2 << 20).expect("written");
+    file.write_all_at(b"changed", 2 << 20).expect("written");
     let error = bench.flash_inventory(&bench.drives(&["a", "b", "c"]), &[]).expect_err("one is wrong");
     assert!(told(&error).starts_with("1 of 3 drives failed"), "{error}");
     assert!(bench.carries("a", "box-1") && !bench.carries("b", "box-2") && bench.carries("c", "box-3"));

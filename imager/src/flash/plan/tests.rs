@@ -51,8 +51,9 @@ fn images_of_an_inventory_go_to_the_drives_that_nothing_speaks_against() {
     if let Kind::Block(block) = &mut looped.kind {
         block.drive.transport = Transport::Loop;
     }
-    let drives = vec![fixed, looped, stick("sdb", 16, 64 * MIB), stick("sdc", 32, 0), stick("sdd", 48, 64 * MIB)];
-    let pairs = assign(&images, drives, &Policy::default());
+    let (empty, taken) = (stick("sdc", 32, 0), stick("sde", 64, 64 * MIB));
+    let drives = vec![fixed, looped, stick("sdb", 16, 64 * MIB), empty, taken, stick("sdd", 48, 64 * MIB)];
+    let pairs = assign(&images, drives, &Policy::default(), |facts| !facts.path.ends_with("sde"));
     let names: Vec<_> = pairs.iter().map(|(image, facts)| (image.path.file_name(), facts.path.to_str())).collect();
     assert_eq!(names, [(Some("a".as_ref()), Some("/dev/sdb")), (Some("b".as_ref()), Some("/dev/sdd"))]);
 }
