@@ -1,4 +1,4 @@
-//! The daemon's life: connect to init, listen where the settings say, report it, serve.
+//! The daemon's life: connect to init, phone home if a hub is configured, listen where the settings say, report it, serve.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tonic::transport::{Channel, Endpoint};
 use tracing::{info, warn};
 
 use crate::forward::Forwarder;
-use crate::{local, server, settings};
+use crate::{home, local, server, settings};
 
 /// Pause before a listening address that could not be bound is tried again.
 const BIND_RETRY: Duration = Duration::from_secs(1);
@@ -36,6 +36,9 @@ pub async fn run(socket: &Path) -> anyhow::Result<()> {
     let (sender, mut current) = watch::channel(None);
     tokio::spawn(settings::follow(init.clone(), sender));
     let local = local::routes().await.context("cannot set up server reflection")?;
+    let forwarder = Forwarder { init: init.clone(), local, settings: current.clone() };
+    let places = server::places();
+    tokio::spawn(home::run(forwarder.clone(), places.clone()));
     loop {
         let listen = wait_for_address(&mut current, None).await?;
         let listener = bind(&listen).await;
@@ -45,9 +48,8 @@ pub async fn run(socket: &Path) -> anyhow::Result<()> {
         if let Err(status) = DaemonClient::new(init.clone()).report_listening(request).await {
             warn!(%status, "cannot tell init that the API listens");
         }
-        let forwarder = Forwarder { init: init.clone(), local: local.clone(), settings: current.clone() };
         tokio::select! {
-            () = server::serve(listener, forwarder) => {}
+            () = server::serve(listener, forwarder.clone(), places.clone()) => {}
             moved = wait_for_address(&mut current, Some(&listen)) => { moved?; }
         }
     }

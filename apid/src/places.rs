@@ -37,6 +37,11 @@ impl Places {
         Arc::clone(&self.free).acquire_owned().await.expect("the semaphore is never closed")
     }
 
+    /// A place at once; none: all are taken, or the caller's neighbourhood has enough of them.
+    pub fn try_take(&self, caller: IpAddr) -> Option<Place> {
+        self.give(Arc::clone(&self.free).try_acquire_owned().ok()?, caller)
+    }
+
     /// Gives a place that was waited for to a caller; none: its neighbourhood has enough of them.
     pub fn give(&self, one: OwnedSemaphorePermit, caller: IpAddr) -> Option<Place> {
         let neighbour = neighbour(caller);
@@ -92,6 +97,7 @@ mod tests {
         let _third = call(&places, "2001:db8::1").await.expect("another machine");
         let _fourth = call(&places, "2001:db8::2").await.expect("its second");
         assert!(tokio::time::timeout(std::time::Duration::from_millis(20), places.wait()).await.is_err(), "all are taken");
+        assert!(places.try_take("192.0.2.9".parse().expect("an address")).is_none(), "who does not wait gets none either");
         drop(first);
         assert!(call(&places, "2001:db8::ffff:1").await.is_none(), "the same /64");
         assert!(call(&places, "192.0.2.1").await.is_some(), "its place was given back");

@@ -1,6 +1,7 @@
 //! The listener: accepts, bounds what one caller can hold, and serves HTTP/2 over TLS.
 
-use std::net::SocketAddr;
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,8 @@ use api::internal::Settings;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -45,9 +47,41 @@ const CONNECTION_WINDOW: u32 = 512 << 10;
 /// Bytes of request headers.
 const MAX_HEADERS: u32 = 16 << 10;
 
+/// Where a connection comes from.
+#[derive(Debug, Clone)]
+pub enum Origin {
+    /// From the network.
+    Network(SocketAddr),
+    /// Through the hub, which calls the operator so. It is the hub's word; who it really is, the client certificate says.
+    Hub(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network(address) => write!(f, "{address}"),
+            Self::Hub(who) => write!(f, "the hub ({who})"),
+        }
+    }
+}
+
+impl Origin {
+    /// Whose share of the places it takes: everything through the hub is one neighbour.
+    fn neighbour(&self) -> IpAddr {
+        match self {
+            Self::Network(address) => address.ip(),
+            Self::Hub(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        }
+    }
+}
+
+/// The places of one device: those of the network and of the hub are the same.
+pub fn places() -> Places {
+    Places::new(MAX_CONNECTIONS, MAX_OF_ONE)
+}
+
 /// Accepts and serves until the settings' sender is gone.
-pub async fn serve(listener: TcpListener, forwarder: Forwarder) {
-    let places = Places::new(MAX_CONNECTIONS, MAX_OF_ONE);
+pub async fn serve(listener: TcpListener, forwarder: Forwarder, places: Places) {
     loop {
         let one = places.wait().await;
         let (stream, address) = match listener.accept().await {
@@ -59,19 +93,36 @@ pub async fn serve(listener: TcpListener, forwarder: Forwarder) {
                 continue;
             }
         };
-        let Some(place) = places.give(one, address.ip()) else {
-            debug!(%address, "too many connections from one neighbour");
+        let origin = Origin::Network(address);
+        let Some(place) = places.give(one, origin.neighbour()) else {
+            debug!(%origin, "too many connections from one neighbour");
             continue;
         };
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!(%error, "cannot disable Nagle's algorithm");
+        }
         let forwarder = forwarder.clone();
         tokio::spawn(async move {
-            connection(stream, address, forwarder).await;
+            connection(stream, origin, forwarder).await;
             drop(place);
         });
     }
 }
 
-async fn connection(stream: TcpStream, address: SocketAddr, forwarder: Forwarder) {
+/// Serves a connection that did not come through the listener, when there is a place for it; false: there is none.
+pub fn serve_one<S>(stream: S, origin: Origin, forwarder: Forwarder, places: &Places) -> bool
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Some(place) = places.try_take(origin.neighbour()) else { return false };
+    tokio::spawn(async move {
+        connection(stream, origin, forwarder).await;
+        drop(place);
+    });
+    true
+}
+
+async fn connection<S: AsyncRead + AsyncWrite + Unpin>(stream: S, origin: Origin, forwarder: Forwarder) {
     let Some(settings) = forwarder.settings.borrow().clone() else { return };
     let config = match server_config(&settings) {
         Ok(config) => config,
@@ -80,25 +131,25 @@ async fn connection(stream: TcpStream, address: SocketAddr, forwarder: Forwarder
             return;
         }
     };
-    if let Err(error) = stream.set_nodelay(true) {
-        debug!(%error, "cannot disable Nagle's algorithm");
-    }
     let handshake = TlsAcceptor::from(Arc::new(config)).accept(stream);
     match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
-        Ok(Ok(tls)) => serve_http2(tls, address, forwarder, &settings).await,
-        Ok(Err(error)) => info!(%address, %error, "TLS handshake refused"),
-        Err(_) => info!(%address, "TLS handshake took too long"),
+        Ok(Ok(tls)) => serve_http2(tls, origin, forwarder, &settings).await,
+        Ok(Err(error)) => info!(%origin, %error, "TLS handshake refused"),
+        Err(_) => info!(%origin, "TLS handshake took too long"),
     }
 }
 
-async fn serve_http2(tls: TlsStream<TcpStream>, address: SocketAddr, forwarder: Forwarder, began_with: &Settings) {
+async fn serve_http2<S>(tls: TlsStream<S>, origin: Origin, forwarder: Forwarder, began_with: &Settings)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let peer = tls
         .get_ref()
         .1
         .peer_certificates()
         .and_then(|chain| chain.first())
         .map_or(Peer::Anonymous, |leaf| Peer::from_certificate(leaf));
-    debug!(%address, peer = peer.name(), role = peer.role_word(), "connected");
+    debug!(%origin, peer = peer.name(), role = peer.role_word(), "connected");
     let settings = forwarder.settings.clone();
     let visit = visit(&peer, began_with.maintenance);
     let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
@@ -128,7 +179,7 @@ async fn serve_http2(tls: TlsStream<TcpStream>, address: SocketAddr, forwarder: 
         }
     };
     if let Err(error) = ended {
-        debug!(%address, %error, "connection ended");
+        debug!(%origin, %error, "connection ended");
     }
 }
 
