@@ -7,9 +7,9 @@
 use std::collections::VecDeque;
 
 /// How many pieces wait for the fastest drive at most.
-pub const AHEAD: usize = 2;
+pub const AHEAD: usize = 4;
 /// How many more may wait for a slower one before it is on its own.
-pub const LAG: usize = 12;
+pub const LAG: usize = 10;
 
 /// One drive's queue.
 #[derive(Debug)]

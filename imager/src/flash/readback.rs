@@ -1,6 +1,6 @@
 //! Reads a drive back and compares it with the image, in one of two ways that prove the same.
 //!
-//! *Against the image's file*, byte by byte: for a raw image, when all that was written came from the common stream. Two threads take turns, so that the
+//! *Against the image's file*, byte by byte: for a raw image, when all that was written came from the common stream. Threads take turns, so that the
 //! drive reads while the last piece is compared. The drive's digest is not computed once more then: it holds the image's bytes where the image has
 //! any, so its digest is the image's, which the reader computed from the very bytes that were written.
 //!
@@ -24,8 +24,8 @@ use crate::image::digest::Digest;
 
 /// Pieces that wait to be hashed while the next one is read back.
 const READ_AHEAD: usize = 2;
-/// Threads that read and compare by turns.
-const READERS: usize = 2;
+/// Threads that read and compare by turns: while one compares, another one's request is on its way to the drive and a third one's is being served.
+const READERS: usize = 3;
 
 /// Where the bytes on a drive came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

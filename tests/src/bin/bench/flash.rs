@@ -32,7 +32,8 @@ const DD_BLOCK: &str = "bs=4M";
 /// The three ratios.
 ///
 /// `dd` writes the mapped bytes, one after the other, with `oflag=direct conv=fsync`, and reads as many back with `iflag=direct`; it compares nothing.
-/// `bmaptool copy` checks the image against the map's checksums while it writes and reads nothing back; `imager flash` does both. Eight drives
+/// `imager flash` writes the same bytes in the same way, reads them back with some requests at once, hashes the image and compares.
+/// `bmaptool copy` checks the image against the map's checksums while it writes, and reads nothing back. Eight drives
 /// share one disk here: linear means eight times one drive, up to what eight `dd` at once get out of that disk.
 pub(crate) fn ratios(lab: &Lab) -> Result<Vec<Figure>> {
     let bench = Bench::new(lab)?;
