@@ -5,6 +5,7 @@
 
 pub mod bootfiles;
 pub mod bootserver;
+pub mod cold;
 pub mod config;
 pub mod cprogram;
 pub mod device;
