@@ -1,0 +1,143 @@
+//! A device as the hub knows it.
+
+use std::net::IpAddr;
+
+use machine_config::types::{Digest, MacAddress};
+use machine_config::{DeviceFacts, DeviceId};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::inventory::Inventory;
+use super::label::Labels;
+use super::listed::words;
+use super::status::{Status, Use};
+use super::time::Time;
+
+/// How a device stands with the hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum DeviceState {
+    /// It called and waits for approval.
+    Pending,
+    /// It is served.
+    Admitted,
+    /// Somebody refused it. It may be approved later.
+    Refused,
+    /// It was served, and is not until somebody approves it again.
+    Quarantined,
+    /// Its key is revoked, for good.
+    Removed,
+}
+
+words!(DeviceState {
+    Pending => "pending",
+    Admitted => "admitted",
+    Refused => "refused",
+    Quarantined => "quarantined",
+    Removed => "removed",
+});
+
+/// What a device runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Release {
+    /// Of Skerry.
+    pub version: String,
+    /// The board its image was built for.
+    pub board: String,
+    /// Such as `x86_64`.
+    pub architecture: String,
+    /// The kernel's own version.
+    pub kernel: String,
+    /// dm-verity root of the running image, hexadecimal: names the image's content.
+    pub runtime_root_hash: String,
+}
+
+/// One device. Everything it says of itself is its own claim, but for the key.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Device {
+    /// SHA-256 of its public key.
+    #[schema(value_type = String)]
+    pub id: DeviceId,
+    /// Its Ed25519 key; proved at each call.
+    #[serde(with = "hex_key")]
+    #[schema(value_type = String)]
+    pub public_key: [u8; 32],
+    /// What the hub calls it. Not unique: two devices with one name are flagged, not refused.
+    pub name: Option<String>,
+    /// How it stands.
+    pub state: DeviceState,
+    /// Why it stands so, for people.
+    pub reason: String,
+    /// Where it is; empty: nobody said.
+    pub site: String,
+    /// The fleet it says it obeys.
+    pub fleet: String,
+    /// What it runs.
+    pub release: Release,
+    /// Serial numbers of system, board, chassis.
+    pub serials: Vec<String>,
+    /// MAC addresses of its wired ports.
+    #[schema(value_type = Vec<String>)]
+    pub macs: Vec<MacAddress>,
+    /// Labels.
+    pub labels: Labels,
+    /// Groups.
+    pub groups: Vec<String>,
+    /// When it called first.
+    pub first_seen: Time,
+    /// When it was heard last.
+    pub last_seen: Time,
+    /// Where it called from last.
+    #[schema(value_type = Option<String>)]
+    pub last_address: Option<IpAddr>,
+    /// Generation of the configuration it accepted last; 0: none.
+    pub config_generation: u64,
+    /// SHA-256 of that configuration's file.
+    #[schema(value_type = Option<String>)]
+    pub config_digest: Option<Digest>,
+    /// It says it is healthy.
+    pub healthy: bool,
+    /// The boot phase it is in.
+    pub phase: String,
+    /// What it reported last.
+    pub status: Option<Status>,
+    /// The use of its resources, at its last heartbeat.
+    pub resources: Option<Use>,
+    /// Its hardware.
+    pub inventory: Option<Inventory>,
+    /// SHA-256 of the inventory as the device encoded it, hexadecimal; empty: none was given.
+    pub inventory_digest: String,
+    /// The join token it came with, by the token's id.
+    pub token: Option<String>,
+    /// Who admitted it: `user:kim`, `rule:NAME`.
+    pub admitted_by: Option<String>,
+}
+
+impl Device {
+    /// What a configuration's target is compared with.
+    pub fn facts(&self) -> DeviceFacts {
+        DeviceFacts { device_id: self.id.clone(), serials: self.serials.clone(), macs: self.macs.clone() }
+    }
+
+    /// What to call it in a line for people: its name, or the beginning of its id.
+    pub fn title(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.id.as_str()[..16])
+    }
+}
+
+/// A key as 64 hexadecimal digits.
+mod hex_key {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(key: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&hex::encode(key))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let bytes = hex::decode(&text).map_err(D::Error::custom)?;
+        bytes.try_into().map_err(|_| D::Error::custom("a key has 32 bytes"))
+    }
+}
