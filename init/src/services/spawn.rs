@@ -71,9 +71,10 @@ pub(super) fn spawn(spec: &ServiceSpec, cgroups: &Cgroups, extra_env: &[(&str, S
 fn confinement(spec: &ServiceSpec) -> Result<Option<OwnedFd>, SpawnError> {
     match spec.files {
         Files::All => Ok(None),
-        Files::OwnProgram => {
+        Files::OwnProgram { reads } => {
             let program = spec.argv.first().ok_or(SpawnError::NoProgram)?;
-            crate::sys::only_program(Path::new(program)).map_err(|source| SpawnError::Exec { program: program.clone(), source })
+            let failed = |source| SpawnError::Exec { program: program.clone(), source };
+            crate::sys::only_program(Path::new(program), reads).map_err(failed)
         }
     }
 }

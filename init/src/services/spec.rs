@@ -188,7 +188,10 @@ pub enum Files {
     All,
     /// Its own program, which must be linked statically, and sockets that have a path. Needs `no_new_privs`. Where the kernel cannot
     /// restrict, its user's permissions are what is left.
-    OwnProgram,
+    OwnProgram {
+        /// Folders whose files it may read besides, as far as its user may.
+        reads: &'static [&'static str],
+    },
 }
 
 /// What all processes of a service together may take; none: as much as there is.

@@ -12,8 +12,10 @@ use std::path::Path;
 const VERSION: libc::c_uint = 1;
 /// `LANDLOCK_RULE_PATH_BENEATH`.
 const PATH_BENEATH: libc::c_uint = 1;
-/// `LANDLOCK_ACCESS_FS_EXECUTE` and `LANDLOCK_ACCESS_FS_READ_FILE`.
-const RUN: u64 = 1 | 1 << 2;
+/// `LANDLOCK_ACCESS_FS_READ_FILE`.
+const READ: u64 = 1 << 2;
+/// `LANDLOCK_ACCESS_FS_EXECUTE`, and reading what is executed.
+const RUN: u64 = 1 | READ;
 /// `LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET` and `LANDLOCK_SCOPE_SIGNAL`.
 const TO_OTHERS: u64 = 1 | 1 << 1;
 
@@ -32,10 +34,11 @@ struct PathBeneath {
     path: RawFd,
 }
 
-/// What a process may do that runs this program and nothing else: no file, no signal to others. None: this kernel cannot restrict.
+/// What a process may do that runs this program and reads the files in these folders, as far as their permissions go: nothing else of
+/// the file system, not even their names, and no signal to others. None: this kernel cannot restrict.
 ///
-/// Sockets that have a path stay in reach, as far as their permissions go.
-pub(crate) fn only_program(program: &Path) -> io::Result<Option<OwnedFd>> {
+/// Sockets that have a path stay in reach, as far as their permissions go. A file that is replaced in its folder stays in reach too.
+pub(crate) fn only_program(program: &Path, folders: &[&str]) -> io::Result<Option<OwnedFd>> {
     let Some(attributes) = attributes(version()) else { return Ok(None) };
     // SAFETY: the pointer is to a live structure of the size given, which the kernel only reads.
     let ruleset =
@@ -43,11 +46,18 @@ pub(crate) fn only_program(program: &Path) -> io::Result<Option<OwnedFd>> {
     let ruleset = RawFd::try_from(ruleset).ok().filter(|fd| *fd >= 0).ok_or_else(io::Error::last_os_error)?;
     // SAFETY: the kernel has just opened it for this process, and nobody else knows its number.
     let ruleset = unsafe { OwnedFd::from_raw_fd(ruleset) };
-    let file = File::options().read(true).custom_flags(libc::O_PATH | libc::O_CLOEXEC).open(program)?;
-    let rule = PathBeneath { allowed: RUN, path: file.as_raw_fd() };
+    allow(&ruleset, program, RUN)?;
+    folders.iter().try_for_each(|folder| allow(&ruleset, Path::new(folder), READ))?;
+    Ok(Some(ruleset))
+}
+
+/// Adds what is allowed of a file, or of all files in a folder and below it.
+fn allow(ruleset: &OwnedFd, path: &Path, allowed: u64) -> io::Result<()> {
+    let file = File::options().read(true).custom_flags(libc::O_PATH | libc::O_CLOEXEC).open(path)?;
+    let rule = PathBeneath { allowed, path: file.as_raw_fd() };
     // SAFETY: both descriptors are open; the pointer is to a live structure that the kernel only reads.
     let added = unsafe { libc::syscall(libc::SYS_landlock_add_rule, ruleset.as_raw_fd(), PATH_BENEATH, &raw const rule, 0) };
-    if added < 0 { Err(io::Error::last_os_error()) } else { Ok(Some(ruleset)) }
+    if added < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Holds the calling thread, and what it becomes, to the rules. It must not be able to gain privileges any more.
@@ -95,7 +105,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temp folder");
         let path = folder.path().join("socket");
         let _listener = std::os::unix::net::UnixListener::bind(&path).expect("the folder is ours");
-        let Some(rules) = only_program(Path::new("/proc/self/exe")).expect("it is there") else {
+        let Some(rules) = only_program(Path::new("/proc/self/exe"), &[]).expect("it is there") else {
             return crate::testing::skip("this kernel has no Landlock");
         };
         let inside = std::thread::spawn(move || {
@@ -109,5 +119,29 @@ mod tests {
         assert_eq!((read, listed), (Err(io::ErrorKind::PermissionDenied), Err(io::ErrorKind::PermissionDenied)));
         assert!(connected);
         std::fs::read_dir("/").expect("other threads are free");
+    }
+
+    #[test]
+    fn files_of_an_open_folder_are_read_also_when_they_are_replaced_and_nothing_more() {
+        let folder = tempfile::tempdir().expect("a temp folder");
+        let names = folder.path().join("resolv.conf");
+        std::fs::write(&names, "before").expect("the folder is ours");
+        let open = folder.path().to_str().expect("UTF-8");
+        let Some(rules) = only_program(Path::new("/proc/self/exe"), &[open]).expect("it is there") else {
+            return crate::testing::skip("this kernel has no Landlock");
+        };
+        std::fs::write(folder.path().join("new"), "after").expect("the folder is ours");
+        std::fs::rename(folder.path().join("new"), &names).expect("the folder is ours");
+        let (path, inside) = (names.clone(), folder.path().to_owned());
+        let inside = std::thread::spawn(move || {
+            rustix::thread::set_no_new_privs(true).expect("always allowed");
+            restrict_self(rules).expect("a fresh ruleset");
+            let other = std::fs::read("/etc/hostname").map_err(|error| error.kind());
+            let listed = std::fs::read_dir(&inside).map(drop).map_err(|error| error.kind());
+            let written = std::fs::write(&path, "mine").map_err(|error| error.kind());
+            (std::fs::read_to_string(&path).map_err(|error| error.kind()), other.map(drop), listed, written)
+        });
+        let denied = Err(io::ErrorKind::PermissionDenied);
+        assert_eq!(inside.join().expect("no panic"), (Ok("after".to_owned()), denied, denied, denied));
     }
 }

@@ -132,7 +132,7 @@ fn every_dependency_is_a_service_and_apid_can_do_nothing() {
     let apid = spec(&plan, "apid");
     assert_eq!(apid.capabilities, Capabilities::Only(rustix::thread::CapabilitySet::empty()));
     assert_eq!((apid.user.expect("not root").uid, apid.no_new_privs), (api::APID_UID, true));
-    assert_eq!(apid.files, Files::OwnProgram);
+    assert_eq!(apid.files, Files::OwnProgram { reads: &["/etc"] });
     assert!(apid.share.memory_bytes.is_some() && apid.share.tasks.is_some());
     assert_eq!(spec(&plan, "k3s").readiness, Readiness::Notify);
     assert_eq!(super::apid(), *apid);
