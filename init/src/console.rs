@@ -1,12 +1,16 @@
-//! What a person at the screen or serial line sees: log lines, and a plain status block whenever something changes.
+//! What a person at the screen or serial line sees: log lines, and a plain status block whenever something changes. A screen with room for
+//! it shows the device's QR code as well; a serial line, whose other end nobody knows, has the same as text.
 //!
 //! A stuck or slow console never stops init: each has a thread and a bounded queue, and what does not fit is dropped. No escape codes:
 //! any terminal and any capture shows the same.
+
+mod code;
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -19,10 +23,38 @@ const BURST: Duration = Duration::from_millis(300);
 /// Texts a console may lag behind.
 const QUEUE: usize = 128;
 
+/// Something to show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Piece {
+    text: String,
+    /// A QR code for screens, to come below the text.
+    code: Option<Arc<str>>,
+}
+
+impl Piece {
+    /// What a console of this size shows of it; none: it has no size, as serial lines have none.
+    fn fitted(&self, size: Option<Size>) -> impl Iterator<Item = &str> {
+        let fits = |code: &&str| {
+            let (rows, columns) =
+                (self.text.lines().count() + code.lines().count(), code.lines().next().map_or(0, |line| line.chars().count()));
+            // One row for the cursor.
+            size.is_some_and(|size| rows < size.rows && columns <= size.columns)
+        };
+        [self.text.as_str()].into_iter().chain(self.code.as_deref().filter(fits))
+    }
+}
+
+/// Rows and columns of a screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Size {
+    rows: usize,
+    columns: usize,
+}
+
 /// All active consoles of the kernel.
 #[derive(Debug, Clone, Default)]
 pub struct Console {
-    outputs: Vec<SyncSender<String>>,
+    outputs: Vec<SyncSender<Piece>>,
 }
 
 impl Console {
@@ -35,9 +67,13 @@ impl Console {
 
     /// Queues a text on every console.
     pub fn write(&self, text: &str) {
+        self.send(Piece { text: text.to_owned(), code: None });
+    }
+
+    fn send(&self, piece: Piece) {
         for output in &self.outputs {
             // A full queue is a stuck console; init goes on without it.
-            let _ = output.try_send(text.to_owned());
+            let _ = output.try_send(piece.clone());
         }
     }
 }
@@ -47,14 +83,25 @@ fn open_terminal(path: &Path) -> Option<File> {
     OpenOptions::new().write(true).custom_flags(libc::O_NOCTTY).open(path).ok()
 }
 
+/// The size of a screen; a serial line has none, whatever it says: nobody knows what is at its other end. Asked anew each time, because
+/// the screen's driver may come later.
+fn size(path: &Path, terminal: &File) -> Option<Size> {
+    let number = path.file_name()?.to_str()?.strip_prefix("tty")?;
+    let is_screen = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    let size = rustix::termios::tcgetwinsize(terminal).ok().filter(|_| is_screen)?;
+    Some(Size { rows: size.ws_row.into(), columns: size.ws_col.into() })
+}
+
 /// Opens in the thread as well: a serial line may wait for its other end.
-fn spawn_writer(path: PathBuf) -> SyncSender<String> {
-    let (sender, receiver): (_, Receiver<String>) = sync_channel(QUEUE);
+fn spawn_writer(path: PathBuf) -> SyncSender<Piece> {
+    let (sender, receiver): (_, Receiver<Piece>) = sync_channel(QUEUE);
     let write_all = move || {
         let Some(mut terminal) = open_terminal(&path) else { return };
-        for text in receiver {
-            // A terminal that refuses bytes has nobody to tell.
-            let _ = terminal.write_all(text.as_bytes());
+        for piece in receiver {
+            for text in piece.fitted(size(&path, &terminal)) {
+                // A terminal that refuses bytes has nobody to tell.
+                let _ = terminal.write_all(text.as_bytes());
+            }
         }
     };
     // Without the thread the receiver is gone and every text is dropped: the policy for a console that does not work.
@@ -123,8 +170,22 @@ pub fn status_block(status: &NodeStatus, release: &Release) -> String {
         let health = if status.healthy { "healthy" } else { "not healthy yet" };
         rows.push(("config", format!("fleet {}, generation {}, {health}", status.fleet, status.config_generation)));
     }
+    rows.extend(status.hub.iter().map(|standing| ("hub", standing.to_string())));
+    if !status.claim.is_empty() {
+        rows.push(("claim", status.claim.clone()));
+    }
     rows.extend(status.error_lines().into_iter().map(|line| ("error", line)));
     render(&rows)
+}
+
+/// What the QR code says: where to claim the device, or without a hub its id. None while it is still booting: blocks come in quick
+/// succession then, and the code would only scroll by.
+fn code_text(status: &NodeStatus) -> Option<String> {
+    match status.mode {
+        Mode::Maintenance | Mode::Configured if !status.claim.is_empty() => Some(status.claim.clone()),
+        Mode::Maintenance | Mode::Configured => status.device_id.as_ref().map(ToString::to_string),
+        Mode::Booting | Mode::Stopping => None,
+    }
 }
 
 fn render(rows: &[(&str, String)]) -> String {
@@ -142,12 +203,21 @@ fn render(rows: &[(&str, String)]) -> String {
 /// Writes the block at once and whenever it changes. Never returns.
 pub async fn show_status(console: Console, node: crate::node::Node, release: Release) {
     let mut changes = node.status.subscribe();
-    let mut shown = String::new();
+    let mut shown = None;
+    let mut drawn: (Option<String>, Option<Arc<str>>) = (None, None);
     loop {
-        let block = status_block(&changes.borrow_and_update(), &release);
-        if block != shown {
-            console.write(&block);
-            shown = block;
+        let (block, text) = {
+            let status = changes.borrow_and_update();
+            (status_block(&status, &release), code_text(&status))
+        };
+        if drawn.0 != text {
+            let code = text.as_deref().and_then(code::code).map(Arc::from);
+            drawn = (text, code);
+        }
+        let piece = Some(Piece { text: block, code: drawn.1.clone() });
+        if piece != shown {
+            piece.iter().for_each(|piece| console.send(piece.clone()));
+            shown = piece;
         }
         if changes.changed().await.is_err() {
             return;
@@ -159,7 +229,7 @@ pub async fn show_status(console: Console, node: crate::node::Node, release: Rel
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::Phase;
+    use crate::node::{HubStanding, HubState, Phase};
 
     #[test]
     fn the_block_says_why_the_device_waits() {
@@ -181,6 +251,49 @@ mod tests {
             "",
         ];
         assert_eq!(status_block(&status, &release), expected.join("\n"));
+    }
+
+    #[test]
+    fn the_block_says_how_it_stands_with_the_hub_and_where_to_claim_the_device() {
+        let mut status = NodeStatus::default();
+        assert!(!status_block(&status, &Release::unknown()).contains("hub"));
+        status.hub = Some(HubStanding::new(HubState::Pending, "https://hub.example", "\x1b[2J"));
+        status.claim = format!("https://hub.example/claim/id/{}", "ab".repeat(32));
+        let block = status_block(&status, &Release::unknown());
+        assert!(block.contains("\n     hub  waiting for approval at https://hub.example: [2J\n"), "{block}");
+        assert!(
+            block.contains("\n   claim  https://hub.example/claim/id/") && block.lines().all(|line| line.chars().count() <= 78)
+        );
+    }
+
+    #[test]
+    fn a_code_comes_on_screens_with_room_for_it_only() {
+        let piece = Piece { text: "a\nb\n".into(), code: Some("██\n▀▀\n".into()) };
+        for (size, shown) in
+            [(None, false), (Some((5, 2)), true), (Some((4, 80)), false), (Some((25, 1)), false), (Some((0, 0)), false)]
+        {
+            let size = size.map(|(rows, columns)| Size { rows, columns });
+            assert_eq!(piece.fitted(size).collect::<String>().contains('█'), shown, "{size:?}");
+            assert!(piece.fitted(size).next() == Some("a\nb\n"));
+        }
+    }
+
+    #[test]
+    fn a_file_or_serial_line_is_no_screen() {
+        let file = File::open("/dev/null").expect("it is there");
+        for path in ["/dev/ttyS0", "/dev/ttyAMA0", "/dev/hvc0", "/dev/tty", "/dev/tty0"] {
+            assert_eq!(size(Path::new(path), &file), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_code_says_where_to_claim_the_device_or_its_id() {
+        let mut status = NodeStatus { device_id: "ab".repeat(32).parse().ok(), ..NodeStatus::default() };
+        assert_eq!(code_text(&status), None, "while it boots");
+        status.mode = Mode::Maintenance;
+        assert_eq!(code_text(&status), Some("ab".repeat(32)));
+        status.claim = "https://hub.example/claim/id/ab".into();
+        assert_eq!(code_text(&status).as_deref(), Some("https://hub.example/claim/id/ab"));
     }
 
     #[test]
