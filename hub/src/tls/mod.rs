@@ -1,0 +1,10 @@
+//! The hub's side of TLS: one key that devices pin, and whatever certificate browsers are to see.
+//!
+//! TLS 1.3 only, one provider, nothing resumed for devices: each connection proves itself anew. No client certificate is asked for; devices
+//! prove their key inside the channel.
+
+mod config;
+mod key;
+
+pub use config::{Caller, Certificates, TlsConfigs, TlsError, WebCertificate};
+pub use key::{HubKey, HubKeyError};
