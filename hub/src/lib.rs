@@ -3,3 +3,12 @@
 //!
 //! It holds no key that a device obeys. Whoever takes it over can delay devices and see what they report; he can neither configure nor read
 //! into them.
+
+pub mod listen;
+pub mod metrics;
+pub mod model;
+pub mod session;
+pub mod tls;
+pub mod tunnel;
+
+pub use model::people;
