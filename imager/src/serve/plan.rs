@@ -148,16 +148,24 @@ impl Settings {
         format!("http://{}:{}/{file}", self.address, self.http_port)
     }
 
-    /// iPXE's script for a machine: load and run with the image's own command line, or leave it to its disk. iPXE's end with a failure makes firmware go on to its next boot device; a success
-    /// would end in the firmware's menu.
+    /// iPXE's script for a machine: load and run with the image's own command line, or leave it to its disk. iPXE's end with a failure makes firmware go
+    /// on to its next boot device; a success would end in the firmware's menu.
+    ///
+    /// Between loading and running it asks for this script once more and forgets it: iPXE acknowledges only while it waits for something, and would take
+    /// the image's last bytes without a word.
     pub fn script(&self, which: &Which, name: &str, command_line: &str, known: Option<Known>) -> String {
         let lines = match is_served(known, self) {
             Some(_) => vec![format!("echo skerry: {name} has its image; going on with the next boot device")],
             None => {
-                let url = self.url(&Served::Image(which.clone()));
+                let (image, script) = (Served::Image(which.clone()), Served::Script(which.clone()));
                 vec![
                     format!("echo skerry: loading {name}"),
-                    format!("chain {url} {command_line} || echo skerry: cannot load it; going on with the next boot device"),
+                    format!("kernel {} {command_line} || goto failed", self.url(&image)),
+                    format!("imgfetch --name heard {} ||", self.url(&script)),
+                    "imgfree heard ||".to_owned(),
+                    "boot ||".to_owned(),
+                    ":failed".to_owned(),
+                    "echo skerry: cannot start it; going on with the next boot device".to_owned(),
                 ]
             }
         };
@@ -235,9 +243,11 @@ pub(crate) mod tests {
         assert!(matches!(ask(Loader::Ipxe), Ok(Boot::Script(_))));
         let which = Which::Machine("52:54:00:00:00:01".parse().expect("a MAC address"));
         let script = settings.script(&which, "store-1", "a=b c", Some(ARM));
-        assert!(!script.contains("chain") && script.ends_with("exit 1\n"), "{script}");
+        assert!(!script.contains("boot ||") && script.ends_with("exit 1\n"), "{script}");
         let fresh = settings.script(&which, "store-1", "a=b c", Some(Known { loads: 2, ..ARM }));
         let url = "http://10.0.0.1:8080/boot/52-54-00-00-00-01/skerry.efi";
-        assert!(fresh.starts_with("#!ipxe\n") && fresh.contains(&format!("\nchain {url} a=b c ||")), "{fresh}");
+        assert!(fresh.starts_with("#!ipxe\n") && fresh.contains(&format!("\nkernel {url} a=b c ||")), "{fresh}");
+        let [heard, boot] = ["\nimgfetch --name heard ", "\nboot ||"].map(|line| fresh.find(line).expect("it is there"));
+        assert!(heard < boot && fresh.contains("\nimgfree heard ||"), "{fresh}");
     }
 }

@@ -192,8 +192,6 @@ mod tests {
 
     use super::*;
 
-    use super::*;
-
     fn request(words: &[&str]) -> Vec<u8> {
         let body: String = words.iter().map(|word| format!("{word}\0")).collect();
         [&[0, 1], body.as_bytes()].concat()
