@@ -30,6 +30,15 @@ machine:
   #   docker.io: {mirrors: [\"https://mirror.example\"]}
 ";
 
+const HUB: &str = "\
+# The hub to phone home to; without it the device calls the one of its SEED, or nobody.
+# hub:
+#   url: https://hub.example      # port 443 unless one is given
+#   pin: 64 hexadecimal digits    # `skerry-hub pin`
+#   fallbacks: [\"https://hub-2.example:8443\"]
+#   proxy: {url: \"http://proxy.example:3128\", user: store, password: \"...\"}
+";
+
 const K3S_SERVER: &str = "\
 # Kubernetes, as the first server of a cluster.
 k3s:
@@ -58,7 +67,7 @@ pub(super) fn render(command: &ConfigNew) -> Result<String, Failure> {
         format!("apiVersion: {API_VERSION}\nkind: MachineConfig\n\nmetadata:\n  name: {name}\n  fleet: {fleet_name}\n"),
         format!("  generation: {generation}                   # raise it with every change\n\n"),
         format!("{TARGET}target:\n  {}\n\n", target(&command.target)),
-        format!("{MACHINE}\n{}\n", api(client_ca.as_deref())),
+        format!("{MACHINE}\n{}\n{HUB}\n", api(client_ca.as_deref())),
         command.k3s.map_or(K3S_NONE, |K3sRole::Server| K3S_SERVER).into(),
     ]
     .concat())
@@ -114,6 +123,15 @@ mod tests {
             let lacking: Vec<_> = check_semantics(&config).unwrap_err().into_iter().map(|error| error.path).collect();
             assert_eq!(lacking, ["api"], "{arguments:?}");
         }
+    }
+
+    #[test]
+    fn the_hub_in_the_template_is_one_when_it_is_filled_in() {
+        let hub: String = HUB.lines().skip(1).map(|line| format!("{}\n", line.trim_start_matches("# "))).collect();
+        let hub = hub.replace("64 hexadecimal digits ", &"ab".repeat(32));
+        let text = format!("{}{hub}", rendered(&[]));
+        let config = parse(text.as_bytes()).unwrap_or_else(|error| panic!("{}\n{text}", error.report("new")));
+        machine_config::check_hub(&config.hub.expect("it has one")).unwrap();
     }
 
     #[test]
