@@ -1,5 +1,5 @@
-//! Machines without a disk start over the network of a warehouse bench: `imager serve` beside a plain DHCP server, on a network of its own. Each runs its
-//! own image, loaded in the way its firmware knows, and whoever else asks gets nothing.
+//! Machines start over the network of a warehouse bench: `imager serve` beside a plain DHCP server, on a network of its own. Each runs its own image,
+//! loaded in the way its firmware knows, and whoever else asks gets nothing. One has a disk, installs itself on it, and goes on to it afterwards.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -10,31 +10,39 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use api::Role;
-use api::v1::{NodeMode, ServiceState, StatusResponse};
+use api::v1::{NodeMode, PowerOffRequest, ServiceState, StatusResponse};
 use imager::image::digest::Digest;
 use imager::stamp::manifest::Manifest;
 use imager::stamp::station;
+use machine_config::DeviceId;
+use serde_json::Value;
 use skerry_tests::bootserver::BootServer;
 use skerry_tests::config::Config;
+use skerry_tests::filesystem;
 use skerry_tests::fleet::Credentials;
+use skerry_tests::harness::disk::DISK_BYTES;
 use skerry_tests::harness::emulator::Emulator;
 use skerry_tests::harness::hardware::Wiring;
 use skerry_tests::harness::logs::Logs;
-use skerry_tests::harness::{Booted, Chassis, Guest, Machine, Patience, boot};
+use skerry_tests::harness::{Booted, Chassis, Disk, DiskBus, Guest, Machine, Patience, boot};
 use skerry_tests::images::{self, TestImage};
 use skerry_tests::lab::Lab;
 use skerry_tests::network::{Bench, OWN, Port};
 use skerry_tests::node::{Caller, Node};
 use skerry_tests::story::step;
 
-/// Two PCs, an arm64 machine, and one that is in no inventory.
-const MACS: [&str; 4] = ["52:54:00:5c:e4:01", "52:54:00:5c:e4:02", "52:54:00:5c:e4:03", "52:54:00:5c:e4:09"];
+/// Two PCs, an arm64 machine, a PC with a disk, and one that is in no inventory.
+const MACS: [&str; 5] = ["52:54:00:5c:e4:01", "52:54:00:5c:e4:02", "52:54:00:5c:e4:03", "52:54:00:5c:e4:04", "52:54:00:5c:e4:09"];
 const ARM: usize = 2;
-const STRANGER: usize = 3;
+const WITH_DISK: usize = 3;
+const STRANGER: usize = 4;
 
 /// Has the firmware boot over HTTP alone, as a technician sets it.
 const HTTP_ONLY: [&str; 4] =
     ["-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=n", "-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n"];
+
+/// Has the firmware wait for no IPv6, of which the bench has nothing.
+const NO_IPV6: [&str; 2] = ["-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n"];
 
 /// Firmware for Arm has no network without random numbers, and takes them from the CPU alone.
 const RANDOM_ARM: Chassis = Chassis::Arm { cpu: "max,pauth-impdef=on" };
@@ -65,8 +73,11 @@ fn a_machine_boots_its_own_image_over_the_network() {
     });
     let bench = step("there is a bench network with a plain DHCP server", || Bench::join(&MACS, &logs));
     let mut story = Story { lab: &lab, logs: &logs, bench, folder, images, run: 0 };
-    let config = Config { name: "bench-2".into(), k3s: None, ..fleet.config().unwrap() };
-    fs::write(folder.join("bench-2.yaml"), fleet.sign(&config).unwrap()).unwrap();
+    let install = "  install: {disk: {transport: nvme, minSizeMib: 1000}, wipe: refuse}\n";
+    for (name, machine) in [("bench-2", ""), ("bench-4", install)] {
+        let config = Config { name: name.into(), machine: machine.into(), k3s: None, ..fleet.config().unwrap() };
+        fs::write(folder.join(format!("{name}.yaml")), fleet.sign(&config).unwrap()).unwrap();
+    }
     fs::write(folder.join("devices.csv"), inventory()).unwrap();
     station::make(&folder.join("station")).unwrap();
 
@@ -102,12 +113,39 @@ fn a_machine_boots_its_own_image_over_the_network() {
     drop(server);
 
     let mut server = step("a server that is to serve each machine once remembers the last one", || story.serve(&["--once"], 2));
-    step("a machine that was served goes on to its disk", || {
+    step("a machine that was served is not answered", || {
         let machine = story.power_on(0)?;
         let passed = server.wait_for("passed", &Patience::new("the refusal", 20))?;
-        ensure!(passed["mac"] == MACS[0] && passed["reason"].to_string().contains("boots from its disk"), "{passed}");
+        is_left_to_its_disk(&passed, 0)?;
         Ok(machine.pull_the_plug()?)
     });
+    let disk = step("a PC has an empty disk", || Ok(Disk::empty(&logs.path("disk.img"), DISK_BYTES)?));
+    let (mut installing, id) = step("a machine with a disk loads its image and installs it", || {
+        let booted = story.boot_with(WITH_DISK, &NO_IPV6, Some(&disk))?;
+        let loaded = server.wait_for("loaded", &Patience::new("the load", 1))?;
+        ensure!(loaded["mac"] == MACS[WITH_DISK] && loaded["loads"] == 1, "{loaded}");
+        let node = story.node(WITH_DISK, Some(&admin))?;
+        is_installed(&node)?;
+        Ok((booted, node.device_id().clone()))
+    });
+    step("it restarts, asks the network first again, is not answered, and goes on to its disk", || {
+        let machine = &mut installing.machine;
+        machine.qmp().wait_event("RESET", &Patience::new("the restart", 20))?;
+        let passed = server.wait_for("passed", &Patience::new("the refusal", 20))?;
+        is_left_to_its_disk(&passed, WITH_DISK)?;
+        // Beyond what the console showed of the system in RAM. The firmware tries HTTP as well, over IPv4 and IPv6, and waits minutes for an answer.
+        let up = Patience::new("the status block of a system on a disk", 150);
+        machine.console().wait_for(&up, |line| line.contains(UP) && !line.contains("in RAM"))?;
+        let node = story.node_of(WITH_DISK, Some(&id), Some(&admin))?;
+        runs_from_its_disk(&node)?;
+        node.call(|client| async move { client.power_off(PowerOffRequest {}).await })?;
+        machine.wait_exit(&Patience::new("power-off", 15))?;
+        filesystem::check_all(disk.path())?;
+        let loads = server.events().iter().filter(|event| event["event"] == "loading").count();
+        ensure!(loads == 1, "it was given its image {loads} times");
+        Ok(())
+    });
+    drop(installing);
     drop(server);
 
     let mut server = step("a server without iPXE starts", || story.serve(&["--no-ipxe"], 3));
@@ -122,8 +160,11 @@ fn a_machine_boots_its_own_image_over_the_network() {
 
 fn inventory() -> String {
     let (pc, arm) = (TestImage::Blank.board(), TestImage::QemuAarch64.board());
-    let [one, two, three, _stranger] = MACS;
-    format!("name,mac,board,config\nbench-1,{one},{pc},none\nbench-2,{two},{pc},bench-2.yaml\nbench-3,{three},{arm},none\n")
+    let [one, two, three, four, _stranger] = MACS;
+    format!(
+        "name,mac,board,config\nbench-1,{one},{pc},none\nbench-2,{two},{pc},bench-2.yaml\nbench-3,{three},{arm},none\n\
+         bench-4,{four},{pc},bench-4.yaml\n"
+    )
 }
 
 /// The RAM form of a raw image, as an operator makes it.
@@ -145,7 +186,7 @@ impl Story<'_> {
         &self.bench.ports()[number]
     }
 
-    /// The machine at a port; it has no disk.
+    /// The machine at a port. If it has a disk, it is one of today.
     fn guest(&self, number: usize, more: &[&str]) -> Guest {
         let port = self.port(number);
         let chassis = if number == ARM { RANDOM_ARM } else { Chassis::Pc };
@@ -156,6 +197,7 @@ impl Story<'_> {
             wiring: Wiring::Tap(port.tap.clone()),
             network_bootindex: Some(0),
             emulator: Some(Emulator { program: guest.program().to_owned(), arguments }),
+            disk_bus: DiskBus::Nvme,
             memory_mib: 2048,
             forwards: vec![],
             ..guest
@@ -169,17 +211,27 @@ impl Story<'_> {
         Ok(Machine::start(&guest, self.run, lab.accelerator(), Some(lab.firmware()), None, self.logs)?)
     }
 
-    /// Starts the machine at a port and waits until it is up.
+    /// Starts the machine at a port, without a disk, and waits until it is up.
     fn boot(&mut self, number: usize, more: &[&str]) -> Result<Booted> {
-        let guest = self.guest(number, more);
-        let patience = Patience::new("the status block on the console", 60);
-        Ok(boot(&guest, &self.lab.rig_for(&guest, self.logs)?, None, &mut self.run, &patience, |line| line.contains(UP))?)
+        self.boot_with(number, more, None)
     }
 
-    /// The API of the machine at a port.
+    /// The same with a disk, or without.
+    fn boot_with(&mut self, number: usize, more: &[&str], disk: Option<&Disk>) -> Result<Booted> {
+        let guest = self.guest(number, more);
+        let patience = Patience::new("the status block on the console", 60);
+        Ok(boot(&guest, &self.lab.rig_for(&guest, self.logs)?, disk, &mut self.run, &patience, |line| line.contains(UP))?)
+    }
+
+    /// The API of the machine at a port, whoever it is.
     fn node(&self, number: usize, credentials: Option<&Credentials>) -> Result<Node> {
+        self.node_of(number, None, credentials)
+    }
+
+    /// The API of the machine at a port, which must be this device.
+    fn node_of(&self, number: usize, device: Option<&DeviceId>, credentials: Option<&Credentials>) -> Result<Node> {
         let host = self.port(number).address.into();
-        let caller = Caller { host, port: api::DEFAULT_PORT, device: None, credentials: credentials.cloned() };
+        let caller = Caller { host, port: api::DEFAULT_PORT, device: device.cloned(), credentials: credentials.cloned() };
         Node::connect_when_up(&caller, &Patience::new("the API", 10))
     }
 
@@ -235,5 +287,32 @@ fn is_configured(node: &Node) -> Result<()> {
     let status = node.wait_mode(NodeMode::Configured, &Patience::new("the configuration from SEED", 5))?;
     ensure!(status.config_generation == 1 && status.hostname == "bench-2", "{status:?}");
     node.wait_service("containerd", ServiceState::Ready, &Patience::new("containerd", 40))?;
+    Ok(())
+}
+
+/// The server's reason for not answering a machine that has had its image.
+fn is_left_to_its_disk(passed: &Value, number: usize) -> Result<()> {
+    ensure!(passed["mac"] == MACS[number] && passed["reason"].to_string().contains("boots from its disk"), "{passed}");
+    Ok(())
+}
+
+/// Sees the installation through, from RAM.
+fn is_installed(node: &Node) -> Result<()> {
+    let status = node.status()?;
+    ensure!(status.runs_from == "RAM" && status.hostname == "bench-4", "{status:?}");
+    let installed = |status: &StatusResponse| status.install.starts_with("installed on nvme0n1");
+    node.wait_until(&Patience::new("the installation", 60), |node| Ok(Some(node.status()?).filter(installed)))?;
+    Ok(())
+}
+
+/// What was installed is what runs, and keeps its state there.
+fn runs_from_its_disk(node: &Node) -> Result<()> {
+    let status = node.wait_mode(NodeMode::Configured, &Patience::new("the configuration it was installed with", 5))?;
+    ensure!(status.runs_from == "nvme0n1" && status.hostname == "bench-4" && status.config_generation == 1, "{status:?}");
+    ensure!(status.install == "machine.install has no effect: this system runs from nvme0n1", "{status:?}");
+    node.wait_service("containerd", ServiceState::Ready, &Patience::new("containerd", 40))?;
+    let mounts = node.resources()?.mounts;
+    let state = mounts.iter().find(|mount| mount.target == "/run/skerry/state").context("STATE is not mounted")?;
+    ensure!(state.source.starts_with("/dev/nvme0n1p") && state.fs_type == "ext4", "{state:?}");
     Ok(())
 }
