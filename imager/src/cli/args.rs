@@ -51,7 +51,7 @@ pub(super) struct Common {
 pub(super) enum Command {
     /// Build a bootable disk image.
     Build(BuildArgs),
-    /// Write other forms of a raw image: compressed, for virtual machines, for discs, for netboot.
+    /// Write other forms of an image: compressed, for virtual machines, for discs, for netboot.
     Convert(ConvertArgs),
     /// Tell what an image of any form holds, and verify it.
     Inspect(InspectArgs),
@@ -82,9 +82,12 @@ pub(super) enum Command {
 /// Which devices there are and what all of them share: options of every command that stamps.
 #[derive(Debug, Clone, Args)]
 pub(super) struct DeviceArgs {
-    /// The devices, CSV: name, serial, mac, board, hub, hub_pin, join_token, config, identity, labels.
+    /// The devices, CSV: name, serial, mac, board, hub, hub_pin, join_token, config, identity, labels, and more about the hub.
     #[arg(long, value_name = "FILE")]
     pub(super) inventory: PathBuf,
+    /// A proxy, `http://HOST:PORT`, through which each device calls its hub, unless its row names one.
+    #[arg(long, value_name = "URL")]
+    pub(super) hub_proxy: Option<String>,
     /// A signed configuration for every device whose row names none.
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
@@ -178,7 +181,7 @@ pub(super) struct FormArgs {
 /// Options of `convert`.
 #[derive(Debug, Args)]
 pub(super) struct ConvertArgs {
-    /// The raw image.
+    /// The image, in any form.
     pub(super) image: PathBuf,
     /// The file to write. With several forms, each gets an ending of its own.
     #[arg(long, value_name = "FILE")]

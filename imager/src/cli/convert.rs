@@ -1,4 +1,4 @@
-//! `imager convert`: other forms of an image that was built or stamped before.
+//! `imager convert`: other forms of an image that was built or stamped before, whatever form it has.
 
 use std::path::Path;
 
@@ -8,13 +8,13 @@ use super::args::{Common, ConvertArgs};
 use super::formats;
 use super::ui::Ui;
 use crate::board::Format;
-use crate::format::{Source, Target};
-use crate::inspect::{self, Depth};
+use crate::format::Target;
 use crate::progress::step;
+use crate::unfold;
 
 /// Writes the forms asked for.
 pub(super) fn run(common: &Common, args: &ConvertArgs, ui: &Ui) -> Result<()> {
-    let inspection = step(ui, "verify the image", || inspect::inspect(&args.image, Depth::Overview))?;
+    let (inspection, source) = step(ui, "verify the image", || unfold::source(&args.image))?;
     // Where no board files are, such as in a warehouse, the image itself tells whether a form can be made of it.
     let formats: Vec<Format> = match common.board(&inspection.release.board) {
         Ok(board) => formats::check(&board, &args.forms.formats)?,
@@ -22,7 +22,6 @@ pub(super) fn run(common: &Common, args: &ConvertArgs, ui: &Ui) -> Result<()> {
     };
     let targets = Target::all(&formats, &args.out)?;
     let targets = if inspection.seed.is_private() || is_private(&args.image)? { formats::private(targets) } else { targets };
-    let source = step(ui, "map the image", || Source::open(&args.image, &inspection))?;
     let files = formats::write(&source, &targets, None, ui)?;
     ui.done(&files, &formats::summary(&files));
     Ok(())

@@ -1,5 +1,5 @@
-//! Inspects a file of any form: the disk image in it is unfolded into a file without a name, below `TMPDIR`, and inspected there as a raw image is. What
-//! runs from RAM is also compared with what is made of that disk image. Changes nothing.
+//! Reads a file of any form: the disk image in it is unfolded into a file without a name, below `TMPDIR`, and read there as a raw image is. What runs
+//! from RAM is also compared with what is made of that disk image. Changes nothing.
 
 mod error;
 mod qcow2;
@@ -61,29 +61,70 @@ impl fmt::Display for Unfolded {
 /// # Errors
 /// See [`UnfoldError`].
 pub fn inspect(path: &Path, depth: Depth) -> Result<Unfolded, UnfoldError> {
-    let (file, bytes) = disk::open(path)?;
-    let read = |source| UnfoldError::Read { path: path.to_owned(), source };
-    let (form, place) = shape(path, &file).map_err(read)??;
-    let raw = match form {
-        Shape::Form(Format::Raw) => file.try_clone().map_err(read)?,
-        Shape::Form(Format::RawZst) => {
-            let decoder = zstd::stream::read::Decoder::new(whole(&file, bytes)).map_err(read)?;
-            Raw::of_stream(path, decoder)?
-        }
-        Shape::Form(Format::RawGz) => Raw::of_stream(path, flate2::bufread::MultiGzDecoder::new(whole(&file, bytes)))?,
-        Shape::Form(Format::Qcow2) => qcow2::unfold(path, &file)?,
-        Shape::Form(Format::Iso | Format::Uki | Format::Pxe) | Shape::Initramfs => of_ram_form(path, &file, place)?,
-    };
-    let length = (&raw).seek(io::SeekFrom::End(0)).map_err(read)?;
-    let disk = Disk::of_file(path, raw, length)?;
-    let inspection = inspect::inspect_disk(&disk, depth).map_err(Box::new)?;
+    let opened = Opened::open(path)?;
+    let (form, inspection) = (opened.form, opened.inspect(depth)?);
     if form.runs_from_ram() {
-        let source = Source::of(disk, &inspection)?;
-        if let Some(offset) = source.first_difference(form, &mut whole(&file, bytes))? {
-            return Err(UnfoldError::Differs { path: path.to_owned(), form, offset });
-        }
+        opened.source(&inspection)?;
     }
     Ok(Unfolded { form, inspection })
+}
+
+/// The same, and the disk image in it as something that other forms are made from.
+///
+/// # Errors
+/// See [`UnfoldError`].
+pub fn source(path: &Path) -> Result<(Inspection, Source), UnfoldError> {
+    let opened = Opened::open(path)?;
+    let inspection = opened.inspect(Depth::Overview)?;
+    let source = opened.source(&inspection)?;
+    Ok((inspection, source))
+}
+
+/// A file and the disk image in it.
+struct Opened<'a> {
+    path: &'a Path,
+    file: File,
+    bytes: u64,
+    form: Shape,
+    disk: Disk,
+}
+
+impl<'a> Opened<'a> {
+    fn open(path: &'a Path) -> Result<Self, UnfoldError> {
+        let (file, bytes) = disk::open(path)?;
+        let read = |source| UnfoldError::Read { path: path.to_owned(), source };
+        let (form, place) = shape(path, &file).map_err(read)??;
+        let raw = match form {
+            Shape::Form(Format::Raw) => file.try_clone().map_err(read)?,
+            Shape::Form(Format::RawZst) => {
+                let decoder = zstd::stream::read::Decoder::new(whole(&file, bytes)).map_err(read)?;
+                Raw::of_stream(path, decoder)?
+            }
+            Shape::Form(Format::RawGz) => Raw::of_stream(path, flate2::bufread::MultiGzDecoder::new(whole(&file, bytes)))?,
+            Shape::Form(Format::Qcow2) => qcow2::unfold(path, &file)?,
+            Shape::Form(Format::Iso | Format::Uki | Format::Pxe) | Shape::Initramfs => of_ram_form(path, &file, place)?,
+        };
+        let length = (&raw).seek(io::SeekFrom::End(0)).map_err(read)?;
+        let disk = Disk::of_file(path, raw, length)?;
+        Ok(Self { path, file, bytes, form, disk })
+    }
+
+    fn inspect(&self, depth: Depth) -> Result<Inspection, UnfoldError> {
+        Ok(inspect::inspect_disk(&self.disk, depth).map_err(Box::new)?)
+    }
+
+    /// Proves on the way that a file that runs from RAM is what is made of the disk image.
+    fn source(self, inspection: &Inspection) -> Result<Source, UnfoldError> {
+        let (source, form) = (Source::of(self.disk, inspection)?, self.form);
+        let differs = match form.runs_from_ram() {
+            true => source.first_difference(form, &mut whole(&self.file, self.bytes))?,
+            false => None,
+        };
+        match differs {
+            Some(offset) => Err(UnfoldError::Differs { path: self.path.to_owned(), form, offset }),
+            None => Ok(source),
+        }
+    }
 }
 
 fn whole(file: &File, bytes: u64) -> BufReader<Window<'_>> {

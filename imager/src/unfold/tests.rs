@@ -56,6 +56,18 @@ fn every_form_tells_what_the_raw_image_tells() {
 }
 
 #[test]
+fn every_form_leads_back_to_the_same_raw_image() {
+    let (_folder, image) = sample();
+    for format in Format::ALL {
+        let path = made(&image, format);
+        let (_, source) = source(&path).unwrap_or_else(|error| panic!("{format}: {error}"));
+        let back = path.with_extension("back");
+        Target::all(&[Format::Raw], &back).expect("a place")[0].write(&source).expect("written");
+        assert!(std::fs::read(&back).expect("read") == std::fs::read(&image).expect("read"), "{format}");
+    }
+}
+
+#[test]
 fn the_initramfs_out_of_a_netboot_archive_is_inspected_too() {
     let (folder, image) = sample();
     let path = folder.path().join("initramfs");
