@@ -57,6 +57,15 @@ pub(super) fn load_as(
     Ok(Devices { press, stamps, fleet })
 }
 
+/// The rows of the inventory that the options name, their hubs behind the proxy that the options name.
+pub(super) fn read_rows(args: &DeviceArgs) -> Result<Vec<Row>> {
+    let mut rows = read_inventory(&args.inventory)?;
+    if let Some(proxy) = &args.hub_proxy {
+        inventory::behind_proxy(&mut rows, proxy)?;
+    }
+    Ok(rows)
+}
+
 /// The rows of an inventory.
 pub(super) fn read_inventory(path: &Path) -> Result<Vec<Row>> {
     let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;

@@ -122,7 +122,7 @@ impl ServeArgs {
 
 /// The images, and the machines of the inventory that they are for.
 fn stock(args: &ServeArgs, ui: &Ui) -> Result<Stock> {
-    let rows = devices::read_inventory(&args.devices.inventory)?;
+    let rows = devices::read_rows(&args.devices)?;
     let mint = Mint::open(&args.out)?;
     let batches = args.images.iter().map(|image| batch(image, args, &rows, &mint, ui)).collect::<Result<Vec<_>>>()?;
     let stock = Stock::new(batches, &rows, &args.out)?;

@@ -19,7 +19,7 @@ use crate::stamp::write::{Existing, Run, Stamped};
 
 /// Stamps one image per row of the inventory.
 pub(super) fn run_stamp(json: bool, args: &StampArgs, ui: &Ui) -> Result<()> {
-    let rows = devices::read_inventory(&args.devices.inventory)?;
+    let rows = devices::read_rows(&args.devices)?;
     if args.stdout {
         check_stream(json, rows.len())?;
     }

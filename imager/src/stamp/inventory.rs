@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::PathBuf;
 
-use machine_config::schema::Hub;
+use machine_config::check_hub;
+use machine_config::schema::{Hub, HubProxy};
 use machine_config::types::{HostName, MacAddress, Secret};
 
 mod cells;
@@ -15,8 +16,33 @@ use cells::Cells;
 use lines::Lines;
 
 /// What a column is called, in the order of the documentation.
-pub const COLUMNS: [&str; 10] =
-    ["name", "serial", "mac", "board", "hub", "hub_pin", "join_token", "config", "identity", "labels"];
+pub const COLUMNS: [&str; 15] = [
+    "name",
+    "serial",
+    "mac",
+    "board",
+    "hub",
+    "hub_pin",
+    "hub_fallbacks",
+    "hub_proxy",
+    "hub_proxy_user",
+    "hub_proxy_password",
+    "hub_proxy_pin",
+    "join_token",
+    "config",
+    "identity",
+    "labels",
+];
+/// Which column each setting of the hub stands in, by its path in a configuration; the first that a path lies in counts.
+const HUB_COLUMNS: [(&str, &str); 7] = [
+    ("hub.url", "hub"),
+    ("hub.pin", "hub_pin"),
+    ("hub.fallbacks", "hub_fallbacks"),
+    ("hub.proxy.user", "hub_proxy_user"),
+    ("hub.proxy.password", "hub_proxy_password"),
+    ("hub.proxy.pin", "hub_proxy_pin"),
+    ("hub.proxy", "hub_proxy"),
+];
 /// Columns no inventory is without.
 const NEEDED: [&str; 2] = ["name", "board"];
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -105,6 +131,14 @@ pub enum InventoryError {
     /// A header that names something else.
     #[error("cannot read the inventory at {0}: there is no such column; columns are {known}, separated by commas", known = COLUMNS.join(", "))]
     UnknownColumn(Place),
+    /// The proxy for all of them.
+    #[error(
+        "cannot send the devices through this proxy: {problem}; one with a password or a pin stands in the columns `hub_proxy`, `hub_proxy_…`"
+    )]
+    Proxy {
+        /// What is wrong.
+        problem: String,
+    },
     /// A column that stands twice.
     #[error("cannot read the inventory at {0}: the column stands twice; keep one")]
     ColumnTwice(Place),
@@ -165,6 +199,22 @@ pub fn parse(text: &[u8]) -> Result<Vec<Row>, InventoryError> {
     }
     check_unique(&header, &rows)?;
     Ok(rows)
+}
+
+/// Sends every device with a hub through this proxy, unless its row names one.
+///
+/// # Errors
+/// The address is none of a proxy that needs no more than an address, or no row has a hub.
+pub fn behind_proxy(rows: &mut [Row], url: &str) -> Result<(), InventoryError> {
+    let mut hubs = rows.iter_mut().filter_map(|row| row.hub.as_mut()).peekable();
+    if hubs.peek().is_none() {
+        return Err(InventoryError::Proxy { problem: "no row has a hub".into() });
+    }
+    for hub in hubs.filter(|hub| hub.proxy.is_none()) {
+        hub.proxy = Some(HubProxy { url: url.to_owned(), user: None, password: None, pin: None });
+        check_hub(hub).map_err(|errors| InventoryError::Proxy { problem: errors[0].to_string() })?;
+    }
+    Ok(())
 }
 
 /// The names of the columns, each known and there once.

@@ -35,7 +35,8 @@ impl Bench {
         std::fs::write(bench.path("devices.csv"), "name,board\nbox-1,test\nbox-2,test\nbox-3,test\n").expect("written");
         station::make(&bench.path("station")).expect("made");
         let inventory = bench.path("devices.csv");
-        let devices = DeviceArgs { inventory, config: None, station_key: Some(bench.path("station")), fleet: None };
+        let devices =
+            DeviceArgs { inventory, config: None, station_key: Some(bench.path("station")), fleet: None, hub_proxy: None };
         let args = StampArgs { base, devices, out: bench.path("images"), stdout: false, replace: false };
         run_stamp(false, &args, &Ui::new(false)).expect("stamped");
         bench

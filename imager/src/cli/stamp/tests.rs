@@ -37,7 +37,7 @@ impl Bench {
 
     fn devices(&self) -> DeviceArgs {
         let station_key = Some(self.path("station"));
-        DeviceArgs { inventory: self.path("devices.csv"), config: None, station_key, fleet: None }
+        DeviceArgs { inventory: self.path("devices.csv"), config: None, station_key, fleet: None, hub_proxy: None }
     }
 
     /// The arguments with other options about devices.

@@ -5,10 +5,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use machine_config::check_hub;
-use machine_config::schema::Hub;
+use machine_config::schema::{Hub, HubProxy};
 use machine_config::types::{MacAddress, Secret, ValueError};
 
-use super::{ConfigChoice, IdentityChoice, InventoryError, Token, place};
+use super::{ConfigChoice, HUB_COLUMNS, IdentityChoice, InventoryError, Token, place};
 
 /// Bytes of a join token that somebody chose.
 const TOKEN_BYTES: std::ops::RangeInclusive<usize> = 16..=256;
@@ -58,16 +58,36 @@ impl Cells<'_> {
 
     pub(super) fn hub(&self) -> Result<Option<Hub>, InventoryError> {
         let hub = match (self.get("hub"), self.get("hub_pin")) {
-            (None, None) => return Ok(None),
+            (None, None) => return self.no_hub(),
             (Some(_), None) => return Err(self.wrong("hub", "it needs a pin; add the column `hub_pin` and the pin in it")),
             (None, Some(_)) => return Err(self.wrong("hub_pin", "it pins no hub; name the hub in the column `hub`")),
-            (Some(url), Some(pin)) => Hub { url: url.to_owned(), pin: pin.to_owned(), fallbacks: vec![], proxy: None },
+            (Some(url), Some(pin)) => {
+                let fallbacks = self.get("hub_fallbacks").into_iter().flat_map(|value| value.split(';')).map(str::to_owned);
+                Hub { url: url.to_owned(), pin: pin.to_owned(), fallbacks: fallbacks.collect(), proxy: self.proxy()? }
+            }
         };
-        check_hub(&hub).map_err(|errors| {
-            let column = if errors.iter().any(|error| error.path == "hub.url") { "hub" } else { "hub_pin" };
-            self.wrong(column, errors.iter().map(|error| error.problem.to_string()).collect::<Vec<_>>().join("; "))
-        })?;
-        Ok(Some(hub))
+        match check_hub(&hub) {
+            Ok(()) => Ok(Some(hub)),
+            Err(errors) => Err(self.wrong(column_of(&errors[0].path), errors[0].problem.to_string())),
+        }
+    }
+
+    /// What says how a hub is reached says nothing without one.
+    fn no_hub(&self) -> Result<Option<Hub>, InventoryError> {
+        match HUB_COLUMNS.iter().find(|(_, column)| self.get(column).is_some()) {
+            Some((_, column)) => Err(self.wrong(column, "it is about a hub, and there is none; name one in the column `hub`")),
+            None => Ok(None),
+        }
+    }
+
+    fn proxy(&self) -> Result<Option<HubProxy>, InventoryError> {
+        let text = |column| self.get(column).map(str::to_owned);
+        let (user, password, pin) = (text("hub_proxy_user"), text("hub_proxy_password"), text("hub_proxy_pin"));
+        match text("hub_proxy") {
+            Some(url) => Ok(Some(HubProxy { url, user, password: password.map(Secret::from), pin })),
+            None if user.is_none() && password.is_none() && pin.is_none() => Ok(None),
+            None => Err(self.wrong("hub_proxy", "it is empty, and another column is about a proxy; name the proxy")),
+        }
     }
 
     /// The value of a token is not said in any error.
@@ -113,6 +133,11 @@ impl Cells<'_> {
         }
         Ok(labels)
     }
+}
+
+/// The column of a setting of the hub.
+fn column_of(path: &str) -> &'static str {
+    HUB_COLUMNS.iter().find(|(setting, _)| path.starts_with(setting)).map_or("hub", |(_, column)| column)
 }
 
 fn is_label_key(key: &str) -> bool {

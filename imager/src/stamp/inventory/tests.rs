@@ -83,6 +83,57 @@ fn values_that_are_wrong_are_told_with_line_and_column() {
 }
 
 #[test]
+fn the_way_to_a_hub_is_read_from_its_columns() {
+    let pin = "ab".repeat(32);
+    let header = "name,board,hub,hub_pin,hub_fallbacks,hub_proxy,hub_proxy_user,hub_proxy_password,hub_proxy_pin";
+    let row = |rest: &str| parse(format!("{header}\na,nuc,{rest}\n").as_bytes()).map(|rows| rows[0].hub.clone());
+    let plain = row(&format!("https://h,{pin},,,,,")).expect("good").expect("a hub");
+    assert_eq!((plain.fallbacks.len(), plain.proxy), (0, None));
+    let full =
+        row(&format!("https://h,{pin},https://i;https://j:8443,https://p:3129,kim,pa55,{pin}")).expect("good").expect("a hub");
+    assert_eq!(full.fallbacks, ["https://i", "https://j:8443"]);
+    let proxy = full.proxy.expect("a proxy");
+    assert_eq!(
+        (proxy.url.as_str(), proxy.user.as_deref(), proxy.pin.as_deref()),
+        ("https://p:3129", Some("kim"), Some(pin.as_str()))
+    );
+    assert_eq!(proxy.password.map(|password| password.expose().to_owned()).as_deref(), Some("pa55"));
+    for (rest, expected) in [
+        (format!("https://h,{pin},http://i,,,,"), "column 5 (`hub_fallbacks`): `http://i`"),
+        (format!("https://h,{pin},,ftp://p:1,,,"), "column 6 (`hub_proxy`): `ftp://p:1`"),
+        (format!("https://h,{pin},,https://p:1,,,"), "column 6 (`hub_proxy`): `pin` must be set too"),
+        (format!("https://h,{pin},,http://p:1,kim,,"), "column 6 (`hub_proxy`): `password` must be set too"),
+        (format!("https://h,{pin},,,kim,pa55,"), "column 6 (`hub_proxy`): it is empty"),
+        (format!("https://h,{pin},,http://p:1,a:b,pa55,"), "column 7 (`hub_proxy_user`)"),
+        (format!("https://h,{pin},,http://p:1,,,{pin}"), "column 9 (`hub_proxy_pin`): it has no effect here"),
+        (",,,http://p:1,,,".to_owned(), "column 6 (`hub_proxy`): it is about a hub"),
+    ] {
+        let error = row(&rest).expect_err("refused").to_string();
+        assert!(error.contains(expected) && !error.contains("pa55"), "{error} lacks {expected}");
+    }
+}
+
+#[test]
+fn one_proxy_for_all_gives_way_to_that_of_a_row() {
+    let pin = "ab".repeat(32);
+    let text =
+        format!("name,board,hub,hub_pin,hub_proxy\na,nuc,https://h,{pin},\nb,nuc,https://h,{pin},http://own:1\nc,nuc,,,\n");
+    let mut rows = parse(text.as_bytes()).expect("good");
+    behind_proxy(&mut rows, "http://all:3128").expect("good");
+    let proxies: Vec<_> =
+        rows.iter().map(|row| row.hub.as_ref().and_then(|hub| hub.proxy.as_ref()).map(|proxy| proxy.url.as_str())).collect();
+    assert_eq!(proxies, [Some("http://all:3128"), Some("http://own:1"), None]);
+    let mut rows = parse(text.as_bytes()).expect("good");
+    for bad in ["all:3128", "https://all:3128", "http://kim:pa55@all:3128"] {
+        let error = behind_proxy(&mut rows, bad).expect_err("refused").to_string();
+        assert!(error.contains("hub.proxy") && !error.contains("pa55"), "{error}");
+        rows[0].hub.iter_mut().for_each(|hub| hub.proxy = None);
+    }
+    let mut rows = parse(b"name,board\na,nuc\n").expect("good");
+    assert!(behind_proxy(&mut rows, "http://all:3128").expect_err("refused").to_string().contains("no row has a hub"));
+}
+
+#[test]
 fn two_devices_never_share_name_serial_or_address() {
     for (rows, expected) in [
         ("a,S,,nuc\nb,T,,nuc\na,U,,nuc\n", "line 4, column 1 (`name`): `a` stands at line 2"),
