@@ -1,20 +1,21 @@
 //! The devices that a command stamps: inventory, configurations, keys, fleet and station's key, read from the files that the options name and
-//! planned on a base. Writes nothing.
+//! planned on a base. Writes nothing but whose a key is.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use machine_config::seed::Seed;
-use machine_config::{FleetTrust, MachineConfig, SigningKey, Verified};
+use machine_config::{DeviceId, FleetTrust, MachineConfig, SigningKey, Verified};
 
 use super::args::DeviceArgs;
 use super::fleet;
 use crate::draft::folder_of;
 use crate::progress::{Event, Progress, step};
 use crate::stamp::base::Base;
-use crate::stamp::inventory::{self, ConfigChoice, IdentityChoice, Row};
-use crate::stamp::plan::{Facts, PlanError, Stamp, plan};
+use crate::stamp::claim::claim;
+use crate::stamp::inventory::{self, ConfigChoice, Row};
+use crate::stamp::plan::{Facts, PlanError, Stamp, check_identities, plan};
 use crate::stamp::press::Press;
 use crate::stamp::{identity, station};
 
@@ -41,6 +42,7 @@ pub(super) fn load_as(
     let station = load_station(args)?;
     let folder = folder_of(&args.inventory);
     let identities = read_identities(rows, folder)?;
+    check_identities(rows, &identities)?;
     let base = step(progress, "check the base", || Base::open(path))?;
     let fleet = choose_fleet(args, &base, path, progress)?;
     let common = args.config.as_deref().map(|path| Ok::<_, anyhow::Error>((path, fleet::judged(path, &fleet)?))).transpose()?;
@@ -53,6 +55,8 @@ pub(super) fn load_as(
         identities: &identities,
     };
     let stamps = stamps(&facts)?;
+    let mut planned = rows.iter().filter(|row| row.board == base.release.board);
+    planned.try_for_each(|row| claim_identity(row, folder, &facts))?;
     let press = step(progress, "hash the base", || Press::new(base, station))?;
     Ok(Devices { press, stamps, fleet })
 }
@@ -116,22 +120,27 @@ fn read_configs(rows: &[Row], folder: &Path, fleet: &FleetTrust) -> Result<BTree
     read_each(rows, folder, |row| given_config(&row.config), |path| fleet::judged(path, fleet))
 }
 
+/// The row's key is this device's from now on, if it names one.
+fn claim_identity(row: &Row, folder: &Path, facts: &Facts<'_>) -> Result<()> {
+    let Some((path, key)) = row.identity.file().and_then(|path| Some((path, facts.identities.get(path)?))) else { return Ok(()) };
+    let owner = format!("{}/{}", facts.fleet.name, row.name);
+    let claimed = claim(&folder.join(path), &DeviceId::of(&key.verifying_key()), &owner);
+    claimed.with_context(|| cannot_stamp(row))
+}
+
+fn cannot_stamp(row: &Row) -> String {
+    format!("cannot stamp {} (line {})", row.name, row.line)
+}
+
 /// Each device key that rows name; paths are relative to the inventory's folder.
 fn read_identities(rows: &[Row], folder: &Path) -> Result<BTreeMap<PathBuf, SigningKey>> {
-    read_each(rows, folder, |row| given_identity(&row.identity), |path| Ok(identity::load(path)?))
+    read_each(rows, folder, |row| row.identity.file(), |path| Ok(identity::load(path)?))
 }
 
 fn given_config(choice: &ConfigChoice) -> Option<&PathBuf> {
     match choice {
         ConfigChoice::Given(path) => Some(path),
         ConfigChoice::Unsaid | ConfigChoice::None => None,
-    }
-}
-
-fn given_identity(choice: &IdentityChoice) -> Option<&PathBuf> {
-    match choice {
-        IdentityChoice::Given(path) => Some(path),
-        IdentityChoice::Own | IdentityChoice::Auto => None,
     }
 }
 
@@ -145,7 +154,7 @@ fn read_each<T>(
     let mut all = BTreeMap::new();
     for row in rows {
         let Some(path) = named(row).filter(|path| !all.contains_key(*path)) else { continue };
-        let one = read(&folder.join(path)).with_context(|| format!("cannot stamp {} (line {})", row.name, row.line))?;
+        let one = read(&folder.join(path)).with_context(|| cannot_stamp(row))?;
         all.insert(path.clone(), one);
     }
     Ok(all)

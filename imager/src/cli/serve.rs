@@ -206,8 +206,12 @@ mod tests {
     use anyhow::bail;
     use clap::Parser as _;
 
+    use std::os::unix::fs::PermissionsExt;
+
     use super::super::args::{Cli, Command};
     use super::*;
+    use crate::serve::testing::Bench;
+    use crate::stamp::station;
 
     fn parsed(more: &[&str]) -> Result<ServeArgs> {
         let fixed = ["imager", "serve", "--inventory", "d.csv", "--out", "o"];
@@ -227,6 +231,33 @@ mod tests {
         for wrong in [&["--once=0", "a.efi"][..], &["--once"], &["--no-ipxe", "--ipxe", "d", "a.efi"]] {
             assert!(parsed(wrong).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn one_key_for_machines_of_two_boards_is_refused() {
+        let bench = Bench::new();
+        let path = |name: &str| bench.folder.path().join(name);
+        for name in ["k.key", "copy.key"] {
+            std::fs::write(path(name), [7; 32]).expect("written");
+            std::fs::set_permissions(path(name), PermissionsExt::from_mode(0o600)).expect("set");
+        }
+        station::make(&path("station")).expect("made");
+        let serve = |rows: &str| {
+            std::fs::write(path("d.csv"), format!("name,mac,board,identity\n{rows}")).expect("written");
+            let mut args = parsed(&[&path("image.efi").display().to_string()]).expect("good");
+            args.out = bench.folder.path().to_owned();
+            args.devices.inventory = path("d.csv");
+            args.devices.station_key = Some(path("station"));
+            stock(&args, &Ui::new(false)).map(|stock| stock.machines().len()).map_err(|error| format!("{error:#}"))
+        };
+        for other in ["other,k.key", "other,copy.key", "test,copy.key"] {
+            let rows = format!("store-1,52:54:00:00:00:01,test,k.key\nstore-2,52:54:00:00:00:02,{other}\n");
+            let error = serve(&rows).expect_err(other);
+            assert!(error.contains("store-2 (line 3): the device at line 2 has the same key"), "{error}");
+        }
+        assert_eq!(serve("store-1,52:54:00:00:00:01,test,k.key\n"), Ok(1));
+        let error = serve("store-2,52:54:00:00:00:02,test,k.key\n").expect_err("another inventory");
+        assert!(error.contains("says that acme/store-1 has it"), "{error}");
     }
 
     #[test]

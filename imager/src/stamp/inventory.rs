@@ -80,6 +80,16 @@ pub enum IdentityChoice {
     Given(PathBuf),
 }
 
+impl IdentityChoice {
+    /// The file that the key is in, if it is in one.
+    pub fn file(&self) -> Option<&PathBuf> {
+        match self {
+            Self::Given(path) => Some(path),
+            Self::Own | Self::Auto => None,
+        }
+    }
+}
+
 /// One device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {

@@ -5,6 +5,7 @@
 //! [`mod@write`] carries it out, [`mod@verify`] proves the result.
 
 pub mod base;
+pub mod claim;
 pub mod differences;
 pub mod hash;
 pub mod identity;

@@ -93,9 +93,8 @@ pub fn plan(
         random(purpose, bytes.as_mut_slice()).map_err(PlanError::Random)?;
         Ok(bytes)
     };
-    let stamps = rows.iter().map(|row| stamp(row, facts, &mut random)).collect::<Result<Vec<_>, _>>()?;
-    check_identities(rows, &stamps)?;
-    Ok(stamps)
+    check_identities(rows, facts.identities)?;
+    rows.iter().map(|row| stamp(row, facts, &mut random)).collect()
 }
 
 /// Fresh random bytes, wiped when they go.
@@ -152,12 +151,15 @@ fn identity(row: &Row, facts: &Facts<'_>, random: Random<'_>) -> Result<Option<I
     }
 }
 
-/// A device is its key: two with one key are one to everybody.
-fn check_identities(rows: &[Row], stamps: &[Stamp]) -> Result<(), PlanError> {
+/// A device is its key: two with one key are one to everybody. For all rows of an inventory at once, whatever their boards.
+///
+/// # Errors
+/// [`PlanError::SharedIdentity`].
+pub fn check_identities(rows: &[Row], identities: &BTreeMap<PathBuf, SigningKey>) -> Result<(), PlanError> {
     let mut seen = HashMap::new();
-    for (row, stamp) in rows.iter().zip(stamps) {
-        let Some(identity) = &stamp.facts.identity else { continue };
-        if let Some(first) = seen.insert(identity.device_id.as_str(), row.line) {
+    for row in rows {
+        let Some(key) = row.identity.file().and_then(|path| identities.get(path)) else { continue };
+        if let Some(first) = seen.insert(key.verifying_key().to_bytes(), row.line) {
             return Err(PlanError::SharedIdentity { line: row.line, name: row.name.to_string(), first });
         }
     }

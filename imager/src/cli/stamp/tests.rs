@@ -159,6 +159,35 @@ fn a_key_from_a_file_is_in_the_image_and_proved() {
 }
 
 #[test]
+fn a_key_is_one_device_s_whatever_the_inventory_and_the_folder() {
+    let bench = Bench::of_fleet();
+    std::fs::create_dir(bench.path("second")).expect("made");
+    for name in ["k.key", "copy.key"] {
+        std::fs::write(bench.path(name), [7; 32]).expect("written");
+        std::fs::set_permissions(bench.path(name), PermissionsExt::from_mode(0o600)).expect("set");
+    }
+    let stamp = |inventory: &str, rows: &str, out: &str| {
+        std::fs::write(bench.path(inventory), format!("name,board,identity\n{rows}")).expect("written");
+        let args = bench.with(|devices| DeviceArgs { inventory: bench.path(inventory), ..devices });
+        let args = StampArgs { out: bench.path(out), replace: true, ..args };
+        run_stamp(false, &args, &Ui::new(false)).map_err(|error| super::super::one_line(&error))
+    };
+    let error = stamp("a.csv", "box-1,test,k.key\nbox-2,test,copy.key\n", "out").expect_err("in one inventory");
+    assert!(error.contains("box-2 (line 3): the device at line 2 has the same key"), "{error}");
+    let error = stamp("a.csv", "box-1,test,k.key\nbox-2,other,k.key\n", "out").expect_err("of another board");
+    assert!(error.contains("box-2 (line 3): the device at line 2 has the same key"), "{error}");
+    stamp("a.csv", "box-1,test,k.key\n", "out").expect("stamped");
+    stamp("a.csv", "box-1,test,k.key\n", "second").expect("the same device again");
+    for key in ["k.key", "copy.key"] {
+        for out in ["out", "second"] {
+            let error = stamp("b.csv", &format!("box-2,test,{key}\n"), out).expect_err("another device");
+            assert!(error.contains("box-2 (line 2)") && error.contains("says that acme/box-1 has it"), "{error}");
+            assert!(!bench.path(out).join("box-2.img").exists(), "it was stamped nevertheless");
+        }
+    }
+}
+
+#[test]
 fn a_base_without_a_fleet_needs_one_and_a_given_one_wins() {
     let bench = Bench::new(None);
     bench.inventory("box-1,S1,test,\n");
