@@ -1,8 +1,10 @@
-//! Memory for direct I/O: buffers that begin on a page, used again and again, so that a long run touches no new memory.
+//! Memory for direct I/O: buffers that begin on a page, a large one where there are such, used again and again, so that a long run touches no new memory.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::sys::{LARGE_PAGE_BYTES, prefer_large_pages};
 
 /// Bytes of a buffer: what is read or written at once.
 pub const BUFFER_BYTES: usize = 4 << 20;
@@ -29,8 +31,14 @@ impl Pool {
     /// A buffer of `bytes` bytes, at most [`BUFFER_BYTES`], with whatever is in it.
     pub fn take(&self, bytes: usize) -> Buffer {
         assert!(bytes <= BUFFER_BYTES, "a buffer holds {BUFFER_BYTES} bytes, {bytes} were asked for");
-        let storage = self.free().pop().unwrap_or_else(|| vec![0; BUFFER_BYTES + ALIGNMENT]);
-        let start = storage.as_ptr().addr().wrapping_neg() % ALIGNMENT;
+        let storage = self.free().pop();
+        let storage = storage.unwrap_or_else(|| {
+            let mut storage = vec![0; BUFFER_BYTES + LARGE_PAGE_BYTES]; // what is never touched takes no memory
+            let start = start(&storage);
+            prefer_large_pages(&mut storage[start..start + BUFFER_BYTES]);
+            storage
+        });
+        let start = start(&storage);
         Buffer { pool: self.clone(), storage, start, bytes }
     }
 
@@ -40,6 +48,11 @@ impl Pool {
         buffer.fill(0);
         buffer
     }
+}
+
+/// Where in its storage a buffer begins.
+fn start(storage: &[u8]) -> usize {
+    storage.as_ptr().addr().wrapping_neg() % LARGE_PAGE_BYTES
 }
 
 impl Deref for Buffer {
@@ -79,6 +92,7 @@ mod tests {
         first[0] = 7;
         let place = first.as_ptr();
         assert_eq!(place.addr() % ALIGNMENT, 0);
+        assert_eq!(place.addr() % LARGE_PAGE_BYTES, 0);
         drop(first);
         let second = pool.take(100);
         assert_eq!((second.as_ptr(), second.len()), (place, 100));

@@ -47,7 +47,7 @@ pub(in crate::cli) struct FlashArgs {
     /// Write zeros instead of dropping blocks.
     #[arg(long)]
     pub(super) no_discard: bool,
-    /// Give up a drive that does not answer for so many seconds [default: 180].
+    /// Give up a drive that does not answer for so many seconds, twice as many when it empties its cache [default: 180].
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86400))]
     timeout: Option<u64>,
     /// Print what would be written where, and why which drive would be refused; write nothing.
