@@ -41,8 +41,8 @@ mod tests {
             let row = y / MODULE;
             let lit = match lines[row / 2][x / MODULE] {
                 '█' => true,
-                '▀' => row % 2 == 0,
-                '▄' => row % 2 == 1,
+                '▀' => row.is_multiple_of(2),
+                '▄' => !row.is_multiple_of(2),
                 _ => false,
             };
             if lit { 255 } else { 0 }
