@@ -163,9 +163,8 @@ impl Store {
     pub(crate) fn read(&self, offset: u64, bytes: u64) -> Result<Vec<u8>, Errno> {
         self.present()?;
         let mut content = vec![0; usize::try_from(bytes.min(self.bytes().saturating_sub(offset))).expect("fits")];
-        match self.fault {
-            Fault::SlowToRead { by } => std::thread::sleep(by),
-            _ => {}
+        if let Fault::SlowToRead { by } = self.fault {
+            std::thread::sleep(by);
         }
         match self.fault {
             Fault::BadRead { at } if touches(offset, bytes, at) => return Err(Errno::EIO),
