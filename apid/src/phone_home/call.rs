@@ -1,12 +1,12 @@
 //! The one gRPC call over a channel with the hub: HTTP/2 with small windows, messages of 320 KiB at most, no compression, no redirect.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use api::hub::v1::HubMessage;
 use api::hub::v1::devices_client::DevicesClient;
 use hyper::client::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
 use tokio::task::JoinSet;
 use tonic::Streaming;
 
@@ -33,11 +33,35 @@ pub(super) struct Call {
     pub(super) connection: Connection,
 }
 
-/// The task that moves the connection's bytes, and the last words of one that broke.
+/// The tasks that move the connection's bytes, and the last words of one that broke. Dropping it ends them and closes the connection,
+/// whatever the hub would still have to read or to say.
 #[derive(Debug)]
 pub(super) struct Connection {
-    _task: JoinSet<()>,
+    tasks: Tasks,
     broke: Arc<Mutex<Option<String>>>,
+}
+
+/// Tasks of one connection.
+#[derive(Debug, Clone, Default)]
+struct Tasks(Arc<Mutex<JoinSet<()>>>);
+
+impl Tasks {
+    fn lock(&self) -> MutexGuard<'_, JoinSet<()>> {
+        // Nothing that could panic happens under it.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<F: Future<Output: Send> + Send + 'static> hyper::rt::Executor<F> for Tasks {
+    fn execute(&self, task: F) {
+        self.lock().spawn(async move { drop(task.await) });
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.tasks.lock().abort_all();
+    }
 }
 
 /// Why no call is open.
@@ -67,13 +91,16 @@ impl fmt::Display for Ended {
 /// Connects to one address of the hub and opens the call.
 pub(super) async fn open<D: Dial>(dial: Arc<D>, target: Target, address: Address) -> Result<Call, CallError> {
     let Channel { stream, exporter } = connect(&*dial, &target, &address).await?;
-    let mut http = http2::Builder::new(TokioExecutor::new());
+    let tasks = Tasks::default();
+    let mut http = http2::Builder::new(tasks.clone());
     http.initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
         .max_header_list_size(MAX_HEADERS)
         .max_send_buf_size(SEND_BUFFER);
+    // From here on whatever ends this call ends its tasks.
+    let mut held = Connection { tasks, broke: Arc::default() };
     let (sender, connection) = http.handshake(TokioIo::new(stream)).await.map_err(CallError::Http)?;
-    let connection = Connection::run(connection);
+    held.run(connection);
     let service = tower::service_fn(move |request| {
         let mut sender = sender.clone();
         async move { sender.send_request(request).await }
@@ -84,23 +111,17 @@ pub(super) async fn open<D: Dial>(dial: Arc<D>, target: Target, address: Address
         .max_encoding_message_size(api::hub::MAX_MESSAGE_BYTES);
     let (outbox, outgoing) = outbox();
     let answer = client.session(outgoing).await.map_err(|status| CallError::Refused(Ended(status)))?;
-    Ok(Call { incoming: answer.into_inner(), outbox, exporter, connection })
+    Ok(Call { incoming: answer.into_inner(), outbox, exporter, connection: held })
 }
 
 impl Connection {
-    fn run<F>(connection: F) -> Self
-    where
-        F: Future<Output = hyper::Result<()>> + Send + 'static,
-    {
-        let broke = Arc::new(Mutex::new(None));
-        let words = Arc::clone(&broke);
-        let mut task = JoinSet::new();
-        task.spawn(async move {
+    fn run(&mut self, connection: impl Future<Output = hyper::Result<()>> + Send + 'static) {
+        let broke = Arc::clone(&self.broke);
+        self.tasks.lock().spawn(async move {
             if let Err(error) = connection.await {
-                *words.lock().unwrap_or_else(PoisonError::into_inner) = Some(Chain(&error).to_string());
+                *broke.lock().unwrap_or_else(PoisonError::into_inner) = Some(Chain(&error).to_string());
             }
         });
-        Self { _task: task, broke }
     }
 
     /// Why the connection broke; none: it did not, or not yet.

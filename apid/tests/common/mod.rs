@@ -11,10 +11,13 @@ use api::internal::{
     ReportListeningRequest, ReportListeningResponse, Settings, WatchSettingsRequest,
 };
 use api::v1::node_client::NodeClient;
+use api::v1::{HardwareRequest, HardwareResponse};
+use ed25519_dalek::Signer;
 use http::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixListener};
 use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
@@ -74,6 +77,8 @@ impl Ca {
 pub(crate) struct Device {
     settings: watch::Sender<Settings>,
     address: watch::Receiver<String>,
+    /// What init was told last of the hub.
+    pub(crate) standing: watch::Receiver<ReportHubRequest>,
     identity: CertificateDer<'static>,
     _folder: tempfile::TempDir,
 }
@@ -81,6 +86,12 @@ pub(crate) struct Device {
 struct PretendedInit {
     settings: watch::Receiver<Settings>,
     address: watch::Sender<String>,
+    standing: watch::Sender<ReportHubRequest>,
+}
+
+/// The key that the pretended device proves to hubs.
+pub(crate) fn hub_key() -> ed25519_dalek::SigningKey {
+    ed25519_dalek::SigningKey::from_bytes(&[7; 32])
 }
 
 #[tonic::async_trait]
@@ -104,27 +115,46 @@ impl Daemon for PretendedInit {
 
     async fn prove_to_hub(
         &self,
-        _: tonic::Request<ProveToHubRequest>,
+        request: tonic::Request<ProveToHubRequest>,
     ) -> Result<tonic::Response<ProveToHubResponse>, tonic::Status> {
-        Err(tonic::Status::failed_precondition("this device has no hub"))
+        let pin = self.settings.borrow().hub.as_ref().map(|hub| hub.pin.clone());
+        let pin = pin.ok_or_else(|| tonic::Status::failed_precondition("this device has no hub"))?;
+        let bytes = |text: &[u8]| <[u8; 32]>::try_from(text).expect("32 bytes");
+        let ProveToHubRequest { nonce, exporter } = request.into_inner();
+        let pin = bytes(&hex::decode(pin).expect("a pin"));
+        let signature = hub_key().sign(&api::hub::proof_statement(&pin, &bytes(&nonce), &bytes(&exporter)));
+        Ok(tonic::Response::new(ProveToHubResponse { signature: signature.to_vec() }))
     }
 
     async fn offer_config(
         &self,
-        _: tonic::Request<OfferConfigRequest>,
+        request: tonic::Request<OfferConfigRequest>,
     ) -> Result<tonic::Response<OfferConfigResponse>, tonic::Status> {
-        Err(tonic::Status::failed_precondition("this device has no hub"))
+        match request.into_inner().config.as_slice() {
+            b"busy" => Err(tonic::Status::resource_exhausted("later")),
+            _ => Ok(tonic::Response::new(OfferConfigResponse { code: "envelope".into(), ..OfferConfigResponse::default() })),
+        }
     }
 
-    async fn report_hub(&self, _: tonic::Request<ReportHubRequest>) -> Result<tonic::Response<ReportHubResponse>, tonic::Status> {
+    async fn report_hub(
+        &self,
+        request: tonic::Request<ReportHubRequest>,
+    ) -> Result<tonic::Response<ReportHubResponse>, tonic::Status> {
+        self.standing.send_replace(request.into_inner());
         Ok(tonic::Response::new(ReportHubResponse {}))
     }
 }
 
-/// Answers any method with an empty message, and says in headers who the call was said to come from.
+/// Answers for the hardware; any other method with an error that says in headers who the call was said to come from.
 async fn echo(daemon: Routes, request: Request<Body>) -> Result<Response<Body>, Infallible> {
     if request.uri().path().starts_with("/skerry.internal.v1.Daemon/") {
         return daemon.oneshot(request).await;
+    }
+    if request.uri().path() == "/skerry.v1.Node/Hardware" {
+        let answer = tower::service_fn(async |_: tonic::Request<HardwareRequest>| {
+            Ok(tonic::Response::new(HardwareResponse { serial: "FZ1234567".into(), ..HardwareResponse::default() }))
+        });
+        return Ok(tonic::server::Grpc::new(tonic_prost::ProstCodec::default()).unary(answer, request).await);
     }
     let seen = |name: &str| {
         let all: Vec<_> = request.headers().get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
@@ -160,9 +190,11 @@ impl Device {
         };
         let (settings, settings_seen) = watch::channel(settings);
         let (address_sender, address) = watch::channel(String::new());
-        serve_init(socket.clone(), PretendedInit { settings: settings_seen, address: address_sender });
+        let (standing_sender, standing) = watch::channel(ReportHubRequest::default());
+        let init = PretendedInit { settings: settings_seen, address: address_sender, standing: standing_sender };
+        serve_init(socket.clone(), init);
         tokio::spawn(async move { apid::daemon::run(&socket).await });
-        Self { settings, address, identity, _folder: folder }
+        Self { settings, address, standing, identity, _folder: folder }
     }
 
     /// Changes what init says.
@@ -184,6 +216,32 @@ impl Device {
     /// A connection that shows `identity`.
     pub(crate) async fn channel(&self, identity: Option<&Identity>) -> Result<Channel, tonic::transport::Error> {
         let address = self.address().await;
+        self.channel_over(identity, move || TcpStream::connect(address.clone())).await
+    }
+
+    /// The same over what `connect` gives.
+    pub(crate) async fn channel_over<S, F>(
+        &self,
+        identity: Option<&Identity>,
+        connect: impl Fn() -> F + Send + Sync + 'static,
+    ) -> Result<Channel, tonic::transport::Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        F: Future<Output = std::io::Result<S>> + Send + 'static,
+    {
+        let connector = TlsConnector::from(Arc::new(self.client_config(identity)));
+        let endpoint = Endpoint::from_static("http://skerry");
+        let channel = endpoint.connect_with_connector(tower::service_fn(move |_| {
+            let (connector, connecting) = (connector.clone(), connect());
+            async move {
+                let tls = connector.connect(ServerName::try_from("skerry").expect("a name"), connecting.await?).await?;
+                Ok::<_, std::io::Error>(TokioIo::new(tls))
+            }
+        }));
+        channel.await
+    }
+
+    fn client_config(&self, identity: Option<&Identity>) -> rustls::ClientConfig {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(self.identity.clone()).expect("the identity is a CA");
         let builder = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -200,17 +258,7 @@ impl Device {
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = vec![b"h2".to_vec()];
-        let connector = TlsConnector::from(Arc::new(config));
-        let endpoint = Endpoint::from_static("http://skerry");
-        let channel = endpoint.connect_with_connector(tower::service_fn(move |_| {
-            let (address, connector) = (address.clone(), connector.clone());
-            async move {
-                let tcp = TcpStream::connect(address).await?;
-                let tls = connector.connect(ServerName::try_from("skerry").expect("a name"), tcp).await?;
-                Ok::<_, std::io::Error>(TokioIo::new(tls))
-            }
-        }));
-        channel.await
+        config
     }
 }
 
