@@ -7,6 +7,7 @@ use api::internal::{HubProxy, HubSettings};
 use machine_config::schema::Hub;
 use machine_config::seed::Seed;
 use machine_config::types::{HostName, Secret};
+use machine_config::{SemanticError, check_hub};
 
 use crate::node::InForce;
 use crate::state::Identity;
@@ -22,9 +23,17 @@ pub struct HomeOfSeed {
     pub device_name: Option<HostName>,
 }
 
-impl From<&Seed> for HomeOfSeed {
-    fn from(seed: &Seed) -> Self {
-        Self { hub: seed.hub.clone(), join_token: seed.join_token.clone(), device_name: seed.device_name.clone() }
+impl HomeOfSeed {
+    /// What this SEED says. A hub that cannot be called is left out; the second is what is wrong with it, for a person.
+    pub fn of(seed: &Seed) -> (Self, Option<String>) {
+        let problem = seed.hub.as_ref().and_then(|hub| check_hub(hub).err());
+        let hub = seed.hub.clone().filter(|_| problem.is_none());
+        let home = Self { hub, join_token: seed.join_token.clone(), device_name: seed.device_name.clone() };
+        let told = |errors: Vec<SemanticError>| {
+            let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            format!("SEED names one that cannot be called ({}); stamp the device again", all.join("; "))
+        };
+        (home, problem.map(told))
     }
 }
 
@@ -106,6 +115,20 @@ mod tests {
             assert_eq!((made.fleet.as_str(), made.release.as_ref()), ("acme", Some(&release)));
         }
         made
+    }
+
+    #[test]
+    fn a_hub_in_seed_that_cannot_be_called_is_left_out_and_told() {
+        let key = machine_config::SigningKey::from_bytes(&[7; 32]).verifying_key().try_into().expect("a strong key");
+        let fleet = machine_config::FleetTrust { name: "acme".parse().expect("a name"), keys: vec![key] };
+        let mut seed = Seed { fleet, hub: None, join_token: None, device_name: None, config: None, identity: None };
+        assert_eq!(HomeOfSeed::of(&seed), (HomeOfSeed::default(), None));
+        seed.hub = Some(hub("https://hub.example", "ab"));
+        assert_eq!(HomeOfSeed::of(&seed), (HomeOfSeed { hub: seed.hub.clone(), ..HomeOfSeed::default() }, None));
+        seed.hub = Some(hub("http://hub.example", "ab"));
+        let (home, problem) = HomeOfSeed::of(&seed);
+        assert_eq!(home.hub, None);
+        assert!(problem.expect("told").contains("hub.url: `http://hub.example` is not a hub's address"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use machine_config::DeviceFacts;
 use super::super::machine::{FromSeed, Machine};
 use super::blocking;
 use crate::config::{Acceptor, Facts, Resumed};
+use crate::hub::HomeOfSeed;
 use crate::inventory;
 use crate::node::Node;
 use crate::node::{EventKind, Mode, Phase};
@@ -26,7 +27,7 @@ pub(in crate::boot) async fn config(machine: Rc<Machine>) -> anyhow::Result<()> 
             let acceptor = Acceptor::new(store, trust.clone(), facts(&machine))?;
             let (acceptor, resumed) = resume(&machine, acceptor, from_seed.config().map(Arc::from)).await?;
             machine.hand_over(acceptor);
-            explain(&machine.node, &resumed, ways(from_seed));
+            explain(&machine.node, &resumed, ways(&machine.home.borrow()));
         }
         Err(why) => wait_visibly(&machine.node, &format!("a fleet to obey: {why}")),
     }
@@ -71,9 +72,8 @@ async fn resume(machine: &Machine, mut acceptor: Acceptor, seed: Option<Arc<[u8]
 }
 
 /// How a configuration may come to a device that has none.
-fn ways(from_seed: &FromSeed) -> &'static str {
-    let has_hub = from_seed.seed.as_ref().is_some_and(|seed| seed.hub.is_some());
-    if has_hub { "from the hub or over the API" } else { "over the API" }
+fn ways(home: &HomeOfSeed) -> &'static str {
+    if home.hub.is_some() { "from the hub or over the API" } else { "over the API" }
 }
 
 fn explain(node: &Node, resumed: &Resumed, ways: &str) {

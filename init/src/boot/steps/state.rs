@@ -12,6 +12,7 @@ use super::super::machine::{FromSeed, Machine, Medium};
 use super::{blocking, mount_device, mount_ram, seed};
 use crate::clock::Proof;
 use crate::early::write_machine_id;
+use crate::hub::HomeOfSeed;
 use crate::node::{Clock, Node};
 use crate::state::{Identity, Store};
 use crate::{clock, disk};
@@ -42,7 +43,9 @@ pub(in crate::boot) async fn state(machine: Rc<Machine>) -> anyhow::Result<()> {
     if let Ok(trust) = &seed.trust {
         machine.node.status.update(|status| status.fleet = trust.fleet.to_string());
     }
-    machine.home.send_replace(seed.seed.as_ref().map(Into::into).unwrap_or_default());
+    let (home, problem) = seed.seed.as_ref().map(HomeOfSeed::of).unwrap_or_default();
+    machine.node.status.update(|status| status.set_error("hub", problem));
+    machine.home.send_replace(home);
     machine.seed.get_or_init(|| seed);
     machine.store.get_or_init(|| store);
     machine.identity.send_replace(Some(identity));
