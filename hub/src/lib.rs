@@ -4,8 +4,16 @@
 //! It holds no key that a device obeys. Whoever takes it over can delay devices and see what they report; he can neither configure nor read
 //! into them.
 
+pub mod cli;
+pub mod replica;
 pub mod listen;
 pub mod metrics;
+pub mod audit;
+pub mod config;
+pub mod enrol;
+pub mod expected;
+pub mod store;
+pub mod tokens;
 pub mod model;
 pub mod session;
 pub mod tls;

@@ -21,6 +21,8 @@ pub enum Actor {
     Rule(String),
     /// A command on the hub's own host.
     Host,
+    /// A caller that proved nothing.
+    Stranger,
 }
 
 impl fmt::Display for Actor {
@@ -32,6 +34,7 @@ impl fmt::Display for Actor {
             Self::Device(id) => write!(f, "device:{id}"),
             Self::Rule(name) => write!(f, "rule:{name}"),
             Self::Host => f.write_str("host"),
+            Self::Stranger => f.write_str("stranger"),
         }
     }
 }
@@ -68,6 +71,7 @@ mod tests {
             (Actor::Device(id.clone()), format!("device:{id}")),
             (Actor::Rule("shop".into()), "rule:shop".into()),
             (Actor::Host, "host".into()),
+            (Actor::Stranger, "stranger".into()),
         ];
         for (actor, text) in cases {
             assert_eq!(actor.to_string(), text);

@@ -112,7 +112,9 @@ impl Inventory {
 /// A serial number that tells one machine from another.
 fn is_telling(serial: &str) -> bool {
     let serial = serial.trim().to_ascii_lowercase();
-    !serial.is_empty() && !machine_config::PLACEHOLDER_SERIALS.contains(&serial.as_str()) && !serial.chars().all(|c| matches!(c, '0' | 'x' | '-' | ' '))
+    !serial.is_empty()
+        && !machine_config::PLACEHOLDER_SERIALS.contains(&serial.as_str())
+        && !serial.chars().all(|c| matches!(c, '0' | 'x' | '-' | ' '))
 }
 
 impl InventoryNic {

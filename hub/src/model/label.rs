@@ -108,7 +108,8 @@ impl FromStr for Label {
     type Err = LabelError;
 
     fn from_str(text: &str) -> Result<Self, LabelError> {
-        let (key, value) = text.split_once('=').ok_or_else(|| LabelError::Form { text: super::text::bounded(text, MAX_KEY_BYTES) })?;
+        let (key, value) =
+            text.split_once('=').ok_or_else(|| LabelError::Form { text: super::text::bounded(text, MAX_KEY_BYTES) })?;
         check_labels(&Labels::from([(key.to_owned(), value.to_owned())]))?;
         Ok(Self { key: key.to_owned(), value: value.to_owned() })
     }

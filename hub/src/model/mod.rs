@@ -37,3 +37,5 @@ pub use rule::{Rule, RuleKind};
 pub use status::{Mode, PhaseState, Status, Use};
 pub use time::Time;
 pub use token::{Binding, Token};
+
+pub(crate) use listed::words as listed_words;

@@ -1,0 +1,275 @@
+//! The decision itself.
+
+use serde_json::{Value, json};
+
+use super::claims::Claims;
+use super::recognise::{Recognised, Shown, recognise, rival};
+use super::verdict::{Verdict, refusal_of};
+use crate::model::{
+    Actor, Device, DeviceState, Expected, ExpectedKey, Label, Labels, Policy, Rule, RuleKind, Strangers, Time, Token,
+};
+use crate::tokens::{self, Bearer, TokenError};
+
+/// What a decision goes by.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// What the device says.
+    pub claims: Claims,
+    /// The device, if it called before.
+    pub known: Option<Device>,
+    /// The token it shows.
+    pub token: TokenFact,
+    /// Places in manifests that have its id, serial number or MAC address.
+    pub places: Vec<Expected>,
+    /// The rules, in the order of their names.
+    pub rules: Vec<Rule>,
+    /// How strangers are dealt with.
+    pub policy: Policy,
+    /// Devices that wait for approval.
+    pub pending: u64,
+}
+
+/// The token a device shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenFact {
+    /// None.
+    NotShown,
+    /// One that nobody made.
+    Unknown,
+    /// This one.
+    Found(Token),
+}
+
+/// What follows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// What the device is told.
+    pub verdict: Verdict,
+    /// The device as it is from now on; none: nothing is kept of it.
+    pub device: Option<Device>,
+    /// The token that is used up by one, by its id.
+    pub use_token: Option<String>,
+    /// The place the device takes.
+    pub take_place: Option<ExpectedKey>,
+    /// What the audit says.
+    pub notes: Vec<Note>,
+}
+
+/// A line for the audit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Note {
+    /// Who caused it.
+    pub actor: Actor,
+    /// What was done.
+    pub action: &'static str,
+    /// What else there is to know.
+    pub details: Value,
+}
+
+/// Decides.
+pub fn decide(facts: &Facts, now: Time) -> Decision {
+    match &facts.known {
+        Some(device) => decide_known(facts, device, now),
+        None => decide_new(facts, now),
+    }
+}
+
+fn nothing(verdict: Verdict) -> Decision {
+    Decision { verdict, device: None, use_token: None, take_place: None, notes: vec![] }
+}
+
+fn decide_known(facts: &Facts, device: &Device, now: Time) -> Decision {
+    if let Some(refusal) = refusal_of(device.state, &device.reason) {
+        return nothing(refusal);
+    }
+    let mut device = device.clone();
+    let mut notes = refresh(&mut device, &facts.claims, now);
+    if device.state == DeviceState::Admitted {
+        let verdict = Verdict::admitted(device.name.as_deref());
+        return Decision { verdict, device: Some(device), use_token: None, take_place: None, notes };
+    }
+    let place = recognise(shown(facts, &device), &facts.places);
+    // A token shown later counts as one shown at first; one that does not count changes nothing for a device that waits already.
+    let late = if device.token.is_none() { judged_token(facts, &device, place.as_ref(), now).unwrap_or(None) } else { None };
+    let late = late.cloned();
+    join(&mut device, late.as_ref(), place.as_ref());
+    let (verdict, take_place, more) = settle(facts, &mut device, place.as_ref(), now);
+    notes.extend(more);
+    Decision { verdict, device: Some(device), use_token: late.map(|token| token.id), take_place, notes }
+}
+
+fn decide_new(facts: &Facts, now: Time) -> Decision {
+    let mut device = newcomer(&facts.claims, now);
+    let place = recognise(shown(facts, &device), &facts.places);
+    let token = match judged_token(facts, &device, place.as_ref(), now) {
+        Ok(token) => token.cloned(),
+        Err(error) => return nothing(error.into()),
+    };
+    let is_announced = token.is_some() || place.is_some();
+    if !is_announced && facts.policy.strangers == Strangers::Refuse {
+        return nothing(TokenError::Unknown.into());
+    }
+    join(&mut device, token.as_ref(), place.as_ref());
+    let (verdict, take_place, more) = settle(facts, &mut device, place.as_ref(), now);
+    if device.state == DeviceState::Pending && facts.pending >= u64::from(facts.policy.pending_limit) {
+        return nothing(Verdict::busy());
+    }
+    let details = json!({
+        "serials": device.serials, "macs": device.macs, "board": device.release.board, "version": device.release.version,
+        "token": token.as_ref().map(|token| &token.id), "place": place.as_ref().and_then(|found| found.place.key()).map(|key| key.to_string()),
+    });
+    let mut notes = vec![Note { actor: Actor::Device(device.id.clone()), action: "device.enrol", details }];
+    notes.extend(more);
+    Decision { verdict, device: Some(device), use_token: token.map(|token| token.id), take_place, notes }
+}
+
+/// A device that called for the first time.
+fn newcomer(claims: &Claims, now: Time) -> Device {
+    Device {
+        id: claims.id.clone(),
+        public_key: claims.key,
+        name: claims.name.clone(),
+        state: DeviceState::Pending,
+        reason: String::new(),
+        site: String::new(),
+        fleet: claims.fleet.clone(),
+        release: claims.release.clone(),
+        serials: claims.serials(),
+        macs: claims.macs(),
+        labels: Labels::new(),
+        groups: vec![],
+        first_seen: now,
+        last_seen: now,
+        last_address: Some(claims.address),
+        config_generation: claims.config_generation,
+        config_digest: claims.config_digest.clone(),
+        healthy: false,
+        phase: String::new(),
+        status: None,
+        resources: None,
+        inventory: claims.inventory.clone(),
+        inventory_digest: claims.inventory_digest.clone(),
+        token: None,
+        admitted_by: None,
+    }
+}
+
+/// Takes over what a known device says now. Other hardware under the same key is told to the audit: a disk may have moved.
+fn refresh(device: &mut Device, claims: &Claims, now: Time) -> Vec<Note> {
+    device.last_seen = now;
+    device.last_address = Some(claims.address);
+    device.release = claims.release.clone();
+    device.fleet = claims.fleet.clone();
+    device.config_generation = claims.config_generation;
+    device.config_digest = claims.config_digest.clone();
+    let Some(inventory) = &claims.inventory else { return vec![] };
+    let (serials, macs) = (claims.serials(), claims.macs());
+    let moved = (serials != device.serials || macs != device.macs) && device.inventory.is_some();
+    let details = json!({ "before": [device.serials, device.macs], "after": [serials, macs] });
+    device.inventory = Some(inventory.clone());
+    device.inventory_digest = claims.inventory_digest.clone();
+    (device.serials, device.macs) = (serials, macs);
+    let note = Note { actor: Actor::Device(device.id.clone()), action: "device.hardware", details };
+    moved.then_some(note).into_iter().collect()
+}
+
+fn shown<'a>(facts: &'a Facts, device: &'a Device) -> Shown<'a> {
+    Shown { id: &device.id, serials: &device.serials, macs: &device.macs, board: &facts.claims.release.board }
+}
+
+/// The token that counts; none: none was shown.
+fn judged_token<'a>(
+    facts: &'a Facts,
+    device: &Device,
+    place: Option<&Recognised<'_>>,
+    now: Time,
+) -> Result<Option<&'a Token>, TokenError> {
+    let none = Labels::new();
+    let labels = place.map_or(&none, |found| &found.place.labels);
+    let bearer = Bearer { serials: &device.serials, macs: &device.macs, labels };
+    match &facts.token {
+        TokenFact::NotShown => Ok(None),
+        TokenFact::Unknown => Err(TokenError::Unknown),
+        TokenFact::Found(token) => tokens::judge(token, bearer, now).map(|()| Some(token)),
+    }
+}
+
+/// Gives a device what its token and its place give it. What a person gave it already stays.
+fn join(device: &mut Device, token: Option<&Token>, place: Option<&Recognised<'_>>) {
+    if let Some(token) = token {
+        device.token = Some(token.id.clone());
+        give(device, &token.labels, &token.groups);
+    }
+    if let Some(Recognised { place, .. }) = place {
+        give(device, &place.labels, &[]);
+        if place.name.is_some() && place.source != crate::model::Source::Claim {
+            device.name = place.name.clone();
+        }
+        if device.site.is_empty() {
+            device.site = place.site.clone();
+        }
+    }
+}
+
+fn give(device: &mut Device, labels: &Labels, groups: &[String]) {
+    for (key, value) in labels {
+        device.labels.entry(key.clone()).or_insert_with(|| value.clone());
+    }
+    for group in groups.iter().filter(|group| !device.groups.contains(group)).cloned().collect::<Vec<_>>() {
+        device.groups.push(group);
+    }
+}
+
+/// Admits a waiting device if somebody who claimed it or a rule says so; else says for what it waits.
+fn settle(
+    facts: &Facts,
+    device: &mut Device,
+    place: Option<&Recognised<'_>>,
+    now: Time,
+) -> (Verdict, Option<ExpectedKey>, Vec<Note>) {
+    if let Some(Admission { by, rule }) = admission(facts, device, place) {
+        device.state = DeviceState::Admitted;
+        device.reason = String::new();
+        let by_key = place.is_some_and(|found| found.by_key);
+        let details = json!({ "admittedBy": by, "token": device.token, "byKey": by_key });
+        device.admitted_by = Some(by);
+        let note = Note { actor: Actor::Rule(rule), action: "device.approve", details };
+        return (Verdict::admitted(device.name.as_deref()), place.and_then(|found| found.place.key()), vec![note]);
+    }
+    device.reason = match rival(shown(facts, device), &facts.places) {
+        Some(other) => format!("its place in the manifest was taken by device {}", &other.as_str()[..16]),
+        None if !is_proved(device, place) => "it showed no join token".to_owned(),
+        None => String::new(),
+    };
+    let message = format!("waiting for approval of device {}", &device.id.as_str()[..16]);
+    (Verdict::pending(message, device.first_seen, now), None, vec![])
+}
+
+/// Who admits a device.
+struct Admission {
+    by: String,
+    rule: String,
+}
+
+/// The device showed more than what anybody may say of himself: a token, or a key that was made beforehand.
+fn is_proved(device: &Device, place: Option<&Recognised<'_>>) -> bool {
+    device.token.is_some() || place.is_some_and(|found| found.by_key)
+}
+
+fn admission(facts: &Facts, device: &mut Device, place: Option<&Recognised<'_>>) -> Option<Admission> {
+    let proved = is_proved(device, place);
+    if let Some(by) = place.and_then(|found| found.place.claimed_by.clone()).filter(|_| proved) {
+        return Some(Admission { by, rule: "claim".to_owned() });
+    }
+    let rule = facts.rules.iter().find(|rule| (proved || rule.without_token) && applies(rule, device, place))?;
+    give(device, &rule.labels, &rule.groups);
+    Some(Admission { by: Actor::Rule(rule.name.clone()).to_string(), rule: rule.name.clone() })
+}
+
+fn applies(rule: &Rule, device: &Device, place: Option<&Recognised<'_>>) -> bool {
+    match &rule.kind {
+        RuleKind::Manifest => place.is_some(),
+        RuleKind::Serials(serials) => device.serials.iter().any(|serial| serials.contains(serial)),
+        RuleKind::Label(Label { key, value }) => device.labels.get(key) == Some(value),
+    }
+}

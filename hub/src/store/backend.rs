@@ -1,0 +1,73 @@
+//! The two databases, and everything in which they differ.
+
+use sqlx::any::AnyPoolOptions;
+use sqlx::{AnyPool, Executor};
+
+use super::error::{Doing, StoreError};
+
+/// Connections of one process: readers, and the one writer.
+const MAX_CONNECTIONS: u32 = 8;
+
+/// Which database it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Backend {
+    Sqlite,
+    Postgres,
+}
+
+impl Backend {
+    /// By the beginning of an address.
+    pub(super) fn of(url: &str) -> Result<Self, StoreError> {
+        match url.split(':').next() {
+            Some("sqlite") => Ok(Self::Sqlite),
+            Some("postgres" | "postgresql") => Ok(Self::Postgres),
+            Some(_) | None => Err(StoreError::Url),
+        }
+    }
+
+    /// The type of bytes.
+    pub(super) const fn blob(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BLOB",
+            Self::Postgres => "BYTEA",
+        }
+    }
+
+    /// How a transaction that writes begins.
+    pub(super) const fn begin(self) -> &'static str {
+        match self {
+            // Takes the lock at once: a transaction that reads first and writes later could not be waited for.
+            Self::Sqlite => "BEGIN IMMEDIATE",
+            Self::Postgres => "BEGIN ISOLATION LEVEL READ COMMITTED",
+        }
+    }
+
+    /// What makes sure that no other process of the hub writes until the transaction ends; the number is ours alone.
+    pub(super) const fn exclude(self) -> Option<&'static str> {
+        match self {
+            Self::Sqlite => None,
+            Self::Postgres => Some("SELECT pg_advisory_xact_lock(7440001)"),
+        }
+    }
+
+    /// What each new connection is told.
+    const fn prepare(self) -> &'static str {
+        match self {
+            Self::Sqlite => {
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 15000; PRAGMA foreign_keys = ON; \
+                 PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16000;"
+            }
+            Self::Postgres => "SET synchronous_commit = on; SET statement_timeout = '30s'; SET lock_timeout = '20s';",
+        }
+    }
+
+    /// Opens it.
+    pub(super) async fn pool(self, url: &str) -> Result<AnyPool, StoreError> {
+        sqlx::any::install_default_drivers();
+        let prepare = self.prepare();
+        let options = AnyPoolOptions::new()
+            .max_connections(MAX_CONNECTIONS)
+            .after_connect(move |conn, _| Box::pin(async move { conn.execute(sqlx::raw_sql(prepare)).await.map(|_| ()) }));
+        options.connect(url).await.doing("open the database")
+    }
+}

@@ -1,0 +1,133 @@
+//! What the hub remembers: one database, SQLite in its own folder or PostgreSQL shared by several processes. Every write goes through one
+//! [`lane`](self) and returns once it is on the disk; every write that somebody causes is in the audit by the same transaction.
+//!
+//! It decides nothing: enrolment, tokens, configurations and the audit's form are pure functions in their own modules, called inside the
+//! transaction that reads their facts and writes their result.
+
+mod assignments;
+mod audit;
+mod backend;
+mod claims;
+mod configs;
+mod deliveries;
+mod devices;
+mod enrolment;
+mod error;
+mod events;
+mod expected;
+mod heartbeats;
+mod lane;
+mod logins;
+mod lookup;
+mod people;
+mod query;
+mod refusals;
+mod registry;
+mod replacement;
+mod replicas;
+mod row;
+mod rules;
+mod schema;
+mod settings;
+mod states;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+mod tokens;
+mod tx;
+
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use futures_util::future::BoxFuture;
+use sqlx::pool::PoolConnection;
+use sqlx::{Any, AnyPool, Executor};
+use tokio::sync::watch;
+
+use crate::model::Time;
+use backend::Backend;
+use error::Doing;
+use lane::Lane;
+use tx::Tx;
+
+pub use audit::AuditError;
+pub use claims::{Claim, ClaimBy, Claimed};
+pub use deliveries::Offer;
+pub use devices::Edit;
+pub use enrolment::{Enrolled, Greeting};
+pub use error::StoreError;
+pub use expected::Imported;
+pub use heartbeats::Beat;
+pub use people::NewApiToken;
+pub use replicas::REPLICA_LIFE;
+pub use rules::NewRule;
+pub use tokens::NewToken;
+
+/// Where SQLite keeps it, in the hub's folder.
+const FILE: &str = "hub.db";
+
+/// The hub's memory. Cheap to clone; all clones are one.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pool: AnyPool,
+    lane: Lane,
+}
+
+impl Store {
+    /// SQLite in this folder, made if it is not there, for the hub's user alone.
+    ///
+    /// # Errors
+    /// The file cannot be made or is no database of this or an earlier version.
+    pub async fn open_folder(folder: &Path, now: Time) -> Result<Self, StoreError> {
+        let path = folder.join(FILE);
+        let made = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
+        made.map_err(sqlx::Error::Io).doing("make the database's file")?;
+        let path = path.canonicalize().map_err(sqlx::Error::Io).doing("find the database's file")?;
+        let escaped: String = path.as_os_str().as_encoded_bytes().iter().map(|byte| escape(*byte)).collect();
+        Self::open(&format!("sqlite://{escaped}?mode=rw"), now).await
+    }
+
+    /// The database at this address: `sqlite:…` or `postgres:…`.
+    ///
+    /// # Errors
+    /// It cannot be reached, or is no database of this or an earlier version.
+    pub async fn open(url: &str, now: Time) -> Result<Self, StoreError> {
+        let backend = Backend::of(url)?;
+        let pool = backend.pool(url).await?;
+        let mut tx = pool.begin_with(backend.begin()).await.doing("begin to prepare the database")?;
+        if let Some(exclude) = backend.exclude() {
+            tx.execute(sqlx::raw_sql(exclude)).await.doing("wait for the hub's other processes")?;
+        }
+        schema::apply(&mut tx, backend, now).await?;
+        tx.commit().await.doing("prepare the database")?;
+        let last = sqlx::query("SELECT COALESCE(MAX(seq), 0) AS seq FROM audit");
+        let mut conn = pool.acquire().await.doing("open the database")?;
+        let seq = query::find(&mut conn, last, "read the end of the audit", |row| row.int("seq")).await?.unwrap_or(0);
+        Ok(Self { lane: Lane::start(pool.clone(), backend, seq), pool })
+    }
+
+    /// The number of the last line of the audit that this process committed; changes with every write that somebody caused. What another process
+    /// wrote is found with [`Store::changes_after`].
+    pub fn committed(&self) -> watch::Receiver<i64> {
+        self.lane.committed()
+    }
+
+    async fn reader(&self) -> Result<PoolConnection<Any>, StoreError> {
+        self.pool.acquire().await.doing("read from the database")
+    }
+
+    async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T, StoreError>> + Send + 'static,
+    {
+        self.lane.write(work).await
+    }
+}
+
+/// A byte of a path in an address.
+fn escape(byte: u8) -> String {
+    let plain = byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
+    if plain { char::from(byte).to_string() } else { format!("%{byte:02X}") }
+}

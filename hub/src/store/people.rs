@@ -1,0 +1,198 @@
+//! People and API tokens in the database.
+
+use std::collections::BTreeSet;
+
+use machine_config::types::Secret;
+use serde_json::json;
+
+use super::Store;
+use super::error::StoreError;
+use super::query;
+use super::row::{Fields, json as to_json};
+use super::tokens::random;
+use crate::model::people::{ApiToken, Role, User};
+use crate::model::text::bounded;
+use crate::model::{By, Time};
+use crate::tokens::{self, API_PREFIX};
+
+/// An API token to make.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NewApiToken {
+    /// What people call it, and the audit.
+    pub name: String,
+    /// The most it may do.
+    pub role: Role,
+    /// What of that it may do; empty: all of it.
+    #[serde(default)]
+    pub scopes: BTreeSet<String>,
+    /// When it ends; none: never.
+    #[serde(default)]
+    pub expires_at: Option<Time>,
+}
+
+fn read_token(row: &Fields<'_>) -> Result<ApiToken, StoreError> {
+    Ok(ApiToken {
+        id: row.text("id")?,
+        name: row.text("name")?,
+        role: row.word("role")?,
+        scopes: row.json("scopes")?,
+        created_by: row.text("created_by")?,
+        created_at: row.time("created_at")?,
+        expires_at: row.opt_time("expires_at")?,
+        last_used: row.opt_time("last_used")?,
+        revoked_at: row.opt_time("revoked_at")?,
+    })
+}
+
+fn read_user(row: &Fields<'_>) -> Result<User, StoreError> {
+    Ok(User {
+        name: row.text("name")?,
+        display_name: row.text("display_name")?,
+        role: row.opt_word("role")?,
+        groups: row.json("user_groups")?,
+        last_login: row.opt_time("last_login")?,
+        locked: row.truth("locked")?,
+    })
+}
+
+impl Store {
+    /// Makes an API token, and gives its text: once.
+    ///
+    /// # Errors
+    /// It has no name, or would have expired already.
+    pub async fn create_api_token(&self, new: NewApiToken, by: &By) -> Result<(ApiToken, Secret), StoreError> {
+        let invalid = |why: &str| StoreError::Invalid { what: "the API token", why: why.to_owned() };
+        let name = bounded(new.name.trim(), 64);
+        if name.is_empty() || new.expires_at.is_some_and(|end| end <= by.at) || new.scopes.len() > 64 {
+            return Err(invalid("it needs a name, an end that is not over, and at most 64 scopes"));
+        }
+        let text = tokens::text(API_PREFIX, &random()?);
+        let hash = tokens::hash(text.expose());
+        let token = ApiToken {
+            id: tokens::id(&hash),
+            name,
+            role: new.role,
+            scopes: new.scopes.iter().map(|scope| bounded(scope, 64)).collect(),
+            created_by: by.actor.to_string(),
+            created_at: by.at,
+            expires_at: new.expires_at,
+            last_used: None,
+            revoked_at: None,
+        };
+        let (by, made) = (by.clone(), token.clone());
+        self.write(move |tx| {
+            Box::pin(async move {
+                let insert = sqlx::query(
+                    "INSERT INTO api_tokens (id, hash, name, role, scopes, created_by, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+                )
+                .bind(made.id.clone())
+                .bind(hash.to_vec())
+                .bind(made.name.clone())
+                .bind(made.role.as_str())
+                .bind(to_json(&made.scopes))
+                .bind(made.created_by)
+                .bind(made.created_at.millis())
+                .bind(made.expires_at.map(Time::millis));
+                tx.run(insert, "write an API token").await?;
+                let details = json!({ "token": made.id, "name": made.name, "role": made.role, "scopes": made.scopes, "expiresAt": made.expires_at });
+                tx.audit(&by, "api-token.create", None, details).await
+            })
+        })
+        .await?;
+        Ok((token, text))
+    }
+
+    /// The API token with this text, if it counts now.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn api_token_of(&self, text: &str, now: Time) -> Result<Option<ApiToken>, StoreError> {
+        let statement = sqlx::query(
+            "SELECT * FROM api_tokens WHERE hash = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)",
+        );
+        let statement = statement.bind(tokens::hash(text).to_vec()).bind(now.millis());
+        query::find(&mut *self.reader().await?, statement, "look for an API token", read_token).await
+    }
+
+    /// Notes that a token was used; callers do so once an hour.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn touch_api_token(&self, id: &str, now: Time) -> Result<(), StoreError> {
+        let statement = sqlx::query("UPDATE api_tokens SET last_used = $2 WHERE id = $1").bind(id.to_owned()).bind(now.millis());
+        self.write(move |tx| Box::pin(async move { tx.run(statement, "note that an API token was used").await.map(|_| ()) }))
+            .await
+    }
+
+    /// All API tokens, the newest first.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn api_tokens(&self) -> Result<Vec<ApiToken>, StoreError> {
+        let statement = sqlx::query("SELECT * FROM api_tokens ORDER BY created_at DESC, id");
+        query::list(&mut *self.reader().await?, statement, "list API tokens", read_token).await
+    }
+
+    /// Revokes an API token.
+    ///
+    /// # Errors
+    /// There is none with this id.
+    pub async fn revoke_api_token(&self, id: &str, by: &By) -> Result<(), StoreError> {
+        let (id, by) = (id.to_owned(), by.clone());
+        self.write(move |tx| {
+            Box::pin(async move {
+                let update = sqlx::query("UPDATE api_tokens SET revoked_at = COALESCE(revoked_at, $2) WHERE id = $1");
+                if tx.run(update.bind(id.clone()).bind(by.at.millis()), "revoke an API token").await? == 0 {
+                    return Err(StoreError::Missing { what: "the API token", name: bounded(&id, 64) });
+                }
+                tx.audit(&by, "api-token.revoke", None, json!({ "token": id })).await
+            })
+        })
+        .await
+    }
+
+    /// Writes a person: at a login, or because an admin changed what they may do.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn put_user(&self, user: User, action: &'static str, by: &By) -> Result<(), StoreError> {
+        let by = by.clone();
+        self.write(move |tx| {
+            Box::pin(async move {
+                let groups: Vec<String> = user.groups.iter().take(256).map(|group| bounded(group, 128)).collect();
+                let put = sqlx::query(
+                    "INSERT INTO users (name, display_name, role, user_groups, last_login, locked) VALUES ($1, $2, $3, $4, $5, $6) \
+                     ON CONFLICT (name) DO UPDATE SET display_name = excluded.display_name, role = excluded.role, \
+                     user_groups = excluded.user_groups, last_login = excluded.last_login, locked = excluded.locked",
+                )
+                .bind(user.name.clone())
+                .bind(bounded(&user.display_name, 128))
+                .bind(user.role.map(Role::as_str))
+                .bind(to_json(&groups))
+                .bind(user.last_login.map(Time::millis))
+                .bind(i64::from(user.locked));
+                tx.run(put, "write a person").await?;
+                tx.audit(&by, action, None, json!({ "user": user.name, "role": user.role, "locked": user.locked })).await
+            })
+        })
+        .await
+    }
+
+    /// The person with this name.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn user(&self, name: &str) -> Result<Option<User>, StoreError> {
+        let statement = sqlx::query("SELECT * FROM users WHERE name = $1").bind(name.to_owned());
+        query::find(&mut *self.reader().await?, statement, "look for a person", read_user).await
+    }
+
+    /// All people, by name.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn users(&self) -> Result<Vec<User>, StoreError> {
+        query::list(&mut *self.reader().await?, sqlx::query("SELECT * FROM users ORDER BY name"), "list people", read_user).await
+    }
+}

@@ -1,0 +1,121 @@
+//! Rules in the database.
+
+use serde_json::json;
+use sqlx::AnyConnection;
+
+use super::Store;
+use super::error::StoreError;
+use super::query;
+use super::row::{Fields, json as to_json};
+use crate::model::text::bounded;
+use crate::model::{By, Labels, Rule, RuleKind, check_groups, check_labels};
+
+/// Serial numbers of one rule at most.
+const MAX_SERIALS: usize = 10_000;
+
+/// A rule to make; one with the same name is replaced.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NewRule {
+    /// Names it in the audit: letters, digits, `.`, `_`, `/` and `-`.
+    pub name: String,
+    /// What it looks at.
+    pub kind: RuleKind,
+    /// Admit also devices that showed no join token.
+    #[serde(default)]
+    pub without_token: bool,
+    /// Labels that an admitted device gets.
+    #[serde(default)]
+    pub labels: Labels,
+    /// Groups that an admitted device gets.
+    #[serde(default)]
+    pub groups: Vec<String>,
+}
+
+fn read(row: &Fields<'_>) -> Result<Rule, StoreError> {
+    Ok(Rule {
+        name: row.text("name")?,
+        kind: row.json("kind")?,
+        without_token: row.truth("without_token")?,
+        labels: row.json("labels")?,
+        groups: row.json("device_groups")?,
+        created_by: row.text("created_by")?,
+        created_at: row.time("created_at")?,
+    })
+}
+
+pub(super) async fn all(conn: &mut AnyConnection) -> Result<Vec<Rule>, StoreError> {
+    query::list(conn, sqlx::query("SELECT * FROM rules ORDER BY name"), "list rules", read).await
+}
+
+impl NewRule {
+    fn check(&self) -> Result<(), StoreError> {
+        check_groups(std::slice::from_ref(&self.name))?;
+        check_labels(&self.labels)?;
+        check_groups(&self.groups)?;
+        match &self.kind {
+            RuleKind::Serials(serials) if serials.is_empty() || serials.len() > MAX_SERIALS => {
+                Err(StoreError::Invalid { what: "the rule", why: format!("it lists 1 to {MAX_SERIALS} serial numbers") })
+            }
+            RuleKind::Serials(_) | RuleKind::Manifest | RuleKind::Label(_) => Ok(()),
+        }
+    }
+}
+
+impl Store {
+    /// Makes a rule. Devices that wait are looked at when they call next.
+    ///
+    /// # Errors
+    /// It cannot be.
+    pub async fn put_rule(&self, new: NewRule, by: &By) -> Result<(), StoreError> {
+        new.check()?;
+        let by = by.clone();
+        self.write(move |tx| {
+            Box::pin(async move {
+                let statement = sqlx::query(
+                    "INSERT INTO rules (name, kind, without_token, labels, device_groups, created_by, created_at) \
+                     VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, \
+                     without_token = excluded.without_token, labels = excluded.labels, device_groups = excluded.device_groups, \
+                     created_by = excluded.created_by, created_at = excluded.created_at",
+                )
+                .bind(new.name.clone())
+                .bind(to_json(&new.kind))
+                .bind(i64::from(new.without_token))
+                .bind(to_json(&new.labels))
+                .bind(to_json(&new.groups))
+                .bind(by.actor.to_string())
+                .bind(by.at.millis());
+                tx.run(statement, "write a rule").await?;
+                let details = json!({ "rule": new.name, "kind": new.kind, "withoutToken": new.without_token, "labels": new.labels, "groups": new.groups });
+                tx.audit(&by, "rule.put", None, details).await
+            })
+        })
+        .await
+    }
+
+    /// All rules, in the order in which they are asked.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn rules(&self) -> Result<Vec<Rule>, StoreError> {
+        all(&mut *self.reader().await?).await
+    }
+
+    /// Deletes a rule. Devices that it admitted stay.
+    ///
+    /// # Errors
+    /// There is none with this name.
+    pub async fn delete_rule(&self, name: &str, by: &By) -> Result<(), StoreError> {
+        let (name, by) = (name.to_owned(), by.clone());
+        self.write(move |tx| {
+            Box::pin(async move {
+                let delete = sqlx::query("DELETE FROM rules WHERE name = $1").bind(name.clone());
+                if tx.run(delete, "delete a rule").await? == 0 {
+                    return Err(StoreError::Missing { what: "the rule", name: bounded(&name, 64) });
+                }
+                tx.audit(&by, "rule.delete", None, json!({ "rule": name })).await
+            })
+        })
+        .await
+    }
+}
