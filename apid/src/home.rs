@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use api::hub::v1::{ConfigOutcome, ResourceUse};
 use api::internal::daemon_client::DaemonClient;
-use api::internal::{OfferConfigRequest, ProveToHubRequest, ReportHubRequest};
+use api::internal::{HubState, OfferConfigRequest, ProveToHubRequest, ReportHubRequest};
 use api::v1::node_client::NodeClient;
 use api::v1::{
     EventsRequest, HardwareRequest, HardwareResponse, ResourcesRequest, ResourcesResponse, StatusRequest, StatusResponse,
@@ -20,7 +20,7 @@ use tonic::transport::Channel;
 use tracing::{info, warn};
 
 use crate::forward::Forwarder;
-use crate::phone_home::{EventQueue, Feed, HubReport, HubSettings, Node, Tcp};
+use crate::phone_home::{Chain, EventQueue, Feed, HubReport, HubSettings, Node, Tcp};
 use crate::places::Places;
 use crate::server::{self, Origin};
 use crate::settings::again_and_again;
@@ -40,24 +40,30 @@ pub(crate) async fn run(forwarder: Forwarder, places: Places) {
     let (reports, reported) = watch::channel(None);
     let (status, status_seen) = watch::channel(None);
     let events = EventQueue::default();
-    let device = Device { forwarder: forwarder.clone(), places, status: status_seen, events: events.clone(), reports };
+    let device =
+        Device { forwarder: forwarder.clone(), places, status: status_seen, events: events.clone(), reports: reports.clone() };
     // Not a secret: it only keeps devices apart.
     let seed = RandomState::new().hash_one(std::process::id());
     tokio::join!(
-        read_settings(forwarder.settings.clone(), settings),
+        read_settings(forwarder.settings.clone(), settings, reports),
         tell_init(forwarder.init.clone(), reported),
         feed(forwarder.init, hub.clone(), status, events),
         crate::phone_home::run(hub, Arc::new(device), Arc::new(Tcp), seed),
     );
 }
 
-/// Keeps the hub's settings equal to what init says; settings that name no hub count as none, and the log says why.
-async fn read_settings(mut wire: watch::Receiver<Option<api::internal::Settings>>, settings: watch::Sender<Option<HubSettings>>) {
+/// Keeps the hub's settings equal to what init says. Settings that name no hub that could be called count as none, and init is told why.
+async fn read_settings(
+    mut wire: watch::Receiver<Option<api::internal::Settings>>,
+    settings: watch::Sender<Option<HubSettings>>,
+    reports: watch::Sender<Option<HubReport>>,
+) {
     loop {
         let hub = wire.borrow_and_update().as_ref().and_then(|settings| settings.hub.clone());
-        let read = hub.as_ref().map(HubSettings::from_wire).transpose();
-        let read = read.unwrap_or_else(|error| {
-            warn!(error = &error as &dyn std::error::Error, "the hub's settings cannot be used");
+        let read = hub.as_ref().map(HubSettings::from_wire).transpose().unwrap_or_else(|error| {
+            let message = Chain(&error).to_string();
+            warn!(message, "the hub's settings cannot be used");
+            reports.send_replace(Some(HubReport { state: HubState::Unreachable, message, address: String::new() }));
             None
         });
         settings.send_if_modified(|present| {

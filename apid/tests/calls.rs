@@ -4,8 +4,8 @@ mod common;
 
 use std::time::Duration;
 
-use api::internal::WatchSettingsRequest;
 use api::internal::daemon_client::DaemonClient;
+use api::internal::{ReportHubRequest, WatchSettingsRequest};
 use api::v1::{RebootRequest, ServicesRequest, StatusRequest};
 use common::{Ca, Device};
 use tonic::{Code, Status};
@@ -119,6 +119,14 @@ async fn open_connections_end_when_the_client_ca_changes() {
     refused.await.expect("the old certificate stops working");
     let mut admitted = device.client(Some(&new.issue("kim", "admin", FAR))).await.expect("connects");
     assert!(reached_init(&admitted.status(StatusRequest {}).await.expect_err("an error")));
+}
+
+#[tokio::test]
+async fn a_device_without_a_hub_tells_of_none() {
+    let device = Device::start(None).await;
+    device.client(None).await.expect("connects");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(*device.standing.borrow(), ReportHubRequest::default());
 }
 
 #[tokio::test]

@@ -188,7 +188,7 @@ fn tune(stream: &TcpStream) -> io::Result<()> {
 }
 
 /// An error and its causes in one line.
-pub(super) struct Chain<'a>(pub(super) &'a (dyn std::error::Error + 'static));
+pub(crate) struct Chain<'a>(pub(crate) &'a (dyn std::error::Error + 'static));
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

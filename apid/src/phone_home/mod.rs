@@ -29,6 +29,7 @@ pub mod settings;
 mod tls;
 mod tunnel;
 
+pub(crate) use connect::Chain;
 pub use connect::{Dial, Io, Tcp};
 pub use driver::run;
 pub use feed::{EventQueue, Feed};

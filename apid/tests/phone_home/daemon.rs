@@ -104,13 +104,7 @@ async fn what_init_says_of_a_configuration_is_what_the_hub_hears() {
     guest.admits().await;
     for (config, code) in [(&b"junk"[..], "envelope"), (b"busy", "unavailable")] {
         guest.offers(config).await;
-        let outcome = loop {
-            match guest.hears().await {
-                Some(Says::ConfigOutcome(outcome)) => break outcome,
-                Some(_) => {}
-                None => panic!("the session ended"),
-            }
-        };
+        let outcome = guest.takes_outcome().await;
         assert_eq!((outcome.accepted, outcome.code.as_str()), (false, code));
     }
 }

@@ -8,7 +8,8 @@ use api::hub::v1::device_message::Kind as DeviceKind;
 use api::hub::v1::devices_server::{Devices, DevicesServer};
 use api::hub::v1::hub_message::Kind;
 use api::hub::v1::{
-    Admitted, Challenge, ConfigOffer, DeviceMessage, Heartbeat, HeartbeatReceived, Hello, HubMessage, Verdict, verdict,
+    Admitted, Challenge, ConfigOffer, ConfigOutcome, DeviceMessage, Heartbeat, HeartbeatReceived, Hello, HubMessage, Verdict,
+    verdict,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{CertificateParams, KeyPair, PublicKeyData, date_time_ymd};
@@ -149,18 +150,34 @@ impl Guest {
         self.takes_heartbeat().await
     }
 
-    /// Takes a heartbeat and answers it; whatever comes before it is passed over.
-    pub(crate) async fn takes_heartbeat(&mut self) -> Heartbeat {
+    /// Waits until the device says what is looked for; whatever comes before it is passed over.
+    pub(crate) async fn waits_for<T>(&mut self, look: impl Fn(DeviceKind) -> Option<T>) -> T {
         loop {
-            match self.hears().await {
-                Some(DeviceKind::Heartbeat(heartbeat)) => {
-                    self.says(Kind::HeartbeatReceived(HeartbeatReceived { number: heartbeat.number })).await;
-                    return heartbeat;
-                }
-                Some(_) => {}
-                None => panic!("the device ended the session"),
+            let kind = self.hears().await.expect("the session goes on");
+            if let Some(found) = look(kind) {
+                return found;
             }
         }
+    }
+
+    /// Takes a heartbeat and answers it.
+    pub(crate) async fn takes_heartbeat(&mut self) -> Heartbeat {
+        let heartbeat = |kind| match kind {
+            DeviceKind::Heartbeat(heartbeat) => Some(heartbeat),
+            _ => None,
+        };
+        let heartbeat = self.waits_for(heartbeat).await;
+        self.says(Kind::HeartbeatReceived(HeartbeatReceived { number: heartbeat.number })).await;
+        heartbeat
+    }
+
+    /// Takes what became of a configuration.
+    pub(crate) async fn takes_outcome(&mut self) -> ConfigOutcome {
+        let outcome = |kind| match kind {
+            DeviceKind::ConfigOutcome(outcome) => Some(outcome),
+            _ => None,
+        };
+        self.waits_for(outcome).await
     }
 
     /// Offers a configuration.

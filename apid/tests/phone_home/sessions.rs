@@ -66,13 +66,11 @@ async fn a_changed_status_and_events_are_told() {
     assert!(began.elapsed() <= Duration::from_secs(10), "{:?}", began.elapsed());
     device.events.push(Event { sequence: 1, message: "a".into(), ..Event::default() });
     device.events.push(Event { sequence: 2, message: "b".into(), ..Event::default() });
-    let events = loop {
-        match guest.hears().await {
-            Some(Says::Events(events)) => break events.events,
-            Some(_) => {}
-            None => panic!("the session ended"),
-        }
+    let events = |kind| match kind {
+        Says::Events(events) => Some(events.events),
+        _ => None,
     };
+    let events = guest.waits_for(events).await;
     assert!(began.elapsed() <= Duration::from_secs(40), "{:?}", began.elapsed());
     assert_eq!(events.iter().map(|event| event.sequence).collect::<Vec<_>>(), [1, 2]);
 }
@@ -146,13 +144,7 @@ async fn configurations_are_judged_by_the_device_and_the_hub_is_told() {
     guest.admits().await;
     for (config, accepted, code, generation) in [(&b"forged"[..], false, "signature", 0), (b"good 7", true, "", 7)] {
         guest.offers(config).await;
-        let outcome = loop {
-            match guest.hears().await {
-                Some(Says::ConfigOutcome(outcome)) => break outcome,
-                Some(_) => {}
-                None => panic!("the session ended"),
-            }
-        };
+        let outcome = guest.takes_outcome().await;
         assert_eq!((outcome.accepted, outcome.code.as_str(), outcome.generation), (accepted, code, generation));
         assert_eq!(outcome.digest.len(), 64);
     }

@@ -19,13 +19,7 @@ fn open(id: u32, who: &str) -> Kind {
 
 async fn opens(guest: &mut Guest, id: u32, who: &str) {
     guest.says(open(id, who)).await;
-    loop {
-        match guest.hears().await {
-            Some(Says::TunnelOpened(opened)) if opened.id == id => return,
-            Some(Says::Heartbeat(_) | Says::Events(_) | Says::TunnelData(_)) => {}
-            other => panic!("{other:?}"),
-        }
-    }
+    guest.waits_for(|kind| matches!(kind, Says::TunnelOpened(opened) if opened.id == id).then_some(())).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -98,16 +92,12 @@ async fn a_tunnel_that_the_device_cannot_open_is_closed_with_its_reason() {
     let mut guest = Guest::next(&mut guests).await;
     guest.admits().await;
     guest.says(open(1, "nobody")).await;
-    loop {
-        match guest.hears().await {
-            Some(Says::TunnelClose(close)) => {
-                assert_eq!((close.id, close.reason.as_str()), (1, "no place is free"));
-                break;
-            }
-            Some(Says::Heartbeat(_) | Says::Events(_)) => {}
-            other => panic!("{other:?}"),
-        }
-    }
+    let close = |kind| match kind {
+        Says::TunnelClose(close) => Some(close),
+        _ => None,
+    };
+    let close = guest.waits_for(close).await;
+    assert_eq!((close.id, close.reason.as_str()), (1, "no place is free"));
 }
 
 #[tokio::test(start_paused = true)]
