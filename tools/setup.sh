@@ -18,7 +18,8 @@ tests='qemu-system-x86 ovmf qemu-system-arm qemu-efi-aarch64 qemu-utils
 cpio dosfstools gdisk e2fsprogs squashfs-tools cryptsetup-bin device-tree-compiler
 bmap-tools xorriso zstd btrfs-progs xfsprogs mount
 poppler-utils librsvg2-bin
-iproute2 dnsmasq-base'
+iproute2 dnsmasq-base
+postgresql'
 
 channel=$(sed -n 's/^channel = "\(.*\)"/\1/p' "$(dirname "$0")/../rust-toolchain.toml")
 target=aarch64-unknown-linux-gnu
