@@ -1,3 +1,7 @@
 //! `skerry-hub`: the hub as one program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hub::cli::main()
+}

@@ -139,6 +139,7 @@ pub async fn serve_plain<D: Directory>(listener: TcpListener, door: Arc<Door<D>>
 
 fn tell<D: Directory>(door: &Door<D>, told: u64) -> u64 {
     door.rates.retain_recent();
+    door.devices.forget_calls();
     let now = door.turned_away();
     if now > told {
         warn!(callers = now - told, "turned callers away: too many or too often from one address, too many in all, or too slow");

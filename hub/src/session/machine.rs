@@ -20,8 +20,8 @@ use super::tunnels::{TunnelFault, Tunnels};
 
 /// How often a device is asked for a sign of life: often enough to keep addresses translated, seldom enough for a metered link.
 pub const HEARTBEAT: Duration = Duration::from_secs(150);
-/// A device without a sign of life for this long is gone. It may take a longer pause than it was asked for, up to ten minutes.
-const SILENCE: Duration = Duration::from_secs(660);
+/// A device without a sign of life for this long is gone: two heartbeats were lost, and a minute of grace.
+const SILENCE: Duration = Duration::from_secs(2 * HEARTBEAT.as_secs() + 60);
 /// Time to prove the key.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time to answer what was asked.

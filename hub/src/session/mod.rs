@@ -12,7 +12,9 @@ mod mailbox;
 mod outbox;
 mod proof;
 mod registry;
+mod reports;
 mod service;
+mod stored;
 mod tunnels;
 
 pub use directory::{Assigned, Directory, DirectoryFailed};
@@ -21,3 +23,4 @@ pub use machine::{HEARTBEAT, Machine};
 pub use proof::{Channel, ProofError, Proven};
 pub use registry::{OpenError, Sessions};
 pub use service::Devices;
+pub use stored::Stored;

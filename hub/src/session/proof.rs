@@ -38,7 +38,7 @@ pub struct Proven {
     /// Hash of the key.
     pub id: DeviceId,
     /// The key.
-    pub public_key: [u8; 32],
+    pub key: VerifyingKey,
 }
 
 /// Checks the proof in a greeting.
@@ -51,7 +51,7 @@ pub(super) fn prove(hello: &Hello, channel: &Channel) -> Result<Proven, ProofErr
     }
     let statement = proof_statement(&channel.pin, &channel.nonce, &channel.exporter);
     key.verify_strict(&statement, &signature).map_err(|_| ProofError::Signature)?;
-    Ok(Proven { id: DeviceId::of(&key), public_key })
+    Ok(Proven { id: DeviceId::of(&key), key })
 }
 
 #[cfg(test)]
@@ -73,7 +73,7 @@ mod tests {
     fn a_proof_counts_on_its_own_channel_only() {
         let key = SigningKey::from_bytes(&[7; 32]);
         let mine = hello(&key, &channel());
-        assert_eq!(prove(&mine, &channel()).unwrap().public_key, key.verifying_key().to_bytes());
+        assert_eq!(prove(&mine, &channel()).unwrap().key, key.verifying_key());
         for other in [
             Channel { pin: [9; 32], ..channel() },
             Channel { nonce: [9; 32], ..channel() },

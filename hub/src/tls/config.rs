@@ -73,10 +73,14 @@ pub struct Certificates<'a> {
     pub web: Option<WebCertificate>,
 }
 
-/// The two sides of the one port.
+/// What another process of the hub offers in its greeting: HTTP/1.1, behind the key that only the hub has.
+pub const REPLICA_ALPN: &[u8] = b"skerry-hub-replica-1";
+
+/// The sides of the one port.
 #[derive(Debug, Clone)]
 pub struct TlsConfigs {
     device: Arc<ServerConfig>,
+    replica: Arc<ServerConfig>,
     web: Arc<ServerConfig>,
 }
 
@@ -90,23 +94,29 @@ pub enum Caller {
 }
 
 impl TlsConfigs {
-    /// Makes both.
+    /// Makes them.
     pub fn new(certificates: Certificates<'_>) -> Result<Self, TlsError> {
         let own = |whose| (vec![certificates.hub.certificate().clone()], certificates.hub.private_key(), whose);
         let (chain, key, whose) = own("the hub's key");
         let device = config(chain, key, &[DEVICE_ALPN], whose)?;
+        let (chain, key, whose) = own("the hub's key");
+        let replica = config(chain, key, &[REPLICA_ALPN], whose)?;
         let (chain, key, whose) = match certificates.web {
             Some(web) => (web.chain, web.key, "the web certificate"),
             None => own("the hub's key"),
         };
         let web = config(chain, key, &[b"h2", b"http/1.1"], whose)?;
-        Ok(Self { device: Arc::new(device), web: Arc::new(web) })
+        Ok(Self { device: Arc::new(device), replica: Arc::new(replica), web: Arc::new(web) })
     }
 
     /// Who greets like this, and what is shown to him.
     pub fn choose(&self, hello: &ClientHello<'_>) -> (Caller, Arc<ServerConfig>) {
-        let device = hello.alpn().is_some_and(|mut offered| offered.any(|protocol| protocol == DEVICE_ALPN));
-        if device { (Caller::Device, Arc::clone(&self.device)) } else { (Caller::Web, Arc::clone(&self.web)) }
+        let offers = |wanted| hello.alpn().is_some_and(|mut offered| offered.any(|protocol| protocol == wanted));
+        if offers(DEVICE_ALPN) {
+            return (Caller::Device, Arc::clone(&self.device));
+        }
+        let config = if offers(REPLICA_ALPN) { &self.replica } else { &self.web };
+        (Caller::Web, Arc::clone(config))
     }
 }
 

@@ -5,6 +5,8 @@
 
 mod config;
 mod key;
+mod pinned;
 
-pub use config::{Caller, Certificates, TlsConfigs, TlsError, WebCertificate};
+pub use config::{Caller, Certificates, REPLICA_ALPN, TlsConfigs, TlsError, WebCertificate};
 pub use key::{HubKey, HubKeyError};
+pub use pinned::pinned_client;

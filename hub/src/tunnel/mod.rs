@@ -3,8 +3,11 @@
 //! The hub carries bytes it cannot read, for people it knows, and writes down who opened what when. What an operator may do on a device is
 //! the device's to judge, by the client certificate inside.
 
+mod endpoint;
 mod pipe;
 mod socket;
 
+pub use endpoint::{Tunnel, TunnelError, Tunnels};
 pub use pipe::{OperatorEnd, SessionEnd, pipe};
-pub use socket::{Carried, bounded, carry, refuse};
+pub use socket::Carried;
+pub(crate) use socket::{MAX_MESSAGE, carry_out};

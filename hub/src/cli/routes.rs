@@ -1,0 +1,98 @@
+//! Everything that answers HTTP, put together; and the few answers that belong to no other part: signs of life, counters, tunnels.
+
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::{Extension, Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use machine_config::DeviceId;
+use serde_json::json;
+use tracing::error;
+
+use super::services::Services;
+use crate::listen::Peer;
+use crate::metrics::CONTENT_TYPE;
+use crate::model::{Actor, By, Time};
+use crate::people::{ApiToken, Role};
+use crate::replica::{PATH, SECRET_HEADER, WHO_HEADER};
+use crate::tunnel::TunnelError;
+
+/// All routes of the hub.
+pub fn routes(services: Services) -> Router {
+    Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/metrics", get(metrics))
+        .route("/api/v1/devices/{device}/tunnel", get(tunnel))
+        .route(&format!("{PATH}{{device}}"), get(replica_tunnel))
+        .with_state(services)
+}
+
+/// An answer that is an error: a stable code and a line for a person.
+fn refusal(status: StatusCode, code: &str, message: &str) -> Response {
+    (status, Json(json!({ "code": code, "message": message }))).into_response()
+}
+
+/// The API token that a request shows, if it counts.
+async fn token(services: &Services, headers: &HeaderMap) -> Option<ApiToken> {
+    let text = headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")?;
+    match services.store.api_token_of(text.trim(), Time::now()).await {
+        Ok(token) => token,
+        Err(error) => {
+            error!(error = &error as &dyn std::error::Error, "cannot look for an API token");
+            None
+        }
+    }
+}
+
+/// The counters, for this very host, and for whoever may read.
+async fn metrics(State(services): State<Services>, Extension(peer): Extension<Peer>, headers: HeaderMap) -> Response {
+    let reads = |token: ApiToken| token.role.includes(Role::Reader);
+    if peer.local || token(&services, &headers).await.is_some_and(reads) {
+        return ([(header::CONTENT_TYPE, CONTENT_TYPE)], services.metrics.text()).into_response();
+    }
+    refusal(StatusCode::UNAUTHORIZED, "unauthenticated", "the counters are for this host, or for a token of a reader")
+}
+
+/// A tunnel for an operator. What he may do on the device is the device's to judge.
+async fn tunnel(
+    State(services): State<Services>,
+    Extension(peer): Extension<Peer>,
+    Path(device): Path<DeviceId>,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    let Some(token) = token(&services, &headers).await.filter(|token| token.role.includes(Role::Reader)) else {
+        return refusal(
+            StatusCode::UNAUTHORIZED,
+            "unauthenticated",
+            "a connection to a device takes a token of a reader or operator",
+        );
+    };
+    let by = By::new(Actor::Token(token.name), peer.address.to_string(), Time::now());
+    services.tunnels.serve(by, device, upgrade).await.unwrap_or_else(|error| tunnel_refusal(&error))
+}
+
+fn tunnel_refusal(error: &TunnelError) -> Response {
+    let status = match error {
+        TunnelError::Open(_) | TunnelError::Forward(_) => StatusCode::BAD_GATEWAY,
+        TunnelError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    refusal(status, error.code(), &error.to_string())
+}
+
+/// A tunnel for another process of the hub.
+async fn replica_tunnel(
+    State(services): State<Services>,
+    Path(device): Path<DeviceId>,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    let shown = headers.get(SECRET_HEADER).map(|value| value.as_bytes()).unwrap_or_default();
+    let who = headers.get(WHO_HEADER).and_then(|value| hex::decode(value).ok()).and_then(|who| String::from_utf8(who).ok());
+    match services.tunnels.serve_replica(shown, &who.unwrap_or_default(), device, upgrade).await {
+        Ok(Some(response)) => response,
+        Ok(None) => refusal(StatusCode::NOT_FOUND, "not-found", "there is nothing here"),
+        Err(error) => tunnel_refusal(&error),
+    }
+}

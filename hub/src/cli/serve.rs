@@ -1,0 +1,219 @@
+//! `skerry-hub serve`: everything that runs, started in order and stopped in order.
+//!
+//! Also for tests and simulators: [`start`] runs a whole hub inside another program.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use super::routes::routes;
+use super::services::Services;
+use super::tools::{first_admin_token, open_store};
+use crate::listen::{Door, Limits, Parts, serve, serve_plain};
+use crate::metrics::{Exposition, Metrics};
+use crate::model::Time;
+use crate::replica::{Replicas, follow};
+use crate::session::{Devices, Sessions, Stored};
+use crate::store::Store;
+use crate::tls::{Certificates, HubKey, TlsConfigs, WebCertificate};
+use crate::tunnel::Tunnels;
+
+/// Sessions may end in order for this long.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A port without TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plain {
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+/// How a hub is to run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Its folder.
+    pub data: PathBuf,
+    /// Another database than the one in the folder.
+    pub database: Option<String>,
+    /// The TLS port.
+    pub listen: SocketAddr,
+    /// How devices and people reach it.
+    pub url: Option<String>,
+    /// Certificate and key that browsers see.
+    pub web: Option<(PathBuf, PathBuf)>,
+    /// A port without TLS, for a reverse proxy.
+    pub plain: Option<Plain>,
+    /// Where other processes of the hub reach this one; none: the address it listens at.
+    pub replica_address: Option<String>,
+    /// How much anybody gets.
+    pub limits: Limits,
+}
+
+impl Options {
+    /// A hub in this folder, at this address, as it is without further options.
+    pub fn new(data: &Path, listen: SocketAddr) -> Self {
+        Self {
+            data: data.to_owned(),
+            database: None,
+            listen,
+            url: None,
+            web: None,
+            plain: None,
+            replica_address: None,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// A hub that runs.
+#[derive(Debug)]
+pub struct Running {
+    /// Where the TLS port listens.
+    pub address: SocketAddr,
+    /// Where the plain port listens.
+    pub plain: Option<SocketAddr>,
+    /// The first admin token, when this start made it.
+    pub admin_token: Option<String>,
+    /// Its parts.
+    pub services: Services,
+    listeners: watch::Sender<bool>,
+    tasks: watch::Sender<bool>,
+    running: JoinSet<()>,
+}
+
+/// Starts a hub.
+///
+/// # Errors
+/// Key, certificate, database or port cannot be used.
+pub async fn start(options: Options) -> anyhow::Result<Running> {
+    let key = HubKey::open(&options.data)?;
+    let store = open_store(&options.data, options.database.as_deref()).await?;
+    let admin_token = first_admin_token(&store).await?;
+    let web = options.web.as_ref().map(|(certificate, key)| WebCertificate::read(certificate, key)).transpose()?;
+    let tls = TlsConfigs::new(Certificates { hub: &key, web })?;
+    let listener = listen(options.listen).await?;
+    let address = listener.local_addr().context("cannot tell the address of the TLS port")?;
+    let plain = match options.plain {
+        Some(plain) => Some(listen(plain.address).await?),
+        None => None,
+    };
+    let hub = Hub { key, store, tls, address, options };
+    let (door, services, tasks) = hub.assemble().await?;
+    let (listeners, stopped) = watch::channel(false);
+    let plain_address = plain.as_ref().and_then(|listener| listener.local_addr().ok());
+    let (stop_tasks, mut running) = tasks;
+    running.spawn(serve(listener, Arc::clone(&door), stopped.clone()));
+    if let Some(plain) = plain {
+        running.spawn(serve_plain(plain, door, stopped));
+    }
+    Ok(Running { address, plain: plain_address, admin_token, services, listeners, tasks: stop_tasks, running })
+}
+
+/// What a hub is put together from.
+struct Hub {
+    key: HubKey,
+    store: Store,
+    tls: TlsConfigs,
+    address: SocketAddr,
+    options: Options,
+}
+
+type Tasks = (watch::Sender<bool>, JoinSet<()>);
+
+impl Hub {
+    async fn assemble(self) -> anyhow::Result<(Arc<Door<Stored>>, Services, Tasks)> {
+        let Self { key, store, tls, address, options } = self;
+        let (sessions, metrics) = (Sessions::default(), Metrics::default());
+        metrics.started.set(Time::now().millis() as f64 / 1000.0);
+        let reached_at = options.replica_address.unwrap_or_else(|| address.to_string());
+        let replicas = Replicas::join(store.clone(), reached_at, key.pin()).await?;
+        let directory = Stored::new(store.clone(), replicas.id().to_owned(), metrics.clone());
+        let services = Services {
+            tunnels: Tunnels::new(store.clone(), sessions.clone(), Arc::new(replicas.clone())),
+            store: store.clone(),
+            sessions: sessions.clone(),
+            metrics: Exposition::of(&metrics),
+            pin: key.pin(),
+            url: options.url.map(Arc::from),
+        };
+        let (stop, stopped) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        let known = *store.committed().borrow();
+        tasks.spawn(directory.clone().write_reports(stopped.clone()));
+        tasks.spawn(replicas.live(stopped.clone()));
+        tasks.spawn(follow(store, sessions.clone(), known, stopped));
+        let devices = Devices::new(key.pin(), directory, sessions, metrics.clone());
+        let door = Door::new(Parts { devices, web: routes(services.clone()), tls, limits: options.limits, metrics });
+        Ok((door, services, (stop, tasks)))
+    }
+}
+
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let hint =
+        if address.port() < 1024 { "; ports below 1024 need the right to use them, or choose another with --listen" } else { "" };
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen at {address}{hint}"))
+}
+
+impl Running {
+    /// The pin, as configurations have it.
+    pub fn pin(&self) -> String {
+        hex::encode(self.services.pin)
+    }
+
+    /// Stops: no further callers, then sessions, then what writes their last words.
+    pub async fn stop(mut self) {
+        self.listeners.send_replace(true);
+        self.services.sessions.dismiss_all();
+        let all_over = async {
+            // A session's end has no event of its own here; there are few of them left, soon.
+            while self.services.sessions.count() > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        if tokio::time::timeout(STOP_TIMEOUT, all_over).await.is_err() {
+            warn!("some sessions did not end in time");
+        }
+        self.tasks.send_replace(true);
+        let ended = async { while self.running.join_next().await.is_some() {} };
+        if tokio::time::timeout(STOP_TIMEOUT, ended).await.is_err() {
+            warn!("the hub did not stop in time; what was answered is on the disk");
+        }
+    }
+}
+
+/// Runs a hub until the system asks it to stop.
+pub(super) async fn run(options: Options) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
+    let running = start(options).await?;
+    announce(&running);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    info!("stopping");
+    running.stop().await;
+    Ok(())
+}
+
+/// What an admin needs to know, on standard output: the log is elsewhere.
+fn announce(running: &Running) {
+    let url = running.services.url.as_deref().map_or_else(|| format!("https://{}", running.address), str::to_owned);
+    println!("hub    {url}");
+    println!("pin    {}", running.pin());
+    if let Some(plain) = running.plain {
+        println!("plain  http://{plain}  (for a reverse proxy)");
+    }
+    match &running.admin_token {
+        Some(token) => println!("admin  {token}  (shown this once; `skerry-hub admin-token` makes another)"),
+        None => println!("admin  as before; `skerry-hub admin-token` makes another token"),
+    }
+}
