@@ -47,6 +47,7 @@ pub async fn run<N: Node, D: Dial>(settings: watch::Receiver<Option<HubSettings>
         hello: None,
         inventory: Inventory::default(),
         told: None,
+        addresses: Vec::new(),
     };
     driver.settings.mark_changed();
     while let Some(event) = driver.next().await {
@@ -88,6 +89,8 @@ struct Driver<N: Node, D> {
     inventory: Inventory,
     /// The status last told to the hub in this session.
     told: Option<StatusResponse>,
+    /// The device's addresses as last seen.
+    addresses: Vec<String>,
 }
 
 impl<N: Node, D: Dial> Driver<N, D> {
@@ -103,7 +106,7 @@ impl<N: Node, D: Dial> Driver<N, D> {
             }
             Some(done) = self.jobs.next() => Some(self.done(done)),
             event = self.link.next() => Some(event),
-            Ok(()) = self.feed.status.changed(), if admitted => Some(self.status_changed()),
+            Ok(()) = self.feed.status.changed() => Some(self.status_changed()),
             () = self.feed.events.news(), if admitted => Some(Event::EventsWaiting),
             () = until(deadline) => Some(Event::Tick),
         }
@@ -119,9 +122,16 @@ impl<N: Node, D: Dial> Driver<N, D> {
         }
     }
 
-    fn status_changed(&self) -> Event {
+    fn status_changed(&mut self) -> Event {
         let status = self.feed.status.borrow().as_ref().map(steady);
-        if status == self.told { Event::Tick } else { Event::StatusChanged }
+        let addresses = status.as_ref().map(|status| status.addresses.clone()).unwrap_or_default();
+        let moved = self.addresses != addresses;
+        self.addresses = addresses;
+        match self.machine.is_admitted() {
+            true if status != self.told => Event::StatusChanged,
+            false if moved => Event::NetworkChanged,
+            true | false => Event::Tick,
+        }
     }
 
     fn done(&mut self, done: Done) -> Event {

@@ -29,6 +29,9 @@ pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A session that lived this long was a good one: the pauses begin anew behind it.
 const GOOD_SESSION: Duration = Duration::from_secs(60);
 
+/// Between a change of the device's addresses and the next call, at most.
+const HURRY: Duration = Duration::from_secs(4);
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
@@ -44,6 +47,8 @@ pub enum Event {
     Judged(ConfigOutcome),
     /// The status differs from the one last reported.
     StatusChanged,
+    /// The device has other addresses than before: what could not be reached may be in reach now.
+    NetworkChanged,
     /// Events wait.
     EventsWaiting,
     /// The connection ended or did not come about; one line says why.
@@ -107,13 +112,29 @@ pub struct Machine {
 #[derive(Debug)]
 enum Phase {
     Off,
-    Waiting { until: Instant },
-    Connecting { until: Instant },
-    Challenge { until: Instant },
-    Proving { until: Instant },
-    Verdict { until: Instant, asked: bool },
+    /// `failed`: because of a failure, not because the hub said so.
+    Waiting {
+        until: Instant,
+        failed: bool,
+    },
+    Connecting {
+        until: Instant,
+    },
+    Challenge {
+        until: Instant,
+    },
+    Proving {
+        until: Instant,
+    },
+    Verdict {
+        until: Instant,
+        asked: bool,
+    },
     Admitted(Box<Admitted>),
-    Closing { until: Instant, next: Instant },
+    Closing {
+        until: Instant,
+        next: Instant,
+    },
 }
 
 impl Machine {
@@ -134,7 +155,7 @@ impl Machine {
     pub fn deadline(&self) -> Option<Instant> {
         match &self.phase {
             Phase::Off => None,
-            Phase::Waiting { until }
+            Phase::Waiting { until, .. }
             | Phase::Connecting { until }
             | Phase::Challenge { until }
             | Phase::Proving { until }
@@ -159,6 +180,7 @@ impl Machine {
             Event::Proved => self.proved(now, &mut actions),
             Event::Judged(outcome) => self.judged(now, outcome, &mut actions),
             Event::StatusChanged => self.with_admitted(|admitted| admitted.changed = true),
+            Event::NetworkChanged => self.hurry(now),
             Event::EventsWaiting => self.with_admitted(|admitted| admitted.events_wait = true),
             Event::Lost(reason) => self.lost(now, reason, &mut actions),
             Event::Tick => {}
@@ -170,6 +192,13 @@ impl Machine {
     fn with_admitted(&mut self, change: impl FnOnce(&mut Admitted)) {
         if let Phase::Admitted(admitted) = &mut self.phase {
             change(admitted);
+        }
+    }
+
+    /// Cuts a pause short that follows a failure; one that the hub asked for stays.
+    fn hurry(&mut self, now: Instant) {
+        if let Phase::Waiting { until, failed: true } = &mut self.phase {
+            *until = (*until).min(now + self.chance.part_of(HURRY, 50));
         }
     }
 
@@ -314,7 +343,7 @@ impl Machine {
             Phase::Closing { next, .. } => {
                 let next = *next;
                 actions.push(Action::Disconnect);
-                return self.wait(now, next, actions);
+                return self.wait(now, next, false, actions);
             }
             Phase::Admitted(admitted) if now.saturating_duration_since(admitted.since) >= GOOD_SESSION => self.backoff.reset(),
             Phase::Admitted(_)
@@ -326,7 +355,7 @@ impl Machine {
         actions.push(Action::Disconnect);
         self.report(HubState::Unreachable, one_line(&reason), actions);
         let pause = if self.is_admitted() { self.backoff.next(&mut self.chance) } else { self.pause_after_failure() };
-        self.wait(now, now + pause, actions);
+        self.wait(now, now + pause, true, actions);
     }
 
     /// The next address at once; a pause once all of them have failed.
@@ -341,8 +370,8 @@ impl Machine {
         self.backoff.next(&mut self.chance)
     }
 
-    fn wait(&mut self, now: Instant, until: Instant, actions: &mut Vec<Action>) {
-        self.phase = if self.target.is_some() { Phase::Waiting { until } } else { Phase::Off };
+    fn wait(&mut self, now: Instant, until: Instant, failed: bool, actions: &mut Vec<Action>) {
+        self.phase = if self.target.is_some() { Phase::Waiting { until, failed } } else { Phase::Off };
         if until <= now {
             self.begin(now, actions);
         }
@@ -352,7 +381,7 @@ impl Machine {
     fn tick(&mut self, now: Instant, actions: &mut Vec<Action>) {
         match &mut self.phase {
             Phase::Off => {}
-            Phase::Waiting { until } if *until <= now => self.begin(now, actions),
+            Phase::Waiting { until, .. } if *until <= now => self.begin(now, actions),
             Phase::Connecting { until } if *until <= now => self.lost(now, "no connection came about in time".into(), actions),
             Phase::Challenge { until } if *until <= now => self.lost(now, "the hub says nothing".into(), actions),
             Phase::Proving { until } if *until <= now => {

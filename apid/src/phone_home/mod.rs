@@ -1,6 +1,6 @@
 //! Phone home: the one connection that a device makes by itself, to the hub it was told of, and what travels in it.
 //!
-//! Sans-IO where something is decided ([`machine`], [`backoff`], the credit of [`tunnel`]), and a driver that carries it out ([`driver`]).
+//! Sans-IO where something is decided ([`machine`], [`backoff`], the credit of tunnels), and a driver that carries it out ([`driver`]).
 //! The driver is generic over [`Node`] (the device) and [`Dial`] (the network): tests and simulators drive the same code.
 //!
 //! What is refused here:

@@ -40,13 +40,22 @@ async fn daemon(ca: Option<&Ca>) -> (Device, Guests) {
     (device, guests)
 }
 
+/// What a hub does to the bytes of an operator.
+#[derive(Clone, Copy, PartialEq)]
+enum Hands {
+    Honest,
+    /// It changes a bit of each piece that goes to the device, but of the first, which greets.
+    Tampering,
+}
+
 /// Opens a tunnel and moves its bytes: the hub's and the operator's part in one.
-async fn tunnel(mut guest: Guest) -> DuplexStream {
+async fn tunnel(mut guest: Guest, hands: Hands) -> DuplexStream {
     guest.says(Kind::TunnelOpen(TunnelOpen { id: 1, who: "kim".into() })).await;
     while !matches!(guest.hears().await, Some(Says::TunnelOpened(_))) {}
     let (operator, mut bridge) = tokio::io::duplex(64 << 10);
     tokio::spawn(async move {
         let mut bytes = vec![0; 16 << 10];
+        let mut pieces = 0;
         loop {
             tokio::select! {
                 read = bridge.read(&mut bytes) => {
@@ -54,6 +63,10 @@ async fn tunnel(mut guest: Guest) -> DuplexStream {
                     if length == 0 {
                         guest.says(Kind::TunnelClose(TunnelClose { id: 1, reason: String::new() })).await;
                         return;
+                    }
+                    pieces += 1;
+                    if hands == Hands::Tampering && pieces > 1 {
+                        bytes[length - 1] ^= 1;
                     }
                     guest.says(Kind::TunnelData(TunnelData { id: 1, data: bytes[..length].to_vec() })).await;
                 }
@@ -72,6 +85,36 @@ async fn tunnel(mut guest: Guest) -> DuplexStream {
     operator
 }
 
+/// A reader who comes through the hub.
+async fn operator(
+    device: &Device,
+    ca: &Ca,
+    guest: Guest,
+    hands: Hands,
+) -> Result<NodeClient<tonic::transport::Channel>, tonic::transport::Error> {
+    let stream = Arc::new(Mutex::new(Some(tunnel(guest, hands).await)));
+    let connect = move || {
+        let stream = stream.lock().expect("no panic under it").take();
+        async move { stream.ok_or_else(|| std::io::Error::other("one tunnel, one connection")) }
+    };
+    Ok(NodeClient::new(device.channel_over(Some(&ca.issue("kim", "reader", FAR)), connect).await?))
+}
+
+#[tokio::test]
+async fn a_hub_that_changes_a_bit_in_a_tunnel_breaks_that_connection_and_nothing_else() {
+    let ca = Ca::new("fleet");
+    let (device, mut guests) = daemon(Some(&ca)).await;
+    let mut guest = Guest::next(&mut guests).await;
+    guest.admits().await;
+    if let Ok(mut client) = operator(&device, &ca, guest, Hands::Tampering).await {
+        // The client learns of it on its first read.
+        let answer = client.status(StatusRequest {}).await.expect_err("no answer comes");
+        assert_ne!(answer.message(), "reached init");
+    }
+    let mut direct = device.client(Some(&ca.issue("kim", "reader", FAR))).await.expect("connects");
+    assert_eq!(direct.status(StatusRequest {}).await.expect_err("init answers with an error").message(), "reached init");
+}
+
 #[tokio::test]
 async fn an_operator_reaches_the_api_through_the_hub_as_from_the_network() {
     let ca = Ca::new("fleet");
@@ -82,14 +125,7 @@ async fn an_operator_reaches_the_api_through_the_hub_as_from_the_network() {
     let mut standing = device.standing.clone();
     let admitted = standing.wait_for(|report| report.state() == HubState::Admitted).await.expect("init lives").clone();
     assert!(admitted.message == "as box" && admitted.address.starts_with("https://127.0.0.1:"), "{admitted:?}");
-    let operator = Arc::new(Mutex::new(Some(tunnel(guest).await)));
-    let reader = ca.issue("kim", "reader", FAR);
-    let connect = move || {
-        let stream = operator.lock().expect("no panic under it").take();
-        async move { stream.ok_or_else(|| std::io::Error::other("one tunnel, one connection")) }
-    };
-    let channel = device.channel_over(Some(&reader), connect).await.expect("TLS through the tunnel");
-    let mut client = NodeClient::new(channel);
+    let mut client = operator(&device, &ca, guest, Hands::Honest).await.expect("TLS through the tunnel");
     let answer = client.status(StatusRequest {}).await.expect_err("init answers with an error");
     assert_eq!(answer.message(), "reached init");
     assert_eq!(answer.metadata().get("seen-peer").and_then(|peer| peer.to_str().ok()), Some("kim"));

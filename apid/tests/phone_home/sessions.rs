@@ -124,6 +124,19 @@ async fn a_hub_that_restarts_is_found_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_cable_plugged_in_after_hours_is_used_at_once() {
+    let (device, hub, mut guests) = Device::with_hub();
+    device.network.cut("hub.example");
+    tokio::time::sleep(Duration::from_secs(7200)).await;
+    device.network.set_hub("hub.example", &hub);
+    let plugged = Instant::now();
+    let addresses = vec!["eth0 192.0.2.7/24".to_owned()];
+    device.status.send_modify(|status| *status = Some(StatusResponse { addresses, ..StatusResponse::default() }));
+    Guest::next(&mut guests).await.admits().await;
+    assert!(plugged.elapsed() <= Duration::from_secs(5), "{:?}", plugged.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hub_that_vanishes_without_a_word_is_noticed() {
     let (device, _, mut guests) = Device::with_hub();
     let mut guest = Guest::next(&mut guests).await;

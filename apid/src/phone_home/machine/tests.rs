@@ -100,7 +100,7 @@ fn without_a_hub_nothing_is_tried() {
     let mut machine = Machine::new(1);
     let now = Instant::now();
     assert_eq!(machine.deadline(), None);
-    for event in [Event::Tick, Event::Settings(None), Event::StatusChanged, Event::EventsWaiting] {
+    for event in [Event::Tick, Event::Settings(None), Event::StatusChanged, Event::NetworkChanged, Event::EventsWaiting] {
         assert_eq!(machine.on_event(now, event), []);
     }
     assert_eq!(machine.deadline(), None);
@@ -151,6 +151,29 @@ fn addresses_are_tried_in_turn_and_a_pause_follows_each_round() {
         longest = longest.max(passed);
     }
     assert!(longest >= Duration::from_secs(150) && longest <= Duration::from_secs(300), "{longest:?}");
+}
+
+#[test]
+fn a_network_that_comes_up_is_used_soon_but_a_hub_s_pause_is_kept() {
+    let (mut story, _) = Story::of(1);
+    for _ in 0..12 {
+        story.event(Event::Lost("no route".into()));
+        story.pass();
+    }
+    story.event(Event::Lost("no route".into()));
+    for _ in 0..100 {
+        assert_eq!(story.event(Event::NetworkChanged), []);
+    }
+    let (passed, actions) = story.pass();
+    assert!(passed <= HURRY && passed >= HURRY / 2, "{passed:?}");
+    assert_eq!(actions, [Action::Connect(0)]);
+    story.event(Event::Connected);
+    story.says(challenge());
+    story.event(Event::Proved);
+    story.says(refused("removed", 0));
+    story.event(Event::Lost("it ended".into()));
+    story.event(Event::NetworkChanged);
+    assert!(story.pass().0 > Duration::from_secs(2800));
 }
 
 #[test]
@@ -349,6 +372,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         2 => Just(Event::Judged(outcome("d"))),
         1 => Just(Event::StatusChanged),
         1 => Just(Event::EventsWaiting),
+        1 => Just(Event::NetworkChanged),
         2 => Just(Event::Lost("lost".into())),
         4 => Just(Event::Tick),
     ]
