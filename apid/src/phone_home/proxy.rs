@@ -96,6 +96,8 @@ fn judge(answer: &[u8]) -> Result<(), ProxyError> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn hub() -> Address {
@@ -135,6 +137,16 @@ mod tests {
         for (answer, expected) in cases {
             let error = judge(answer.as_bytes()).expect_err(answer);
             assert!(expected(&error), "{answer:?}: {error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_is_taken_for_another(code in 0_u16..1000, bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            let whole = format!("HTTP/1.1 {code:03} x\r\n\r\n");
+            prop_assert_eq!(judge(whole.as_bytes()).is_ok(), (200..300).contains(&code));
+            // Any other bytes get an answer and no panic.
+            prop_assert!(judge(&bytes).is_err());
         }
     }
 

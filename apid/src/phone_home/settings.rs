@@ -176,6 +176,8 @@ impl fmt::Display for Address {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn wire() -> internal::HubSettings {
@@ -261,5 +263,16 @@ mod tests {
             assert_eq!(Address::parse(url, "https", Some(443)), None, "{url}");
         }
         assert_eq!(Address::parse("http://proxy", "http", None), None, "a proxy needs a port");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_read_as_an_address_breaks_out_of_no_request(url in "https://[\\PC\r\n]{0,40}") {
+            if let Some(address) = Address::parse(&url, "https", Some(443)) {
+                let authority = address.authority();
+                prop_assert!(authority.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:[]%".contains(&b)), "{}", authority);
+                prop_assert_eq!(Address::parse(&address.to_string(), "https", Some(443)), Some(address));
+            }
+        }
     }
 }

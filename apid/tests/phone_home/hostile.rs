@@ -10,8 +10,11 @@ use api::hub::v1::hub_message::Kind;
 use api::hub::v1::{Admitted, Challenge, ConfigOffer, HeartbeatReceived, TunnelCredit, TunnelData, TunnelOpen, verdict};
 use api::internal::HubState;
 use http::{Request, Response};
-use hyper::body::Incoming;
+use http_body_util::StreamBody;
+use hyper::body::{Bytes, Frame, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+
+use tokio_stream::StreamExt;
 
 use super::device::{Device, Network, settings};
 use super::hub::{Guest, Hub};
@@ -173,7 +176,9 @@ async fn redirects_are_not_followed_and_malformed_answers_are_named() {
         answer.body(body).expect("well-formed")
     };
     let html = || Response::new(tonic::body::Body::new("<html>".to_owned()));
-    for answer in [redirect, garbage, html] {
+    let headers =
+        || Response::builder().header("x-long", "y".repeat(100_000)).body(tonic::body::Body::empty()).expect("well-formed");
+    for answer in [redirect, garbage, html, headers] {
         let (hub, _guests) = Hub::new();
         let device = Device::start(answering(&hub, answer), Some(settings(&["hub.example"], hub.pin)), hub.pin);
         device.reports(HubState::Unreachable).await;
@@ -181,6 +186,23 @@ async fn redirects_are_not_followed_and_malformed_answers_are_named() {
         assert!((10..=40).contains(&device.network.dials()), "{}", device.network.dials());
         assert_eq!(device.memory.proofs.load(Ordering::Relaxed), 0);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_never_ends_is_not_waited_for() {
+    let drip = || {
+        // A message of 300 KiB is announced, and comes a byte a second.
+        let begin = tokio_stream::once(vec![0, 0, 4, 0xb0, 0]);
+        let bytes = begin.chain(tokio_stream::iter(std::iter::repeat(vec![0x0a])).throttle(Duration::from_secs(1)));
+        let body = StreamBody::new(bytes.map(|bytes| Ok::<_, Infallible>(Frame::data(Bytes::from(bytes)))));
+        let answer = Response::builder().header("content-type", "application/grpc");
+        answer.body(tonic::body::Body::new(body)).expect("well-formed")
+    };
+    let (hub, _guests) = Hub::new();
+    let began = tokio::time::Instant::now();
+    let device = Device::start(answering(&hub, drip), Some(settings(&["hub.example"], hub.pin)), hub.pin);
+    let line = device.reports(HubState::Unreachable).await;
+    assert!(line.contains("says nothing") && began.elapsed() <= Duration::from_secs(61), "{line} after {:?}", began.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
