@@ -14,7 +14,7 @@ pub enum UploadError {
     NoFleet,
     /// Every device of the fleet would refuse it.
     #[error("cannot take the configuration: {0}")]
-    Refused(Refusal),
+    Refused(Box<Refusal>),
     /// Nobody here is meant.
     #[error("cannot take the configuration: it is for {target}, and no device and no manifest at this hub has that")]
     Target {
@@ -27,7 +27,7 @@ pub enum UploadError {
         /// Who.
         device: DeviceId,
         /// Why.
-        refusal: Refusal,
+        refusal: Box<Refusal>,
     },
 }
 
@@ -53,10 +53,10 @@ pub fn judge_upload<'a>(bytes: &[u8], fleets: &'a [Fleet]) -> Result<(Verified<M
             Ok(config) => return Ok((config, fleet)),
             Err(refusal @ Refusal::Unproven(VerifyError::KeyUnknown { .. })) => {
                 if matches!(worst, UploadError::NoFleet) {
-                    worst = UploadError::Refused(refusal);
+                    worst = UploadError::Refused(Box::new(refusal));
                 }
             }
-            Err(refusal) => worst = UploadError::Refused(refusal),
+            Err(refusal) => worst = UploadError::Refused(Box::new(refusal)),
         }
     }
     Err(worst)
@@ -72,7 +72,7 @@ pub fn check_devices(bytes: &[u8], fleet: &Fleet, devices: &[Device]) -> Result<
         match would_take(bytes, fleet, device) {
             Ok(()) => return Ok(()),
             Err(refusal) => {
-                refused.get_or_insert(UploadError::Device { device: device.id.clone(), refusal });
+                refused.get_or_insert(UploadError::Device { device: device.id.clone(), refusal: Box::new(refusal) });
             }
         }
     }

@@ -37,7 +37,7 @@ pub enum TokenFact {
     /// One that nobody made.
     Unknown,
     /// This one.
-    Found(Token),
+    Found(Box<Token>),
 }
 
 /// What follows.
@@ -190,7 +190,7 @@ fn judged_token<'a>(
     match &facts.token {
         TokenFact::NotShown => Ok(None),
         TokenFact::Unknown => Err(TokenError::Unknown),
-        TokenFact::Found(token) => tokens::judge(token, bearer, now).map(|()| Some(token)),
+        TokenFact::Found(token) => tokens::judge(token, bearer, now).map(|()| Some(&**token)),
     }
 }
 

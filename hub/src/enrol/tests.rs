@@ -1,1 +1,204 @@
+//! Decisions as a table, and what must hold for all of them.
 
+use proptest::prelude::*;
+
+use super::testing::{attempt, device, mac};
+use super::*;
+use crate::model::{Device, DeviceState, Expected, Label, Labels, Policy, Rule, RuleKind, Source, Strangers, Time, Token};
+use crate::tokens::testing::token;
+
+const NOW: Time = Time::from_millis(1_000_000);
+
+fn facts() -> Facts {
+    Facts {
+        claims: Claims::from(&attempt(1, None)),
+        known: None,
+        token: TokenFact::NotShown,
+        places: vec![],
+        rules: vec![],
+        policy: Policy::default(),
+        pending: 0,
+    }
+}
+
+fn place() -> Expected {
+    Expected {
+        name: Some("store-1".into()),
+        serial: Some("S1".into()),
+        mac: None,
+        device_id: None,
+        board: String::new(),
+        fleet: String::new(),
+        base_sha256: String::new(),
+        image_sha256: String::new(),
+        station: None,
+        source: Source::Manifest,
+        labels: Labels::from([("shop".into(), "1".into())]),
+        site: "Oslo".into(),
+        claimed_by: None,
+        taken_by: None,
+        imported_at: NOW,
+    }
+}
+
+fn rule(kind: RuleKind) -> Rule {
+    let name = "r".into();
+    Rule { name, kind, without_token: false, labels: Labels::new(), groups: vec![], created_by: "host".into(), created_at: NOW }
+}
+
+fn shown() -> TokenFact {
+    TokenFact::Found(Box::new(token()))
+}
+
+fn places(place: Expected) -> Vec<Expected> {
+    vec![place]
+}
+
+#[test]
+fn who_calls_for_the_first_time_is_told_this() {
+    let id = Claims::from(&attempt(1, None)).id;
+    let manifest = || vec![rule(RuleKind::Manifest)];
+    let wrong_board = Expected { board: "rpi5".into(), ..place() };
+    let wrong_mac = Expected { mac: mac(2).parse().ok(), ..place() };
+    let taken = Expected { taken_by: Some(device(9).id), ..place() };
+    let claimed = Expected { claimed_by: Some("user:kim".into()), ..place() };
+    let by_key = Expected { device_id: Some(id), ..place() };
+    let only_name = Expected { serial: None, ..place() };
+    let wait = Policy { strangers: Strangers::Wait, ..Policy::default() };
+    let cases = [
+        ("nothing", facts(), "token-unknown"),
+        ("a stranger where strangers wait", Facts { policy: wait.clone(), ..facts() }, "pending"),
+        ("a full queue", Facts { policy: wait, pending: 10_000, ..facts() }, "busy"),
+        ("a token", Facts { token: shown(), ..facts() }, "pending"),
+        ("an unknown token", Facts { token: TokenFact::Unknown, places: places(place()), ..facts() }, "token-unknown"),
+        ("a used token", Facts { token: TokenFact::Found(Box::new(Token { uses_left: 0, ..token() })), ..facts() }, "token-used"),
+        ("a serial number", Facts { places: places(place()), rules: manifest(), ..facts() }, "pending"),
+        ("that and a token", Facts { token: shown(), places: places(place()), rules: manifest(), ..facts() }, "admitted"),
+        ("a key made beforehand", Facts { places: places(by_key.clone()), rules: manifest(), ..facts() }, "admitted"),
+        ("that without a rule", Facts { places: places(by_key), ..facts() }, "pending"),
+        ("another board", Facts { token: shown(), places: places(wrong_board), rules: manifest(), ..facts() }, "pending"),
+        ("another port", Facts { token: shown(), places: places(wrong_mac), rules: manifest(), ..facts() }, "pending"),
+        ("a taken place", Facts { token: shown(), places: places(taken), rules: manifest(), ..facts() }, "pending"),
+        ("a name alone", Facts { places: places(only_name), rules: manifest(), ..facts() }, "token-unknown"),
+        ("a claim without token", Facts { places: places(claimed.clone()), ..facts() }, "pending"),
+        ("a claim and a token", Facts { token: shown(), places: places(claimed), ..facts() }, "admitted"),
+    ];
+    for (what, facts, expected) in cases {
+        assert_eq!(decide(&facts, NOW).verdict.word(), expected, "{what}");
+    }
+}
+
+#[test]
+fn a_rule_may_waive_the_token_and_says_so() {
+    let waived = |kind| Rule { without_token: true, ..rule(kind) };
+    let places = places(place());
+    for kind in [
+        RuleKind::Manifest,
+        RuleKind::Serials(vec!["S1".into()]),
+        RuleKind::Label(Label { key: "shop".into(), value: "1".into() }),
+    ] {
+        let with = Facts { places: places.clone(), rules: vec![waived(kind.clone())], ..facts() };
+        assert_eq!(decide(&with, NOW).verdict.word(), "admitted", "{kind:?}");
+        let without = Facts { places: places.clone(), rules: vec![rule(kind.clone())], ..facts() };
+        assert_eq!(decide(&without, NOW).verdict.word(), "pending", "{kind:?}");
+    }
+}
+
+#[test]
+fn no_rule_overrules_a_person() {
+    for state in [DeviceState::Refused, DeviceState::Quarantined, DeviceState::Removed] {
+        let known = Some(Device { state, ..device(1) });
+        let rules = vec![Rule { without_token: true, ..rule(RuleKind::Serials(vec!["S1".into()])) }];
+        let decision = decide(&Facts { known, rules, token: shown(), places: places(place()), ..facts() }, NOW);
+        assert_eq!((decision.verdict.word(), decision.device, decision.use_token), (state.as_str(), None, None));
+    }
+}
+
+#[test]
+fn other_hardware_under_one_key_is_told_to_the_audit() {
+    let first = decide(&Facts { token: shown(), ..facts() }, NOW).device.unwrap();
+    let known = Some(Device { state: DeviceState::Admitted, ..first });
+    let moved =
+        Facts { claims: Claims { inventory: Claims::from(&attempt(2, None)).inventory, ..facts().claims }, known, ..facts() };
+    let decision = decide(&moved, NOW);
+    assert_eq!(decision.notes.iter().map(|note| note.action).collect::<Vec<_>>(), ["device.hardware"]);
+    assert_eq!(decision.device.unwrap().serials, ["S2"]);
+}
+
+#[test]
+fn a_waiting_device_asks_less_and_less() {
+    let retry = |waited: i64| match Verdict::pending(String::new(), Time::from_millis(0), Time::from_millis(waited * 1000)) {
+        Verdict::Pending { retry_seconds, .. } => retry_seconds,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!([0, 599, 600, 3600, 86_400].map(retry), [15, 15, 30, 60, 120]);
+}
+
+fn any_facts() -> impl Strategy<Value = Facts> {
+    let state = prop::option::of(prop::sample::select(DeviceState::ALL));
+    let token = prop_oneof![
+        Just(TokenFact::NotShown),
+        Just(TokenFact::Unknown),
+        (0u32..2).prop_map(|uses_left| TokenFact::Found(Box::new(Token { uses_left, ..token() })))
+    ];
+    let taken = prop::option::of(0u32..3);
+    let kind = prop_oneof![Just(RuleKind::Manifest), Just(RuleKind::Serials(vec!["S1".into()]))];
+    let policy = prop::sample::select(vec![Strangers::Refuse, Strangers::Wait]);
+    (state, token, taken, prop::option::of((kind, any::<bool>())), policy, any::<bool>(), 0u64..3).prop_map(
+        |(state, token, taken, kind, strangers, claimed, pending)| Facts {
+            known: state.map(|state| Device { state, serials: vec!["S1".into()], ..device(1) }),
+            token,
+            places: taken
+                .map(|by| Expected {
+                    taken_by: (by > 0).then(|| device(by).id),
+                    claimed_by: claimed.then(|| "user:kim".into()),
+                    ..place()
+                })
+                .into_iter()
+                .collect(),
+            rules: kind.map(|(kind, without_token)| Rule { without_token, ..rule(kind) }).into_iter().collect(),
+            policy: Policy { strangers, pending_limit: 2 },
+            pending,
+            ..facts()
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn every_decision_keeps_the_rules_of_the_house(facts in any_facts()) {
+        let decision = decide(&facts, NOW);
+        let before = facts.known.as_ref().map(|device| device.state);
+        let after = decision.device.as_ref().map(|device| device.state);
+        // What is told and what is kept agree.
+        match &decision.verdict {
+            Verdict::Pending { .. } => prop_assert_eq!(after, Some(DeviceState::Pending)),
+            Verdict::Admitted { .. } => prop_assert_eq!(after, Some(DeviceState::Admitted)),
+            Verdict::Refused { .. } => prop_assert_eq!(after, None),
+        }
+        // Removed stays removed, refused and quarantined need a person.
+        if matches!(before, Some(DeviceState::Removed | DeviceState::Refused | DeviceState::Quarantined)) {
+            prop_assert!(matches!(decision.verdict, Verdict::Refused { .. }), "told {:?}", decision.verdict);
+        }
+        // Nobody loses what he has by calling.
+        if before == Some(DeviceState::Admitted) {
+            prop_assert_eq!(after, Some(DeviceState::Admitted));
+        }
+        // A token is used up only by somebody who is kept, and only one that is left.
+        if decision.use_token.is_some() {
+            prop_assert!(after.is_some());
+            let is_left = matches!(&facts.token, TokenFact::Found(token) if token.uses_left > 0);
+            prop_assert!(is_left);
+        }
+        // Who is admitted now showed a token, or a rule waived it; and the audit says who let him in.
+        if after == Some(DeviceState::Admitted) && before != after {
+            let proved = decision.device.as_ref().is_some_and(|device| device.token.is_some());
+            prop_assert!(proved || facts.rules.iter().any(|rule| rule.without_token));
+            prop_assert!(decision.notes.iter().any(|note| note.action == "device.approve"));
+        }
+        // A place that another device took is not given away.
+        if decision.take_place.is_some() {
+            prop_assert!(facts.places.iter().all(|place| place.taken_by.as_ref().is_none_or(|by| *by == facts.claims.id)));
+        }
+    }
+}

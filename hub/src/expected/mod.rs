@@ -26,10 +26,10 @@ pub enum ImportError {
     },
     /// Not a manifest, or a changed one.
     #[error("cannot import the manifest")]
-    Manifest(#[source] ManifestError),
+    Manifest(#[source] Box<ManifestError>),
     /// Not a log, or a changed one.
     #[error("cannot import the log of flashed drives")]
-    Log(#[source] LogError),
+    Log(#[source] Box<LogError>),
     /// Signed by somebody.
     #[error("cannot import it: station {station} signed it, which this hub does not know; register its public key first")]
     Station {
@@ -68,7 +68,7 @@ fn check_station(key: &PublicKey, stations: &[Station]) -> Result<(), ImportErro
 /// See [`ImportError`].
 pub fn read_manifest(file: &[u8], stations: &[Station], now: Time) -> Result<Expected, ImportError> {
     check_size(file, MAX_MANIFEST_BYTES)?;
-    let manifest = Manifest::read(file, None).map_err(ImportError::Manifest)?;
+    let manifest = Manifest::read(file, None).map_err(|error| ImportError::Manifest(Box::new(error)))?;
     check_station(&manifest.station, stations)?;
     check_labels(&manifest.device.labels).map_err(ImportError::Labels)?;
     Ok(Expected {
@@ -96,7 +96,7 @@ pub fn read_manifest(file: &[u8], stations: &[Station], now: Time) -> Result<Exp
 /// See [`ImportError`].
 pub fn read_log(file: &[u8], stations: &[Station], now: Time) -> Result<Vec<Expected>, ImportError> {
     check_size(file, MAX_LOG_BYTES)?;
-    let log = chain::read(file, None).map_err(ImportError::Log)?;
+    let log = chain::read(file, None).map_err(|error| ImportError::Log(Box::new(error)))?;
     log.records().try_for_each(|record| check_station(&record.station, stations))?;
     let mut devices: Vec<Expected> = vec![];
     for found in log.records().filter_map(|record| flashed(record, now)) {

@@ -100,7 +100,7 @@ async fn gather(conn: &mut AnyConnection, claims: Claims) -> Result<Facts, Store
     }
     facts.token = match &facts.claims.token {
         None => TokenFact::NotShown,
-        Some(hash) => tokens::by_hash(conn, hash).await?.map_or(TokenFact::Unknown, TokenFact::Found),
+        Some(hash) => tokens::by_hash(conn, hash).await?.map_or(TokenFact::Unknown, |token| TokenFact::Found(Box::new(token))),
     };
     let (serials, macs) = shown(&facts);
     facts.places = expected::matching(conn, &facts.claims.id, &serials, &macs).await?;
