@@ -1,6 +1,7 @@
 //! From an address of the hub to a TLS channel with it: name, TCP, perhaps a proxy, the pinned key. Every step is bounded in time, and what
 //! failed is told apart, because whoever reads it stands before a device without a screen.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -157,7 +158,7 @@ impl Dial for Tcp {
         let found = tokio::time::timeout(RESOLVE_TIMEOUT, lookup).await;
         let found = found.map_err(|_| DialError::ResolveTimedOut)?.map_err(DialError::Resolve)?;
         let mut last = DialError::NoAddress;
-        for address in found.take(MAX_ADDRESSES) {
+        for address in by_turns(found.collect()).into_iter().take(MAX_ADDRESSES) {
             match tcp(address).await {
                 Ok(stream) => return Ok(Box::new(stream)),
                 Err(error) => last = error,
@@ -165,6 +166,19 @@ impl Dial for Tcp {
         }
         Err(last)
     }
+}
+
+/// IPv6 and IPv4 by turns, beginning with the resolver's first choice: where one of them leads nowhere, the other's turn comes soon.
+fn by_turns(found: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let first_is_v6 = found.first().is_some_and(SocketAddr::is_ipv6);
+    let (mut first, mut second): (VecDeque<_>, VecDeque<_>) =
+        found.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
+    let mut turns = Vec::with_capacity(first.len() + second.len());
+    while !first.is_empty() || !second.is_empty() {
+        turns.extend(first.pop_front());
+        turns.extend(second.pop_front());
+    }
+    turns
 }
 
 async fn tcp(address: SocketAddr) -> Result<TcpStream, DialError> {
@@ -199,5 +213,35 @@ impl fmt::Display for Chain<'_> {
             source = error.source();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_family_that_leads_nowhere_does_not_use_up_every_try() {
+        let addresses =
+            |text: &str| text.split_whitespace().map(|one| one.parse().expect("an address")).collect::<Vec<SocketAddr>>();
+        let cases = [
+            ("", ""),
+            (
+                "[fd00::1]:1 [fd00::2]:1 [fd00::3]:1 [fd00::4]:1 192.0.2.1:1",
+                "[fd00::1]:1 192.0.2.1:1 [fd00::2]:1 [fd00::3]:1 [fd00::4]:1",
+            ),
+            ("192.0.2.1:1 [fd00::1]:1 192.0.2.2:1", "192.0.2.1:1 [fd00::1]:1 192.0.2.2:1"),
+        ];
+        for (found, turns) in cases {
+            assert_eq!(by_turns(addresses(found)), addresses(turns), "{found}");
+        }
+    }
+
+    #[test]
+    fn an_error_is_told_with_its_causes_in_one_line() {
+        let address = "192.0.2.1:443".parse().expect("an address");
+        let error = ConnectError::DialProxy { proxy: "proxy.example:3128".into(), source: DialError::Refused { address } };
+        let line = "cannot reach the proxy proxy.example:3128: 192.0.2.1:443 refuses the connection: does the service run there?";
+        assert_eq!(Chain(&error).to_string(), line);
     }
 }

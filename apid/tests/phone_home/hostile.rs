@@ -1,4 +1,16 @@
 //! A hub under an attacker's full control, with the very key that the device pins: nothing is accepted, and the device stays up.
+//!
+//! 1. messages without end before the verdict: one a session is heard, at most 40 sessions an hour
+//! 2. configurations and tunnels before the verdict: none reaches the device
+//! 3. a message of 400 KiB: not judged
+//! 4. a configuration every 10 ms: at most 22 judged in 20 s
+//! 5. answers to heartbeats that were not sent: the session ends
+//! 6. bytes injected into tunnels (beyond credit, empty, too large, no such tunnel): nothing arrives; in a tunnel that is open see `daemon.rs`
+//! 7. questions without reading the answers: left, and the connection is closed
+//! 8. silence in place of challenge and verdict: 60 s each
+//! 9. redirects, garbage, pages, headers of 100 KB: at most 40 calls an hour, no proof is made
+//! 10. a message of 300 KiB at a byte a second: 60 s
+//! 11. hints about time: a heartbeat in 30 s at most
 
 use std::convert::Infallible;
 use std::sync::Arc;
