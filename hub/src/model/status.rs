@@ -89,6 +89,9 @@ pub struct Status {
     pub runs_from: String,
     /// How it stands with its installation; empty: nothing to say.
     pub install: String,
+    /// How it says it stands with its hub.
+    #[serde(default)]
+    pub hub: String,
 }
 
 /// The use of a device's resources.
@@ -134,6 +137,7 @@ impl Status {
             clock: name(&report.clock),
             runs_from: name(&report.runs_from),
             install: line(&report.install),
+            hub: line(&report.hub),
         }
     }
 }
