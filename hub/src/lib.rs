@@ -9,14 +9,18 @@ pub mod replica;
 pub mod listen;
 pub mod metrics;
 pub mod audit;
+pub mod auth;
 pub mod config;
 pub mod enrol;
 pub mod expected;
+pub mod images;
+pub mod rest;
 pub mod store;
 pub mod tokens;
 pub mod model;
 pub mod session;
 pub mod tls;
 pub mod tunnel;
+pub mod web;
 
 pub use model::people;

@@ -7,6 +7,7 @@ use anyhow::bail;
 use clap::{Args, Parser, Subcommand};
 
 use super::serve::{Options, Plain};
+use crate::auth::oidc;
 use crate::listen::Limits;
 
 /// The hub that Skerry devices phone home to.
@@ -77,6 +78,11 @@ pub(super) struct ServeArgs {
     /// Where other processes of this hub reach this one, when several share a database: HOST:PORT of its TLS port
     #[arg(long, value_name = "HOST:PORT")]
     replica_address: Option<String>,
+    /// A folder of images to download, each with its .sha256 beside it
+    #[arg(long, value_name = "DIR")]
+    images: Option<PathBuf>,
+    #[command(flatten)]
+    oidc: oidc::Options,
     /// Devices connected at once
     #[arg(long, value_name = "NUMBER", default_value_t = Limits::default().devices)]
     max_devices: usize,
@@ -119,6 +125,8 @@ impl TryFrom<Box<ServeArgs>> for Options {
             plain: plain.map(|address| Plain { address }),
             replica_address: args.replica_address,
             limits,
+            oidc: args.oidc,
+            images: args.images,
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Everything that answers HTTP, put together; and the few answers that belong to no other part: signs of life, counters, tunnels.
+//! Everything that answers HTTP, put together; and the few answers that belong to no other part: signs of life, counters, tunnels between processes.
 
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{Extension, Path, State};
@@ -11,21 +11,24 @@ use serde_json::json;
 use tracing::error;
 
 use super::services::Services;
+use crate::auth;
 use crate::listen::Peer;
 use crate::metrics::CONTENT_TYPE;
-use crate::model::{Actor, By, Time};
+use crate::model::Time;
 use crate::people::{ApiToken, Role};
 use crate::replica::{PATH, SECRET_HEADER, WHO_HEADER};
+use crate::rest::{self, App};
 use crate::tunnel::TunnelError;
+use crate::web;
 
 /// All routes of the hub.
-pub fn routes(services: Services) -> Router {
-    Router::new()
+pub fn routes(app: App) -> Router {
+    let own = Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/metrics", get(metrics))
-        .route("/api/v1/devices/{device}/tunnel", get(tunnel))
         .route(&format!("{PATH}{{device}}"), get(replica_tunnel))
-        .with_state(services)
+        .with_state(app.services.clone());
+    own.merge(auth::routes(app.auth.clone())).merge(web::routes(app.clone())).merge(rest::router(app))
 }
 
 /// An answer that is an error: a stable code and a line for a person.
@@ -52,25 +55,6 @@ async fn metrics(State(services): State<Services>, Extension(peer): Extension<Pe
         return ([(header::CONTENT_TYPE, CONTENT_TYPE)], services.metrics.text()).into_response();
     }
     refusal(StatusCode::UNAUTHORIZED, "unauthenticated", "the counters are for this host, or for a token of a reader")
-}
-
-/// A tunnel for an operator. What he may do on the device is the device's to judge.
-async fn tunnel(
-    State(services): State<Services>,
-    Extension(peer): Extension<Peer>,
-    Path(device): Path<DeviceId>,
-    headers: HeaderMap,
-    upgrade: WebSocketUpgrade,
-) -> Response {
-    let Some(token) = token(&services, &headers).await.filter(|token| token.role.includes(Role::Reader)) else {
-        return refusal(
-            StatusCode::UNAUTHORIZED,
-            "unauthenticated",
-            "a connection to a device takes a token of a reader or operator",
-        );
-    };
-    let by = By::new(Actor::Token(token.name), peer.address.to_string(), Time::now());
-    services.tunnels.serve(by, device, upgrade).await.unwrap_or_else(|error| tunnel_refusal(&error))
 }
 
 fn tunnel_refusal(error: &TunnelError) -> Response {

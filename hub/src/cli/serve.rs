@@ -17,10 +17,13 @@ use tracing::{info, warn};
 use super::routes::routes;
 use super::services::Services;
 use super::tools::{first_admin_token, open_store};
+use crate::auth::{Allowance, Auth, oidc};
+use crate::images::Images;
 use crate::listen::{Door, Limits, Parts, serve, serve_plain};
 use crate::metrics::{Exposition, Metrics};
 use crate::model::Time;
 use crate::replica::{Replicas, follow};
+use crate::rest::App;
 use crate::session::{Devices, Sessions, Stored};
 use crate::store::Store;
 use crate::tls::{Certificates, HubKey, TlsConfigs, WebCertificate};
@@ -55,6 +58,10 @@ pub struct Options {
     pub replica_address: Option<String>,
     /// How much anybody gets.
     pub limits: Limits,
+    /// The identity provider with which people sign in.
+    pub oidc: oidc::Options,
+    /// The folder of images to download.
+    pub images: Option<PathBuf>,
 }
 
 impl Options {
@@ -69,6 +76,8 @@ impl Options {
             plain: None,
             replica_address: None,
             limits: Limits::default(),
+            oidc: oidc::Options::default(),
+            images: None,
         }
     }
 }
@@ -144,6 +153,9 @@ impl Hub {
             pin: key.pin(),
             url: options.url.map(Arc::from),
         };
+        let provider = oidc::Provider::new(&options.oidc, services.url.as_deref().unwrap_or_default())?;
+        let auth = Auth::new(store.clone(), Allowance::default(), provider);
+        let app = App { services: services.clone(), auth, images: Images::new(options.images) };
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         let known = *store.committed().borrow();
@@ -151,7 +163,7 @@ impl Hub {
         tasks.spawn(replicas.live(stopped.clone()));
         tasks.spawn(follow(store, sessions.clone(), known, stopped));
         let devices = Devices::new(key.pin(), directory, sessions, metrics.clone());
-        let door = Door::new(Parts { devices, web: routes(services.clone()), tls, limits: options.limits, metrics });
+        let door = Door::new(Parts { devices, web: routes(app), tls, limits: options.limits, metrics });
         Ok((door, services, (stop, tasks)))
     }
 }

@@ -15,3 +15,5 @@ pub use door::{Door, Parts, serve, serve_plain};
 pub use limits::Limits;
 pub use peer::Peer;
 pub use visit::Visit;
+
+pub(crate) use places::neighbour;

@@ -74,7 +74,7 @@ impl Drop for Place {
 
 /// Whom an address belongs to, as far as anyone can tell: a machine may call from any address of its /64, and an IPv4 address is the same
 /// in either writing.
-pub(super) fn neighbour(caller: IpAddr) -> IpAddr {
+pub(crate) fn neighbour(caller: IpAddr) -> IpAddr {
     match caller.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => {

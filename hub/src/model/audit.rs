@@ -2,7 +2,7 @@
 
 use machine_config::DeviceId;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::time::Time;
 
@@ -33,12 +33,14 @@ pub struct AuditEntry {
 }
 
 /// Which lines of the audit.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AuditFilter {
     /// About this device.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
+    #[param(value_type = Option<String>)]
     pub device: Option<DeviceId>,
     /// By this actor, as it is written.
     #[serde(default)]

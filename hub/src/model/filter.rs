@@ -2,7 +2,7 @@
 
 use machine_config::types::Digest;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::device::DeviceState;
 use super::label::Label;
@@ -11,14 +11,17 @@ use super::label::Label;
 pub const MAX_PAGE: u32 = 500;
 
 /// Which devices. What is not set does not matter.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct DeviceFilter {
     /// In this state. None: in any but removed.
+    #[param(inline)]
     pub state: Option<DeviceState>,
     /// Whose name, id, serial number, MAC address or site contains this.
     pub search: String,
     /// With this label.
+    #[param(value_type = Option<String>)]
     pub label: Option<Label>,
     /// Of this group.
     pub group: Option<String>,
@@ -30,6 +33,7 @@ pub struct DeviceFilter {
     pub version: Option<String>,
     /// That accepted this configuration last.
     #[schema(value_type = Option<String>)]
+    #[param(value_type = Option<String>)]
     pub config: Option<Digest>,
     /// Healthy, or not.
     pub healthy: Option<bool>,

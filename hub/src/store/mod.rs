@@ -5,12 +5,14 @@
 //! transaction that reads their facts and writes their result.
 
 mod assignments;
+mod attention;
 mod audit;
 mod backend;
 mod claims;
 mod configs;
 mod deliveries;
 mod devices;
+mod downloads;
 mod enrolment;
 mod error;
 mod events;
@@ -51,7 +53,10 @@ use error::Doing;
 use lane::Lane;
 use tx::Tx;
 
+pub use attention::{HeardCounts, RefusedDelivery, SILENT_AFTER};
 pub use audit::AuditError;
+pub(crate) use downloads::new_name;
+
 pub use claims::{Claim, ClaimBy, Claimed};
 pub use deliveries::Offer;
 pub use devices::Edit;

@@ -1,0 +1,15 @@
+//! Images to download: those in the hub's folder as they are, and stamped on the way: the base file, with SEED's bytes in their place.
+//!
+//! Nothing is built and nothing copied. A stamped image is not kept: it is the base file and some bytes that are made again at each request, so that
+//! a download can go on where it broke off, at whichever of the hub's processes.
+
+mod answer;
+mod download;
+mod folder;
+mod hash;
+mod range;
+mod stamp;
+
+pub use answer::{Served, answer};
+pub use download::{Download, DownloadError, NewDownload};
+pub use folder::{Image, ImageError, Images};

@@ -1,0 +1,45 @@
+//! Stamped images.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::Response;
+use http::{HeaderMap, StatusCode};
+use machine_config::schema::Hub;
+
+use super::input::{Given, Named};
+use super::{App, ErrorBody, Failure};
+use crate::auth::Caller;
+use crate::images::{Download, DownloadError, NewDownload, answer};
+use crate::model::Time;
+
+impl App {
+    /// What devices are told of this hub.
+    ///
+    /// # Errors
+    /// Nobody told it its address.
+    pub fn hub(&self) -> Result<Hub, DownloadError> {
+        let url = self.services.url.as_deref().ok_or(DownloadError::NoUrl)?.to_owned();
+        Ok(Hub { url, pin: hex::encode(self.services.pin), fallbacks: vec![], proxy: None })
+    }
+}
+
+/// Makes a download of this image, stamped for one device. A join token is made for it.
+#[utoipa::path(post, path = "/api/v1/images/{name}/downloads", tag = "images", params(("name" = String, Path, description = "The image's file")),
+    request_body = NewDownload, responses((status = 201, body = Download), (status = "default", body = ErrorBody)))]
+pub(super) async fn create(
+    State(app): State<App>,
+    caller: Caller,
+    Named(name): Named<String>,
+    Given(new): Given<NewDownload>,
+) -> Result<(StatusCode, Json<Download>), Failure> {
+    let made = app.images.create_download(&app.services.store, &name, new, app.hub()?, &caller.by(Time::now())).await?;
+    Ok((StatusCode::CREATED, Json(made)))
+}
+
+/// A stamped image; ranges are served, so that a download can go on where it broke off.
+#[utoipa::path(get, path = "/api/v1/downloads/{id}", tag = "images", params(("id" = String, Path, description = "As `path` said it")),
+    responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream"), (status = 206, description = "The part asked for"),
+        (status = "default", body = ErrorBody)))]
+pub(super) async fn get(State(app): State<App>, Named(id): Named<String>, headers: HeaderMap) -> Result<Response, Failure> {
+    Ok(answer(app.images.download(&app.services.store, &id, Time::now()).await?, &headers))
+}

@@ -1,0 +1,93 @@
+//! What people do with devices, many at once: each has an answer of its own.
+
+use axum::Json;
+use axum::extract::State;
+use http::StatusCode;
+use machine_config::DeviceId;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::input::Given;
+use super::{Answer, App, ErrorBody, Failure};
+use crate::auth::Caller;
+use crate::enrol::Act;
+use crate::model::{DeviceState, Time};
+
+/// Devices of one request at most.
+const MAX_DEVICES: usize = 1000;
+
+/// Which devices, and why.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Chosen {
+    /// Their ids, at most a thousand.
+    #[schema(value_type = Vec<String>)]
+    ids: Vec<DeviceId>,
+    /// Why, for people; the device shows it on its console.
+    #[serde(default)]
+    reason: String,
+}
+
+/// What came of it, in the order of the request.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Outcomes {
+    /// One for each device.
+    results: Vec<Outcome>,
+}
+
+/// What came of it for one device: its state, or why not.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Outcome {
+    /// The device.
+    #[schema(value_type = String)]
+    id: DeviceId,
+    /// How it stands now; none: nothing was changed.
+    state: Option<DeviceState>,
+    /// Why nothing was changed: the code.
+    code: Option<&'static str>,
+    /// The same for people.
+    message: Option<String>,
+}
+
+async fn act(app: &App, act: Act, caller: &Caller, chosen: Chosen) -> Answer<Outcomes> {
+    if chosen.ids.is_empty() || chosen.ids.len() > MAX_DEVICES {
+        let why = format!("cannot do this with {} devices: name 1 to {MAX_DEVICES}", chosen.ids.len());
+        return Err(Failure::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", why));
+    }
+    let changed = app.services.store.change_state(act, &chosen.ids, &chosen.reason, &caller.by(Time::now())).await;
+    let outcome = |(id, result): (DeviceId, Result<crate::model::Device, _>)| match result.map_err(Failure::from) {
+        Ok(device) => Outcome { id, state: Some(device.state), code: None, message: None },
+        Err(failure) => Outcome { id, state: None, code: Some(failure.code), message: Some(failure.message) },
+    };
+    Ok(Json(Outcomes { results: chosen.ids.into_iter().zip(changed).map(outcome).collect() }))
+}
+
+/// Admits devices.
+#[utoipa::path(post, path = "/api/v1/devices/approve", tag = "devices", request_body = Chosen,
+    responses((status = 200, body = Outcomes), (status = "default", body = ErrorBody)))]
+pub(super) async fn approve(State(app): State<App>, caller: Caller, Given(chosen): Given<Chosen>) -> Answer<Outcomes> {
+    act(&app, Act::Approve, &caller, chosen).await
+}
+
+/// Refuses devices; they may be approved later.
+#[utoipa::path(post, path = "/api/v1/devices/refuse", tag = "devices", request_body = Chosen,
+    responses((status = 200, body = Outcomes), (status = "default", body = ErrorBody)))]
+pub(super) async fn refuse(State(app): State<App>, caller: Caller, Given(chosen): Given<Chosen>) -> Answer<Outcomes> {
+    act(&app, Act::Refuse, &caller, chosen).await
+}
+
+/// Serves devices no longer, until they are approved again.
+#[utoipa::path(post, path = "/api/v1/devices/quarantine", tag = "devices", request_body = Chosen,
+    responses((status = 200, body = Outcomes), (status = "default", body = ErrorBody)))]
+pub(super) async fn quarantine(State(app): State<App>, caller: Caller, Given(chosen): Given<Chosen>) -> Answer<Outcomes> {
+    act(&app, Act::Quarantine, &caller, chosen).await
+}
+
+/// Removes devices: their keys are revoked, at once and for good, whether or not they are connected or still exist.
+#[utoipa::path(post, path = "/api/v1/devices/remove", tag = "devices", request_body = Chosen,
+    responses((status = 200, body = Outcomes), (status = "default", body = ErrorBody)))]
+pub(super) async fn remove(State(app): State<App>, caller: Caller, Given(chosen): Given<Chosen>) -> Answer<Outcomes> {
+    act(&app, Act::Remove, &caller, chosen).await
+}

@@ -1,0 +1,56 @@
+//! Join tokens.
+
+use axum::Json;
+use axum::extract::State;
+use http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::input::{Given, Named};
+use super::{Answer, App, Done, ErrorBody, Failure, List};
+use crate::auth::Caller;
+use crate::model::{Time, Token};
+use crate::store::NewToken;
+
+/// A token that was made.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct MadeToken {
+    /// What is known of it from now on.
+    token: Token,
+    /// The token itself. It is shown this once.
+    text: String,
+}
+
+/// All join tokens, the newest first.
+#[utoipa::path(get, path = "/api/v1/tokens", tag = "tokens", responses((status = 200, body = List<Token>), (status = "default", body = ErrorBody)))]
+pub(super) async fn list(State(app): State<App>) -> Answer<List<Token>> {
+    super::list(app.services.store.tokens().await?)
+}
+
+/// Makes a join token.
+#[utoipa::path(post, path = "/api/v1/tokens", tag = "tokens", request_body = NewToken,
+    responses((status = 201, body = MadeToken), (status = "default", body = ErrorBody)))]
+pub(super) async fn create(
+    State(app): State<App>,
+    caller: Caller,
+    Given(new): Given<NewToken>,
+) -> Result<(StatusCode, Json<MadeToken>), Failure> {
+    let (token, text) = app.services.store.create_token(new, &caller.by(Time::now())).await?;
+    Ok((StatusCode::CREATED, Json(MadeToken { token, text: text.expose().to_owned() })))
+}
+
+/// One join token.
+#[utoipa::path(get, path = "/api/v1/tokens/{id}", tag = "tokens", params(("id" = String, Path, description = "Its id")),
+    responses((status = 200, body = Token), (status = "default", body = ErrorBody)))]
+pub(super) async fn get(State(app): State<App>, Named(id): Named<String>) -> Answer<Token> {
+    app.services.store.token(&id).await?.map(Json).ok_or_else(|| Failure::missing("the join token"))
+}
+
+/// Revokes a join token. Devices that joined with it stay.
+#[utoipa::path(delete, path = "/api/v1/tokens/{id}", tag = "tokens", params(("id" = String, Path, description = "Its id")),
+    responses((status = 204, description = "Revoked"), (status = "default", body = ErrorBody)))]
+pub(super) async fn revoke(State(app): State<App>, caller: Caller, Named(id): Named<String>) -> Done {
+    app.services.store.revoke_token(&id, &caller.by(Time::now())).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
