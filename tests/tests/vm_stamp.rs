@@ -18,6 +18,9 @@ const DEVICES: usize = 40;
 /// The devices that are booted: one that makes its key itself, one whose key is made with its image.
 const PLAIN: usize = 7;
 const KNOWN: usize = 23;
+/// Where the latter is to phone home: a name that nobody resolves, then an address where nobody listens.
+const HUB: &str = "https://hub.invalid";
+const FALLBACK: &str = "https://10.0.2.2:9";
 
 /// A warehouse: a base, a station's key and what was stamped.
 struct Warehouse {
@@ -64,9 +67,11 @@ impl Warehouse {
     }
 
     fn stamp(&self) -> Result<()> {
-        let row = |n| format!("store-{n},SERIAL-{n},qemu-x86_64,{}\n", if n == KNOWN { "auto" } else { "" });
+        let pin = "ab".repeat(32);
+        let hub = |n| if n == KNOWN { format!("{HUB},{pin},{FALLBACK}") } else { ",,".to_owned() };
+        let row = |n| format!("store-{n},SERIAL-{n},qemu-x86_64,{},{}\n", if n == KNOWN { "auto" } else { "" }, hub(n));
         let rows: String = (1..=DEVICES).map(row).collect();
-        fs::write(self.path("devices.csv"), format!("name,serial,board,identity\n{rows}"))?;
+        fs::write(self.path("devices.csv"), format!("name,serial,board,identity,hub,hub_pin,hub_fallbacks\n{rows}"))?;
         let base = self.base.display().to_string();
         let (inventory, out, key) = (self.text("devices.csv"), self.text("out"), self.text("station"));
         self.imager(&["stamp", &base, "--inventory", &inventory, "--out", &out, "--station-key", &key])?;
@@ -87,8 +92,8 @@ fn forty_stamped_devices_are_who_their_manifests_say() {
     let warehouse = Warehouse::new(lab.image(TestImage::Blank)).expect("a warehouse");
     step("forty images are stamped from one base", || warehouse.stamp());
     step("each of them verifies against its manifest and the base", || verify_all(&warehouse));
-    let plain = step("a device without a key boots under its name", || boot(&lab, &warehouse, PLAIN));
-    let known = step("a device with a key boots under its name, and is who its manifest says", || {
+    let plain = step("a device without a key boots under its name, and calls nobody", || boot(&lab, &warehouse, PLAIN));
+    let known = step("a device with a key is who its manifest says, and tells that its hub does not answer", || {
         let id = boot(&lab, &warehouse, KNOWN)?;
         let expected = warehouse.manifest(KNOWN)?.identity.context("its manifest names no device id")?.device_id;
         ensure!(id == expected, "it is {id}, its manifest says {expected}");
@@ -118,8 +123,36 @@ fn boot(lab: &Lab, warehouse: &Warehouse, device: usize) -> Result<DeviceId> {
     let id = machine.id_on_console()?;
     let status = machine.node(Some(&id), None)?.wait_mode(NodeMode::Maintenance, &Patience::new("maintenance", 5))?;
     ensure!((status.hostname.as_str(), status.device_id.as_str()) == (name.as_str(), id.as_str()), "{status:?}");
+    phones_home(&mut machine, &id, device == KNOWN)?;
     machine.pull_the_plug()?;
     let booted = warehouse.verify(machine.disk().path(), device).expect_err("first boot moved the tables").to_string();
     ensure!(booted.contains("it has booted"), "a disk that booted is not told from a damaged one: {booted}");
     Ok(id)
+}
+
+/// A device with a hub says on the console and over the API why it has no session, and where to claim it; one without is silent.
+fn phones_home(machine: &mut Device, id: &DeviceId, has_hub: bool) -> Result<()> {
+    let node = machine.node(Some(id), None)?;
+    if has_hub {
+        let claim = format!("   claim  {HUB}/claim/id/{}", &id.as_str()[..16]);
+        let told = node.wait_until(&Patience::new("why there is no session", 40), |node| {
+            Ok(Some(node.status()?.hub).filter(|line| line.starts_with("no session with https://")))
+        })?;
+        ensure!(told.contains(HUB) || told.contains(FALLBACK), "{told}");
+        machine
+            .machine()
+            .console()
+            .wait_for(&Patience::new("the hub on the console", 5), |line| line.starts_with("     hub  no session with"))?;
+        machine.machine().console().wait_for(&Patience::new("where to claim it", 5), |line| line.starts_with(&claim))?;
+    } else {
+        ensure!(node.status()?.hub.is_empty(), "it calls a hub that nobody named");
+        let spoken = machine
+            .machine()
+            .console()
+            .lines()
+            .into_iter()
+            .find(|line| line.starts_with("     hub  ") || line.starts_with("   claim  "));
+        ensure!(spoken.is_none(), "it speaks of a hub that nobody named: {spoken:?}");
+    }
+    Ok(())
 }
