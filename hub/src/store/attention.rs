@@ -89,7 +89,8 @@ impl Store {
         );
         let ends = [SILENT_AFTER, Duration::from_secs(3600), Duration::from_secs(86_400)];
         let statement = ends.iter().fold(statement, |statement, end| statement.bind(now.before(*end).millis()));
-        let counts = query::find(&mut *self.reader().await?, statement, "count devices by when they were heard", |row| {
+        let mut conn = self.reader().await?;
+        let counts = query::find(&mut conn, statement, "count devices by when they were heard", |row| {
             let (minutes, hour, day, total): (u64, u64, u64, u64) =
                 (row.count("minutes")?, row.count("hour")?, row.count("day")?, row.count("total")?);
             let more = |all: u64, fewer: u64| all.saturating_sub(fewer);

@@ -1,0 +1,129 @@
+//! The audit: who did what, with which device, when and from where. It is only looked at.
+
+use askama::Template;
+use axum::extract::{Query, State};
+use axum::response::Response;
+
+use super::Web;
+use super::oops::{Oops, shown};
+use super::pager::{PAGE, address};
+use super::shell::{Section, Shell};
+use super::view::{Moment, short};
+use super::visitor::Visitor;
+use crate::auth::Area;
+use crate::model::{AuditEntry, AuditFilter, Time};
+use crate::people::Role;
+
+/// What was asked for, as it stands in the address.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+pub(super) struct Asked {
+    actor: String,
+    action: String,
+    device: String,
+    before: Option<i64>,
+}
+
+impl Asked {
+    fn is_any(&self) -> bool {
+        !(self.actor.is_empty() && self.action.is_empty() && self.device.is_empty() && self.before.is_none())
+    }
+
+    fn filter(&self) -> Result<AuditFilter, Oops> {
+        let given = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+        let device = given(&self.device).map(|text| text.parse()).transpose();
+        let device = device.map_err(|_| Oops::unusable("a device's id has 64 hexadecimal digits"))?;
+        Ok(AuditFilter { device, actor: given(&self.actor), action: given(&self.action), before: self.before, limit: PAGE })
+    }
+
+    fn older(&self, last: i64) -> String {
+        let before = last.to_string();
+        let pairs = [("actor", self.actor.as_str()), ("action", &self.action), ("device", &self.device), ("before", &before)];
+        address("/audit", &pairs)
+    }
+}
+
+struct Row {
+    seq: i64,
+    at: Moment,
+    actor: String,
+    action: String,
+    device: String,
+    short_device: String,
+    address: String,
+    details: String,
+    hash: String,
+}
+
+impl Row {
+    fn of(entry: &AuditEntry, now: Time) -> Self {
+        let device = entry.device.as_ref().map(ToString::to_string).unwrap_or_default();
+        Self {
+            seq: entry.seq,
+            at: Moment::of(entry.at, now),
+            actor: shortened(&entry.actor),
+            action: entry.action.clone(),
+            short_device: short(&device),
+            device,
+            address: entry.address.clone(),
+            details: details(&entry.details),
+            hash: entry.hash.clone(),
+        }
+    }
+}
+
+/// An actor; a device's id is cut.
+fn shortened(actor: &str) -> String {
+    actor.strip_prefix("device:").map_or_else(|| actor.to_owned(), |id| format!("device:{}", short(id)))
+}
+
+/// Details in one line: what is empty says nothing.
+fn details(value: &serde_json::Value) -> String {
+    let Some(fields) = value.as_object() else { return value.to_string() };
+    let is_empty = |value: &serde_json::Value| match value {
+        serde_json::Value::Null => true,
+        serde_json::Value::String(text) => text.is_empty(),
+        serde_json::Value::Array(items) => items.is_empty(),
+        serde_json::Value::Object(fields) => fields.is_empty(),
+        serde_json::Value::Bool(_) | serde_json::Value::Number(_) => false,
+    };
+    let telling = fields.iter().filter(|(_, value)| !is_empty(value));
+    let words = telling.map(|(name, value)| match value.as_str() {
+        Some(text) => format!("{name}={text}"),
+        None => format!("{name}={value}"),
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[derive(Template)]
+#[template(path = "audit.html")]
+struct Page {
+    shell: Shell,
+    asked: Asked,
+    rows: Vec<Row>,
+    older: Option<String>,
+}
+
+/// The page.
+pub(super) async fn page(State(web): State<Web>, visitor: Visitor, Query(asked): Query<Asked>) -> Result<Response, Oops> {
+    visitor.may_see(Role::Reader, Area::Audit)?;
+    let entries = web.services.store.audit(&asked.filter()?).await?;
+    let is_full = entries.len() == usize::try_from(PAGE).unwrap_or(usize::MAX);
+    let older = entries.last().filter(|last| is_full && last.seq > 1).map(|last| asked.older(last.seq));
+    let shell = visitor.shell(&web, Section::Audit, "Audit").await?;
+    shown(&Page { shell, rows: entries.iter().map(|entry| Row::of(entry, visitor.now)).collect(), older, asked })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn details_are_one_line_without_what_says_nothing() {
+        let value =
+            serde_json::json!({ "from": "pending", "reason": "", "labels": {}, "uses": 3, "groups": ["a"], "name": null });
+        assert_eq!(details(&value), "from=pending groups=[\"a\"] uses=3");
+        assert_eq!(shortened(&format!("device:{}", "ab".repeat(32))), "device:abababababab");
+        assert_eq!(shortened("user:kim"), "user:kim");
+    }
+}

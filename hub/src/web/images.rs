@@ -1,0 +1,121 @@
+//! Images: listed with their hashes, downloaded as they are, or stamped for devices of this hub on the way.
+
+use askama::Template;
+use axum::extract::State;
+use axum::response::Response;
+
+use super::Web;
+use super::fields::Fields;
+use super::oops::{Oops, shown};
+use super::shell::{Section, Shell};
+use super::view::size;
+use super::visitor::Visitor;
+use crate::auth::Area;
+use crate::images::{Download, DownloadError, Image, ImageError, NewDownload};
+use crate::model::Binding;
+use crate::people::Role;
+
+struct Row {
+    name: String,
+    size: String,
+    sha256: String,
+    beside: Vec<String>,
+}
+
+/// A stamped image that was made just now.
+struct Made {
+    name: String,
+    path: String,
+    size: String,
+    token: String,
+}
+
+#[derive(Template)]
+#[template(path = "images.html")]
+struct Page {
+    shell: Shell,
+    made: Option<Made>,
+    obstacle: Option<String>,
+    rows: Vec<Row>,
+    stampable: Vec<String>,
+    fleets: Vec<String>,
+    can_stamp: bool,
+    csrf: String,
+}
+
+impl From<&Image> for Row {
+    fn from(image: &Image) -> Self {
+        Self {
+            name: image.name.clone(),
+            size: size(image.bytes),
+            sha256: image.sha256.clone().unwrap_or_default(),
+            beside: image.beside.clone(),
+        }
+    }
+}
+
+impl From<Download> for Made {
+    fn from(made: Download) -> Self {
+        Self { name: made.name, path: made.path, size: size(made.bytes), token: made.token.id }
+    }
+}
+
+async fn render(web: &Web, visitor: &Visitor, made: Option<Made>) -> Result<Response, Oops> {
+    let (images, obstacle) = match web.images.list().await {
+        Ok(images) => (images, None),
+        Err(ImageError::NoFolder) => (vec![], Some("This hub was started without --images, so it has none to offer.".to_owned())),
+        Err(error) => return Err(Oops::internal(&error)),
+    };
+    let fleets = web.services.store.fleets().await?;
+    shown(&Page {
+        shell: visitor.shell(web, Section::Images, "Images").await?,
+        made,
+        obstacle,
+        rows: images.iter().map(Row::from).collect(),
+        stampable: images.iter().filter(|image| image.stampable).map(|image| image.name.clone()).collect(),
+        can_stamp: visitor.can_change(Role::Operator, Area::Images) && !fleets.is_empty() && web.services.url.is_some(),
+        fleets: fleets.iter().map(|fleet| fleet.name.to_string()).collect(),
+        csrf: visitor.csrf(),
+    })
+}
+
+/// The page.
+pub(super) async fn page(State(web): State<Web>, visitor: Visitor) -> Result<Response, Oops> {
+    visitor.may_see(Role::Reader, Area::Images)?;
+    render(&web, &visitor, None).await
+}
+
+/// Makes a download of a stamped image.
+pub(super) async fn stamp(State(web): State<Web>, visitor: Visitor, fields: Fields) -> Result<Response, Oops> {
+    fields.check(&visitor.caller)?;
+    visitor.may_change(Role::Operator, Area::Images)?;
+    let given = |name: &str| Some(fields.text(name).to_owned()).filter(|text| !text.is_empty());
+    let new = NewDownload {
+        device_name: fields.text("name").to_owned(),
+        fleet: given("fleet"),
+        uses: fields.parsed("uses")?.unwrap_or(1),
+        binding: Binding { serial: given("serial"), ..Binding::default() },
+        token_expires_at: fields.days("days", visitor.now)?,
+        ..NewDownload::default()
+    };
+    let made = web.images.create_download(&web.services.store, fields.text("image"), new, web.hub()?, &visitor.by()).await?;
+    render(&web, &visitor, Some(made.into())).await
+}
+
+impl From<DownloadError> for Oops {
+    fn from(error: DownloadError) -> Self {
+        match error {
+            DownloadError::Store(error) => error.into(),
+            DownloadError::Image(error @ (ImageError::Read { .. } | ImageError::Stopping)) => Self::internal(&error),
+            DownloadError::Image(
+                ImageError::NoFolder | ImageError::Missing { .. } | ImageError::Damaged { .. } | ImageError::NotStampable { .. },
+            )
+            | DownloadError::NoUrl
+            | DownloadError::Fleet(_)
+            | DownloadError::Name(_)
+            | DownloadError::Seed(_)
+            | DownloadError::Over
+            | DownloadError::Changed { .. } => Self::unusable(crate::rest::causes(&error)),
+        }
+    }
+}

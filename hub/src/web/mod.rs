@@ -1,0 +1,69 @@
+//! The hub's pages: made on the server, usable on a phone, by keyboard and without a script. Everything they load is in this program.
+//!
+//! A page shows what the database says and asks the store for changes, as the REST interface does; it decides nothing itself. Handlers are the
+//! edges (request, clock, database), views are pure: from what the database says to what the template shows. No text from a device, a token or a
+//! file reaches a page unescaped: the templates escape all of it, and the content security policy forbids what is not this program's own.
+
+mod assets;
+mod audit;
+mod claim;
+mod config;
+mod configs;
+mod counts;
+mod device;
+mod devices;
+mod fields;
+mod headers;
+mod images;
+mod oops;
+mod overview;
+mod pager;
+mod pending;
+mod people;
+mod shell;
+mod sign_in;
+mod tokens;
+mod view;
+mod visitor;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn;
+use axum::routing::{get, post};
+
+// What the pages are made from.
+use crate::rest::App as Web;
+
+/// Bytes of a form at most: a few hundred chosen devices.
+const MAX_FORM: usize = 128 << 10;
+
+/// All pages.
+pub fn routes(web: Web) -> Router {
+    let pages = Router::new()
+        .route("/", get(overview::page))
+        .route("/counts", get(counts::json))
+        .route("/sign-in", get(sign_in::page))
+        .route("/devices", get(devices::page).post(device::act))
+        .route("/devices/{id}", get(device::page).post(device::edit))
+        .route("/pending", get(pending::page))
+        .route("/tokens", get(tokens::page).post(tokens::create))
+        .route("/tokens/{id}/revoke", post(tokens::revoke))
+        .route("/configs/{digest}", get(config::page))
+        .route("/configs/{digest}/assign", post(config::assign))
+        .route("/configs/{digest}/unassign", post(config::unassign))
+        .route("/configs/{digest}/delete", post(config::delete))
+        .route("/images", get(images::page).post(images::stamp))
+        .route("/audit", get(audit::page))
+        .route("/people", get(people::page))
+        .route("/people/lock", post(people::lock))
+        .route("/people/tokens", post(people::create_token))
+        .route("/people/tokens/{id}/revoke", post(people::revoke_token))
+        .route("/claim", get(claim::find))
+        .route("/claim/{kind}/{value}", get(claim::page).post(claim::claim))
+        .layer(DefaultBodyLimit::max(MAX_FORM));
+    let uploads = Router::new()
+        .route("/configs", get(configs::page).post(configs::upload))
+        .layer(DefaultBodyLimit::max(configs::MAX_UPLOAD));
+    let all = pages.merge(uploads).with_state(web).layer(from_fn(headers::secure));
+    all.merge(Router::new().route("/assets/{version}/{name}", get(assets::serve)))
+}
