@@ -92,7 +92,7 @@ fn decide_known(facts: &Facts, device: &Device, now: Time) -> Decision {
     // A token shown later counts as one shown at first; one that does not count changes nothing for a device that waits already.
     let late = if device.token.is_none() { judged_token(facts, &device, place.as_ref(), now).unwrap_or(None) } else { None };
     let late = late.cloned();
-    join(&mut device, late.as_ref(), place.as_ref());
+    join(&mut device, &facts.claims, late.as_ref(), place.as_ref());
     let (verdict, take_place, more) = settle(facts, &mut device, place.as_ref(), now);
     notes.extend(more);
     Decision { verdict, device: Some(device), use_token: late.map(|token| token.id), take_place, notes }
@@ -109,7 +109,7 @@ fn decide_new(facts: &Facts, now: Time) -> Decision {
     if !is_announced && facts.policy.strangers == Strangers::Refuse {
         return nothing(TokenError::Unknown.into());
     }
-    join(&mut device, token.as_ref(), place.as_ref());
+    join(&mut device, &facts.claims, token.as_ref(), place.as_ref());
     let (verdict, take_place, more) = settle(facts, &mut device, place.as_ref(), now);
     if device.state == DeviceState::Pending && facts.pending >= u64::from(facts.policy.pending_limit) {
         return nothing(Verdict::busy());
@@ -195,14 +195,14 @@ fn judged_token<'a>(
 }
 
 /// Gives a device what its token and its place give it. What a person gave it already stays.
-fn join(device: &mut Device, token: Option<&Token>, place: Option<&Recognised<'_>>) {
+fn join(device: &mut Device, claims: &Claims, token: Option<&Token>, place: Option<&Recognised<'_>>) {
     if let Some(token) = token {
         device.token = Some(token.id.clone());
         give(device, &token.labels, &token.groups);
     }
     if let Some(Recognised { place, .. }) = place {
         give(device, &place.labels, &[]);
-        if place.name.is_some() && place.source != crate::model::Source::Claim {
+        if place.name.is_some() && (device.name.is_none() || device.name == claims.name) {
             device.name = place.name.clone();
         }
         if device.site.is_empty() {

@@ -22,23 +22,9 @@ fn facts() -> Facts {
 }
 
 fn place() -> Expected {
-    Expected {
-        name: Some("store-1".into()),
-        serial: Some("S1".into()),
-        mac: None,
-        device_id: None,
-        board: String::new(),
-        fleet: String::new(),
-        base_sha256: String::new(),
-        image_sha256: String::new(),
-        station: None,
-        source: Source::Manifest,
-        labels: Labels::from([("shop".into(), "1".into())]),
-        site: "Oslo".into(),
-        claimed_by: None,
-        taken_by: None,
-        imported_at: NOW,
-    }
+    let labels = Labels::from([("shop".into(), "1".into())]);
+    let (name, serial) = (Some("store-1".into()), Some("S1".into()));
+    Expected { name, serial, labels, site: "Oslo".into(), ..Expected::blank(Source::Manifest, NOW) }
 }
 
 fn rule(kind: RuleKind) -> Rule {

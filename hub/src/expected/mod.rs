@@ -6,7 +6,7 @@ use imager::flash::record::{Record, Verdict};
 use imager::stamp::manifest::{Manifest, ManifestError};
 use machine_config::{KeyId, PublicKey};
 
-use crate::model::{Expected, Labels, Source, Station, Time, check_labels};
+use crate::model::{Expected, Source, Station, Time, check_labels};
 
 /// Bytes of a manifest at most.
 const MAX_MANIFEST_BYTES: usize = 64 << 10;
@@ -81,12 +81,8 @@ pub fn read_manifest(file: &[u8], stations: &[Station], now: Time) -> Result<Exp
         base_sha256: manifest.base.sha256.hex(),
         image_sha256: manifest.image.sha256.hex(),
         station: Some(manifest.station.id()),
-        source: Source::Manifest,
         labels: manifest.device.labels,
-        site: String::new(),
-        claimed_by: None,
-        taken_by: None,
-        imported_at: now,
+        ..Expected::blank(Source::Manifest, now)
     })
 }
 
@@ -111,19 +107,12 @@ fn flashed(record: &Record, now: Time) -> Option<Expected> {
     Some(Expected {
         name: Some(device.name.to_string()),
         serial: device.serial,
-        mac: None,
         device_id: device.id,
         board: device.board,
         fleet: device.fleet.to_string(),
-        base_sha256: String::new(),
         image_sha256: record.flash.image_sha256.map(|digest| digest.hex()).unwrap_or_default(),
         station: Some(record.station.id()),
-        source: Source::Record,
-        labels: Labels::new(),
-        site: String::new(),
-        claimed_by: None,
-        taken_by: None,
-        imported_at: now,
+        ..Expected::blank(Source::Record, now)
     })
 }
 

@@ -91,6 +91,27 @@ pub struct Expected {
 }
 
 impl Expected {
+    /// A place of which nothing is known yet.
+    pub fn blank(source: Source, imported_at: Time) -> Self {
+        Self {
+            name: None,
+            serial: None,
+            mac: None,
+            device_id: None,
+            board: String::new(),
+            fleet: String::new(),
+            base_sha256: String::new(),
+            image_sha256: String::new(),
+            station: None,
+            source,
+            labels: Labels::new(),
+            site: String::new(),
+            claimed_by: None,
+            taken_by: None,
+            imported_at,
+        }
+    }
+
     /// What it is known by; none: by nothing at all.
     pub fn key(&self) -> Option<ExpectedKey> {
         let id = self.device_id.clone().map(ExpectedKey::Id);

@@ -7,7 +7,7 @@ use super::error::StoreError;
 use super::query;
 use super::row::Fields;
 use super::tx::Tx;
-use super::{Store, configs, devices};
+use super::{One, Store, configs, devices};
 use crate::model::{AssignTo, Assignment, By};
 
 fn read(row: &Fields<'_>) -> Result<Assignment, StoreError> {
@@ -33,18 +33,17 @@ impl Store {
     /// # Errors
     /// There is no such assignment.
     pub async fn unassign(&self, digest: &Digest, to: AssignTo, by: &By) -> Result<(), StoreError> {
-        let (digest, by) = (digest.clone(), by.clone());
-        self.write(move |tx| {
-            Box::pin(async move {
-                let delete = sqlx::query("DELETE FROM assignments WHERE digest = $1 AND kind = $2 AND value = $3");
-                if tx.run(delete.bind(digest.to_string()).bind(to.kind()).bind(to.value()), "take an assignment back").await? == 0
-                {
-                    return Err(StoreError::Missing { what: "the assignment to", name: to.to_string() });
-                }
-                tx.audit(&by, "config.unassign", device_of(&to), json!({ "digest": digest, "to": to })).await
-            })
-        })
-        .await
+        let statement = sqlx::query("DELETE FROM assignments WHERE digest = $1 AND kind = $2 AND value = $3");
+        let statement = statement.bind(digest.to_string()).bind(to.kind()).bind(to.value());
+        let one = One {
+            doing: "take an assignment back",
+            what: "the assignment to",
+            name: to.to_string(),
+            action: "config.unassign",
+            device: device_of(&to).cloned(),
+            details: json!({ "digest": digest, "to": to }),
+        };
+        self.change_one(statement, one, by).await
     }
 
     /// Assignments of one configuration, or of all.

@@ -55,7 +55,7 @@ impl Backend {
         match self {
             Self::Sqlite => {
                 "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 15000; PRAGMA foreign_keys = ON; \
-                 PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16000;"
+                 PRAGMA temp_store = MEMORY; PRAGMA cache_size = -4000;"
             }
             Self::Postgres => "SET synchronous_commit = on; SET statement_timeout = '30s'; SET lock_timeout = '20s';",
         }

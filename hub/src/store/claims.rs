@@ -11,7 +11,7 @@ use super::error::StoreError;
 use super::tx::Tx;
 use super::{Store, devices, expected};
 use crate::model::text::bounded;
-use crate::model::{By, Device, DeviceState, Expected, Labels, Source};
+use crate::model::{By, Device, DeviceState, Expected, Source};
 
 /// What the code says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,8 +138,10 @@ async fn claim_device(tx: &mut Tx, what: &ClaimBy, before: Device, site: String,
 async fn claim_place(tx: &mut Tx, what: &ClaimBy, site: String, by: &By) -> Result<Expected, StoreError> {
     let mut place = match (find_place(tx.conn(), what).await?, what) {
         (Some(place), _) => place,
-        (None, ClaimBy::Id(id)) => Expected { device_id: Some(id.clone()), ..nothing(by) },
-        (None, ClaimBy::Serial(serial)) => Expected { serial: Some(bounded(serial, 128)), ..nothing(by) },
+        (None, ClaimBy::Id(id)) => Expected { device_id: Some(id.clone()), ..Expected::blank(Source::Claim, by.at) },
+        (None, ClaimBy::Serial(serial)) => {
+            Expected { serial: Some(bounded(serial, 128)), ..Expected::blank(Source::Claim, by.at) }
+        }
         (None, ClaimBy::Name(name)) => {
             return Err(StoreError::Missing { what: "a device or manifest named", name: bounded(name, 128) });
         }
@@ -153,25 +155,4 @@ async fn claim_place(tx: &mut Tx, what: &ClaimBy, site: String, by: &By) -> Resu
     let key = place.key().map(|key| key.to_string());
     tx.audit(by, "expected.claim", None, json!({ "key": key, "site": place.site })).await?;
     Ok(place)
-}
-
-/// A place of which nothing is known yet.
-fn nothing(by: &By) -> Expected {
-    Expected {
-        name: None,
-        serial: None,
-        mac: None,
-        device_id: None,
-        board: String::new(),
-        fleet: String::new(),
-        base_sha256: String::new(),
-        image_sha256: String::new(),
-        station: None,
-        source: Source::Claim,
-        labels: Labels::new(),
-        site: String::new(),
-        claimed_by: None,
-        taken_by: None,
-        imported_at: by.at,
-    }
 }

@@ -54,8 +54,10 @@ async fn put(tx: &mut Tx, device: &DeviceId, digest: &Digest, state: &DeliverySt
     let (word, code, message) = columns(state);
     let statement = sqlx::query(
         "INSERT INTO deliveries (device, digest, state, code, message, at) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (device, digest) \
-         DO UPDATE SET state = excluded.state, code = excluded.code, message = excluded.message, at = excluded.at",
+         DO UPDATE SET state = excluded.state, code = excluded.code, message = excluded.message, at = excluded.at \
+         WHERE NOT (deliveries.state = 'running' AND excluded.state = 'taken')",
     );
+    // The report that it runs may be written before the answer that it was taken.
     let statement =
         statement.bind(device.to_string()).bind(digest.to_string()).bind(word).bind(code).bind(message).bind(at.millis());
     tx.run(statement, "note how far a configuration came").await.map(|_| ())

@@ -8,7 +8,7 @@ use super::error::StoreError;
 use super::tx::Tx;
 use super::{Store, deliveries, devices, expected, query, refusals, rules, settings, tokens};
 use crate::enrol::{Attempt, Claims, Decision, Facts, Note, TokenFact, Verdict, decide};
-use crate::model::{By, Device, DeviceState, Time};
+use crate::model::{By, Device, DeviceState, Policy, Time};
 use crate::tokens::TokenError;
 
 /// What a device that has just said who it is should be asked.
@@ -85,19 +85,13 @@ async fn gather(conn: &mut AnyConnection, claims: Claims) -> Result<Facts, Store
     if known.as_ref().is_some_and(|device| device.public_key != claims.key) {
         return Err(StoreError::Corrupt { what: "public_key", message: format!("device {} has another key", claims.id) });
     }
-    let mut facts = Facts {
-        claims,
-        known,
-        token: TokenFact::NotShown,
-        places: vec![],
-        rules: vec![],
-        policy: settings::policy(conn).await?,
-        pending: 0,
-    };
+    let mut facts =
+        Facts { claims, known, token: TokenFact::NotShown, places: vec![], rules: vec![], policy: Policy::default(), pending: 0 };
     // A device that is settled is decided about by its state alone.
     if facts.known.as_ref().is_some_and(|device| device.state != DeviceState::Pending) {
         return Ok(facts);
     }
+    facts.policy = settings::policy(conn).await?;
     facts.token = match &facts.claims.token {
         None => TokenFact::NotShown,
         Some(hash) => tokens::by_hash(conn, hash).await?.map_or(TokenFact::Unknown, |token| TokenFact::Found(Box::new(token))),

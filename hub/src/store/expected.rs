@@ -9,7 +9,7 @@ use super::error::StoreError;
 use super::query;
 use super::row::{Fields, json as to_json};
 use super::tx::Tx;
-use super::{Store, registry};
+use super::{One, Store, registry};
 use crate::expected::{merge, read_log, read_manifest};
 use crate::model::text::bounded;
 use crate::model::{By, Expected, ExpectedKey, MAX_PAGE, Page};
@@ -187,17 +187,16 @@ impl Store {
     /// # Errors
     /// There is none.
     pub async fn forget_expected(&self, key: &str, by: &By) -> Result<(), StoreError> {
-        let (key, by) = (key.to_owned(), by.clone());
-        self.write(move |tx| {
-            Box::pin(async move {
-                let delete = sqlx::query("DELETE FROM expected WHERE key = $1").bind(key.clone());
-                if tx.run(delete, "forget an expected device").await? == 0 {
-                    return Err(StoreError::Missing { what: "the expected device", name: bounded(&key, 128) });
-                }
-                tx.audit(&by, "expected.forget", None, json!({ "key": key })).await
-            })
-        })
-        .await
+        let statement = sqlx::query("DELETE FROM expected WHERE key = $1").bind(key.to_owned());
+        let one = One {
+            doing: "forget an expected device",
+            what: "the expected device",
+            name: key.to_owned(),
+            action: "expected.forget",
+            device: None,
+            details: json!({ "key": key }),
+        };
+        self.change_one(statement, one, by).await
     }
 
     /// Believes what a warehouse's bench signs.

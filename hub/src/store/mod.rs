@@ -47,10 +47,13 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyPool, Executor};
 use tokio::sync::watch;
 
-use crate::model::Time;
+use crate::model::text::bounded;
+use crate::model::{By, Time};
 use backend::Backend;
 use error::Doing;
 use lane::Lane;
+use machine_config::DeviceId;
+use query::Statement;
 use tx::Tx;
 
 pub use attention::{HeardCounts, RefusedDelivery, SILENT_AFTER};
@@ -122,6 +125,23 @@ impl Store {
         self.pool.acquire().await.doing("read from the database")
     }
 
+    /// Changes the one row that a statement is about, and appends that to the audit.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] when there is no such row; `what` and `name` say which.
+    async fn change_one(&self, statement: Statement, one: One, by: &By) -> Result<(), StoreError> {
+        let by = by.clone();
+        self.write(move |tx| {
+            Box::pin(async move {
+                if tx.run(statement, one.doing).await? == 0 {
+                    return Err(StoreError::Missing { what: one.what, name: bounded(&one.name, 128) });
+                }
+                tx.audit(&by, one.action, one.device.as_ref(), one.details).await
+            })
+        })
+        .await
+    }
+
     async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -129,6 +149,16 @@ impl Store {
     {
         self.lane.write(work).await
     }
+}
+
+/// A row that is there or is missing, and what the audit says when it was changed.
+struct One {
+    doing: &'static str,
+    what: &'static str,
+    name: String,
+    action: &'static str,
+    device: Option<DeviceId>,
+    details: serde_json::Value,
 }
 
 /// A byte of a path in an address.

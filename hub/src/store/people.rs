@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use machine_config::types::Secret;
 use serde_json::json;
 
-use super::Store;
 use super::error::StoreError;
 use super::query;
 use super::row::{Fields, json as to_json};
 use super::tokens::random;
+use super::{One, Store};
 use crate::model::people::{ApiToken, Role, User};
 use crate::model::text::bounded;
 use crate::model::{By, Time};
@@ -139,17 +139,17 @@ impl Store {
     /// # Errors
     /// There is none with this id.
     pub async fn revoke_api_token(&self, id: &str, by: &By) -> Result<(), StoreError> {
-        let (id, by) = (id.to_owned(), by.clone());
-        self.write(move |tx| {
-            Box::pin(async move {
-                let update = sqlx::query("UPDATE api_tokens SET revoked_at = COALESCE(revoked_at, $2) WHERE id = $1");
-                if tx.run(update.bind(id.clone()).bind(by.at.millis()), "revoke an API token").await? == 0 {
-                    return Err(StoreError::Missing { what: "the API token", name: bounded(&id, 64) });
-                }
-                tx.audit(&by, "api-token.revoke", None, json!({ "token": id })).await
-            })
-        })
-        .await
+        let statement = sqlx::query("UPDATE api_tokens SET revoked_at = COALESCE(revoked_at, $2) WHERE id = $1");
+        let statement = statement.bind(id.to_owned()).bind(by.at.millis());
+        let one = One {
+            doing: "revoke an API token",
+            what: "the API token",
+            name: id.to_owned(),
+            action: "api-token.revoke",
+            device: None,
+            details: json!({ "token": id }),
+        };
+        self.change_one(statement, one, by).await
     }
 
     /// Writes a person: at a login, or because an admin changed what they may do.

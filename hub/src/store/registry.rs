@@ -5,12 +5,11 @@ use machine_config::{KeyId, PublicKey};
 use serde_json::json;
 use sqlx::AnyConnection;
 
-use super::Store;
 use super::error::StoreError;
 use super::query;
 use super::row::json as to_json;
 use super::tx::Tx;
-use crate::model::text::bounded;
+use super::{One, Store};
 use crate::model::{By, Fleet, Station};
 
 pub(super) async fn fleets(conn: &mut AnyConnection) -> Result<Vec<Fleet>, StoreError> {
@@ -79,17 +78,16 @@ impl Store {
     /// # Errors
     /// There is none with this name.
     pub async fn delete_fleet(&self, name: &str, by: &By) -> Result<(), StoreError> {
-        let (name, by) = (name.to_owned(), by.clone());
-        self.write(move |tx| {
-            Box::pin(async move {
-                let delete = sqlx::query("DELETE FROM fleets WHERE name = $1").bind(name.clone());
-                if tx.run(delete, "delete a fleet").await? == 0 {
-                    return Err(StoreError::Missing { what: "the fleet", name: bounded(&name, 64) });
-                }
-                tx.audit(&by, "fleet.delete", None, json!({ "fleet": name })).await
-            })
-        })
-        .await
+        let statement = sqlx::query("DELETE FROM fleets WHERE name = $1").bind(name.to_owned());
+        let one = One {
+            doing: "delete a fleet",
+            what: "the fleet",
+            name: name.to_owned(),
+            action: "fleet.delete",
+            device: None,
+            details: json!({ "fleet": name }),
+        };
+        self.change_one(statement, one, by).await
     }
 
     /// All stations, by name.
@@ -105,16 +103,15 @@ impl Store {
     /// # Errors
     /// There is none with this key.
     pub async fn delete_station(&self, id: &KeyId, by: &By) -> Result<(), StoreError> {
-        let (id, by) = (id.to_string(), by.clone());
-        self.write(move |tx| {
-            Box::pin(async move {
-                let delete = sqlx::query("DELETE FROM stations WHERE id = $1").bind(id.clone());
-                if tx.run(delete, "delete a station").await? == 0 {
-                    return Err(StoreError::Missing { what: "the station", name: id });
-                }
-                tx.audit(&by, "station.delete", None, json!({ "station": id })).await
-            })
-        })
-        .await
+        let statement = sqlx::query("DELETE FROM stations WHERE id = $1").bind(id.to_string());
+        let one = One {
+            doing: "delete a station",
+            what: "the station",
+            name: id.to_string(),
+            action: "station.delete",
+            device: None,
+            details: json!({ "station": id }),
+        };
+        self.change_one(statement, one, by).await
     }
 }

@@ -3,11 +3,10 @@
 use serde_json::json;
 use sqlx::AnyConnection;
 
-use super::Store;
 use super::error::StoreError;
 use super::query;
 use super::row::{Fields, json as to_json};
-use crate::model::text::bounded;
+use super::{One, Store};
 use crate::model::{By, Labels, Rule, RuleKind, check_groups, check_labels};
 
 /// Serial numbers of one rule at most.
@@ -106,16 +105,15 @@ impl Store {
     /// # Errors
     /// There is none with this name.
     pub async fn delete_rule(&self, name: &str, by: &By) -> Result<(), StoreError> {
-        let (name, by) = (name.to_owned(), by.clone());
-        self.write(move |tx| {
-            Box::pin(async move {
-                let delete = sqlx::query("DELETE FROM rules WHERE name = $1").bind(name.clone());
-                if tx.run(delete, "delete a rule").await? == 0 {
-                    return Err(StoreError::Missing { what: "the rule", name: bounded(&name, 64) });
-                }
-                tx.audit(&by, "rule.delete", None, json!({ "rule": name })).await
-            })
-        })
-        .await
+        let statement = sqlx::query("DELETE FROM rules WHERE name = $1").bind(name.to_owned());
+        let one = One {
+            doing: "delete a rule",
+            what: "the rule",
+            name: name.to_owned(),
+            action: "rule.delete",
+            device: None,
+            details: json!({ "rule": name }),
+        };
+        self.change_one(statement, one, by).await
     }
 }

@@ -62,6 +62,24 @@ on_both! {
 }
 
 on_both! {
+    async fn a_write_that_panics_is_its_own_failure(db: Db) {
+        let store = db.store().await;
+        let device = waiting(&store, 1).await;
+        let id = device.id.clone();
+        let panics = store.write(move |tx| {
+            Box::pin(async move {
+                crate::store::states::change(tx, crate::enrol::Act::Remove, &id, String::new(), &kim()).await?;
+                assert!(id.as_str().is_empty(), "on purpose");
+                Ok(())
+            })
+        });
+        assert_eq!(panics.await.unwrap_err().code(), "database");
+        assert_eq!(store.approve(&device.id, &kim()).await.unwrap().state, DeviceState::Admitted);
+        store.verify_audit(None).await.unwrap();
+    }
+}
+
+on_both! {
     async fn devices_are_found_by_what_people_know_of_them(db: Db) {
         let store = db.store().await;
         for number in 1..=3 {

@@ -4,11 +4,11 @@ use machine_config::types::Secret;
 use serde_json::json;
 use sqlx::AnyConnection;
 
-use super::Store;
 use super::error::StoreError;
 use super::query;
 use super::row::{Fields, json as to_json};
 use super::tx::Tx;
+use super::{One, Store};
 use crate::model::text::bounded;
 use crate::model::{Binding, By, Labels, Time, Token, check_groups, check_labels};
 use crate::tokens::{self, MAX_USES, PREFIX, TOKEN_BYTES};
@@ -143,17 +143,17 @@ impl Store {
     /// # Errors
     /// There is none with this id.
     pub async fn revoke_token(&self, id: &str, by: &By) -> Result<(), StoreError> {
-        let (id, by) = (id.to_owned(), by.clone());
-        self.write(move |tx| {
-            Box::pin(async move {
-                let update = sqlx::query("UPDATE tokens SET revoked_at = COALESCE(revoked_at, $2) WHERE id = $1");
-                if tx.run(update.bind(id.clone()).bind(by.at.millis()), "revoke a join token").await? == 0 {
-                    return Err(StoreError::Missing { what: "the join token", name: bounded(&id, 64) });
-                }
-                tx.audit(&by, "token.revoke", None, json!({ "token": id })).await
-            })
-        })
-        .await
+        let statement = sqlx::query("UPDATE tokens SET revoked_at = COALESCE(revoked_at, $2) WHERE id = $1");
+        let statement = statement.bind(id.to_owned()).bind(by.at.millis());
+        let one = One {
+            doing: "revoke a join token",
+            what: "the join token",
+            name: id.to_owned(),
+            action: "token.revoke",
+            device: None,
+            details: json!({ "token": id }),
+        };
+        self.change_one(statement, one, by).await
     }
 }
 
