@@ -172,11 +172,14 @@ fn tune(stream: &TcpStream) -> io::Result<()> {
 
 async fn greet<D: Directory>(stream: TcpStream, caller: SocketAddr, place: Place, door: Arc<Door<D>>) {
     match timeout(door.limits.handshake, handshake(stream, &door.tls)).await {
-        Ok(Ok((Caller::Device, tls))) => device::serve(tls, caller.ip(), place, door).await,
+        // Tasks of their own: what the handshake took is given back.
+        Ok(Ok((Caller::Device, tls))) => {
+            tokio::spawn(device::serve(tls, caller.ip(), place, door));
+        }
         Ok(Ok((Caller::Web, tls))) => {
             drop(place);
             let Some(place) = door.web_place(caller.ip()) else { return };
-            web::serve(tls, web::Entrance::Direct(caller.ip()), place, door).await;
+            tokio::spawn(web::serve(tls, web::Entrance::Direct(caller.ip()), place, door));
         }
         Ok(Err(error)) => {
             door.turn_away(Unserved::Handshake);

@@ -39,8 +39,14 @@ pub trait Directory: Clone + Send + Sync + 'static {
     /// Notes that it is over.
     fn ended(&self, device: &DeviceId, session: u64) -> impl Future<Output = Result<(), DirectoryFailed>> + Send;
 
-    /// What is to be done about a connected device now. That a configuration was offered is written down.
-    fn assigned(&self, device: &DeviceId, from: IpAddr) -> impl Future<Output = Result<Assigned, DirectoryFailed>> + Send;
+    /// What is to be done about a connected device now, which has configurations with these digests from its session already. That another
+    /// one is offered is written down.
+    fn assigned(
+        &self,
+        device: &DeviceId,
+        from: IpAddr,
+        has: &[String],
+    ) -> impl Future<Output = Result<Assigned, DirectoryFailed>> + Send;
 
     /// Writes down what became of an offer.
     fn outcome(

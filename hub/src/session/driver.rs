@@ -301,6 +301,7 @@ impl<D: Directory> Driver<D> {
         let visit = Arc::clone(&self.visit);
         let device = self.device.as_ref().map(|proven| proven.id.clone());
         let session = self.entry.as_ref().map_or(0, Entry::number);
+        let has = self.machine.offered();
         Box::pin(async move {
             let directory = &hub.directory;
             let from = visit.address();
@@ -309,7 +310,7 @@ impl<D: Directory> Driver<D> {
                 (Errand::Decide(attempt), _) => Some(decided(directory.decide(*attempt, from).await, &visit)),
                 (Errand::Began, Some(device)) => written(directory.began(&device, session).await),
                 (Errand::Outcome(outcome), Some(device)) => written(directory.outcome(&device, from, outcome).await),
-                (Errand::Offer, Some(device)) => assigned(directory.assigned(&device, from).await),
+                (Errand::Offer, Some(device)) => assigned(directory.assigned(&device, from, &has).await),
                 (Errand::Began | Errand::Outcome(_) | Errand::Offer, None) => None,
             }
         })

@@ -52,6 +52,8 @@ enum Phase {
 struct Live {
     heartbeat: u64,
     offers: BTreeSet<String>,
+    /// What it accepted in this session; it may not have reported yet that it runs it.
+    accepted: Option<String>,
     tunnels: Tunnels,
     allowance: Allowance,
 }
@@ -121,6 +123,14 @@ impl Machine {
         match &self.phase {
             Phase::Admitted(live) => live.tunnels.sendable(id),
             Phase::Greeting | Phase::Looking(..) | Phase::Asking(..) | Phase::Deciding(_) | Phase::Over => 0,
+        }
+    }
+
+    /// Digests of what the device has from this session already: offered and not answered, or accepted.
+    pub fn offered(&self) -> Vec<String> {
+        match &self.phase {
+            Phase::Admitted(live) => live.offers.iter().chain(&live.accepted).cloned().collect(),
+            Phase::Greeting | Phase::Looking(..) | Phase::Asking(..) | Phase::Deciding(_) | Phase::Over => Vec::new(),
         }
     }
 
@@ -286,7 +296,7 @@ fn close_message(id: u32, reason: String) -> Action {
 impl Live {
     fn begin(now: Instant) -> Self {
         let allowance = Allowance::new(now, BURST, PAUSE);
-        Self { heartbeat: 0, offers: BTreeSet::new(), tunnels: Tunnels::default(), allowance }
+        Self { heartbeat: 0, offers: BTreeSet::new(), accepted: None, tunnels: Tunnels::default(), allowance }
     }
 
     fn said(&mut self, now: Instant, kind: device_message::Kind) -> Actions {
@@ -326,7 +336,8 @@ impl Live {
     }
 
     fn offer(&mut self, offer: Offer) -> Actions {
-        if self.offers.contains(&offer.digest) || self.offers.len() >= MAX_OFFERS {
+        let has = self.offers.contains(&offer.digest) || self.accepted.as_ref() == Some(&offer.digest);
+        if has || self.offers.len() >= MAX_OFFERS {
             return Vec::new();
         }
         self.offers.insert(offer.digest.clone());
@@ -335,6 +346,9 @@ impl Live {
 
     fn outcome(&mut self, outcome: ConfigOutcome) -> Actions {
         if self.offers.remove(&outcome.digest) {
+            if outcome.accepted {
+                self.accepted = Some(outcome.digest.clone());
+            }
             return vec![Action::Outcome(outcome)];
         }
         end(End::Broken("it answers to a configuration that it was not offered".to_owned()))

@@ -102,9 +102,12 @@ impl Stored {
         format!("{}:{session}", self.replica)
     }
 
-    async fn next_offer(&self, device: &DeviceId, from: IpAddr) -> Result<Option<Offer>, StoreError> {
+    async fn next_offer(&self, device: &DeviceId, from: IpAddr, has: &[String]) -> Result<Option<Offer>, StoreError> {
         let by = Self::by(device, from);
-        let Some(offer) = self.store.to_deliver(device, by.at).await? else { return Ok(None) };
+        let offer = self.store.to_deliver(device, by.at).await?;
+        let Some(offer) = offer.filter(|offer| !has.iter().any(|digest| digest == offer.config.digest.as_str())) else {
+            return Ok(None);
+        };
         self.store.record_delivery(device, &offer.config.digest, DeliveryState::Offered, &by).await?;
         Ok(Some(Offer { digest: offer.config.digest.to_string(), config: offer.bytes }))
     }
@@ -176,12 +179,12 @@ impl Directory for Stored {
         self.store.stream_close(device, &self.session(session)).await.map_err(failed("note the end of a session"))
     }
 
-    async fn assigned(&self, device: &DeviceId, from: IpAddr) -> Result<Assigned, DirectoryFailed> {
+    async fn assigned(&self, device: &DeviceId, from: IpAddr, has: &[String]) -> Result<Assigned, DirectoryFailed> {
         let known = self.store.device(device).await.map_err(failed("look for a device"))?;
         if let Some(why) = not_served(known.as_ref()) {
             return Ok(Assigned::NotServed(why));
         }
-        let offer = self.next_offer(device, from).await.map_err(failed("look what is assigned to a device"))?;
+        let offer = self.next_offer(device, from, has).await.map_err(failed("look what is assigned to a device"))?;
         Ok(offer.map_or(Assigned::Nothing, Assigned::Offer))
     }
 

@@ -158,7 +158,21 @@ fn an_answer_to_what_was_never_offered_breaks_the_protocol() {
         says(device_message::Kind::ConfigOutcome(ConfigOutcome { digest: digest.into(), ..ConfigOutcome::default() }))
     };
     assert!(matches!(machine.on_event(now, outcome("d")).as_slice(), [Action::Outcome(_)]));
+    assert_eq!(machine.offered(), Vec::<String>::new(), "refused: it may be offered again");
     assert!(ended(&machine.on_event(now, outcome("d"))).is_some(), "one answer to one offer");
+}
+
+#[test]
+fn what_the_device_accepted_is_not_offered_to_it_again() {
+    let now = Instant::now();
+    let mut machine = admitted(now);
+    let offer = Offer { digest: "d".into(), config: vec![1] };
+    machine.on_event(now, Event::Offer(offer.clone()));
+    assert_eq!(machine.offered(), ["d"]);
+    let accepted = ConfigOutcome { digest: "d".into(), accepted: true, ..ConfigOutcome::default() };
+    machine.on_event(now, says(device_message::Kind::ConfigOutcome(accepted)));
+    assert_eq!(machine.offered(), ["d"], "before it reports that it runs it");
+    assert!(machine.on_event(now, Event::Offer(offer)).is_empty());
 }
 
 #[test]
