@@ -39,7 +39,13 @@ pub(super) enum Command {
 #[derive(Debug, Subcommand)]
 pub(super) enum AuditCommand {
     /// Check that no line was changed, taken out or put in
-    Verify(Place),
+    Verify {
+        #[command(flatten)]
+        place: Place,
+        /// Check also that a line with this hash is in it: the last one of an earlier check. Without it lines taken from the end leave no gap
+        #[arg(long, value_name = "HASH")]
+        holds: Option<String>,
+    },
 }
 
 /// Where the hub keeps things.

@@ -39,6 +39,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Pin(place) => tools::pin(&place),
         Command::AdminToken(place) => runtime.block_on(tools::admin_token(&place)),
-        Command::Audit { command: AuditCommand::Verify(place) } => runtime.block_on(tools::verify_audit(&place)),
+        Command::Audit { command: AuditCommand::Verify { place, holds } } => {
+            runtime.block_on(tools::verify_audit(&place, holds.as_deref()))
+        }
     }
 }

@@ -22,6 +22,15 @@ pub(super) async fn open_store(data: &Path, database: Option<&str>) -> anyhow::R
     store.context("cannot use the hub's database")
 }
 
+/// The same, when it is there already.
+async fn reopen_store(place: &Place) -> anyhow::Result<Store> {
+    let store = match place.database.as_deref() {
+        Some(url) => Store::open(url, Time::now()).await,
+        None => Store::reopen_folder(&place.data, Time::now()).await,
+    };
+    store.context("cannot use the hub's database; `skerry-hub serve` makes one")
+}
+
 /// Makes the first admin token, unless there are tokens already.
 pub(super) async fn first_admin_token(store: &Store) -> anyhow::Result<Option<String>> {
     if !store.api_tokens().await.context("cannot look for admin tokens")?.is_empty() {
@@ -45,15 +54,15 @@ pub(super) fn pin(place: &Place) -> anyhow::Result<()> {
 
 /// `skerry-hub admin-token`
 pub(super) async fn admin_token(place: &Place) -> anyhow::Result<()> {
-    let store = open_store(&place.data, place.database.as_deref()).await?;
+    let store = reopen_store(place).await?;
     println!("{}", make_admin_token(&store).await?);
     Ok(())
 }
 
 /// `skerry-hub audit verify`
-pub(super) async fn verify_audit(place: &Place) -> anyhow::Result<()> {
-    let store = open_store(&place.data, place.database.as_deref()).await?;
-    let proof = store.verify_audit(None).await.context("the audit is not as the hub wrote it")?;
+pub(super) async fn verify_audit(place: &Place, holds: Option<&str>) -> anyhow::Result<()> {
+    let store = reopen_store(place).await?;
+    let proof = store.verify_audit(holds).await.context("the audit is not as the hub wrote it")?;
     println!("{} lines, each as it was written; the last one has the hash {}", proof.lines, proof.last_hash);
     Ok(())
 }

@@ -96,6 +96,18 @@ impl Store {
         Self::open(&format!("sqlite://{escaped}?mode=rw"), now).await
     }
 
+    /// The database that is in this folder already: what only looks must not make an empty one where somebody mistyped.
+    ///
+    /// # Errors
+    /// There is none, or it is no database of this or an earlier version.
+    pub async fn reopen_folder(folder: &Path, now: Time) -> Result<Self, StoreError> {
+        let path = folder.join(FILE);
+        if !path.exists() {
+            return Err(StoreError::Missing { what: "a hub's database", name: path.display().to_string() });
+        }
+        Self::open_folder(folder, now).await
+    }
+
     /// The database at this address: `sqlite:…` or `postgres:…`.
     ///
     /// # Errors

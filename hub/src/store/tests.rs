@@ -198,10 +198,11 @@ fn a_folder_with_odd_characters_holds_the_database() {
     let folder = temp.path().join("a b?c#d%e'ü");
     std::fs::create_dir(&folder).unwrap();
     runtime.block_on(async {
+        assert!(matches!(Store::reopen_folder(&folder, NOW).await, Err(StoreError::Missing { .. })));
         let store = Store::open_folder(&folder, NOW).await.unwrap();
         waiting(&store, 1).await;
         drop(store);
-        let again = Store::open_folder(&folder, NOW).await.unwrap();
+        let again = Store::reopen_folder(&folder, NOW).await.unwrap();
         assert_eq!(again.overview(NOW).await.unwrap().pending, 1);
     });
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(folder.join(FILE)).unwrap().permissions());
