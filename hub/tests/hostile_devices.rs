@@ -40,15 +40,15 @@ async fn generous() -> TestHub {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proof_that_was_made_for_another_channel_is_refused() {
     let hub = generous().await;
-    let mut first = Call::open(hub.address).await.unwrap();
+    let mut first = Call::open(hub.address, &hub.pin).await.unwrap();
     let nonce = first.nonce().await;
     let recorded = hello(&key(1), &hub.pin, &nonce, &first.exporter);
-    let mut replay = Call::open(hub.address).await.unwrap();
+    let mut replay = Call::open(hub.address, &hub.pin).await.unwrap();
     replay.nonce().await;
     replay.send(device_message::Kind::Hello(recorded.clone())).await;
     assert_eq!(refusal(replay.verdict().await), "proof");
     // Even with the very nonce it was made for: it belongs to the other connection.
-    let mut relayed = Call::open(hub.address).await.unwrap();
+    let mut relayed = Call::open(hub.address, &hub.pin).await.unwrap();
     let nonce = relayed.nonce().await;
     relayed.send(device_message::Kind::Hello(hello(&key(1), &hub.pin, &nonce, &first.exporter))).await;
     assert_eq!(refusal(relayed.verdict().await), "proof");
@@ -62,7 +62,7 @@ async fn a_proof_that_was_made_for_another_channel_is_refused() {
 async fn nobody_speaks_for_a_device_without_its_key() {
     let hub = generous().await;
     let _victim = Call::admitted(hub.address, &hub.pin, &key(1)).await.unwrap();
-    let mut thief = Call::open(hub.address).await.unwrap();
+    let mut thief = Call::open(hub.address, &hub.pin).await.unwrap();
     let nonce = thief.nonce().await;
     let mut stolen = hello(&key(2), &hub.pin, &nonce, &thief.exporter);
     stolen.public_key = key(1).verifying_key().to_bytes().to_vec();
@@ -74,7 +74,7 @@ async fn nobody_speaks_for_a_device_without_its_key() {
 #[tokio::test(flavor = "multi_thread")]
 async fn inventory_bombs_end_the_session_and_cost_a_message_at_most() {
     let hub = TestHub::start(Limits::default()).await;
-    let mut call = Call::open(hub.address).await.unwrap();
+    let mut call = Call::open(hub.address, &hub.pin).await.unwrap();
     call.greet(&key(1), &hub.pin).await;
     call.next().await.expect("it asks for the inventory");
     let hardware = HardwareResponse { product: "x".repeat(64 << 20), ..HardwareResponse::default() };
@@ -122,9 +122,9 @@ async fn slow_callers_are_hung_up_on_at_every_stage() {
     // One byte of TLS now and then.
     let mut drip = TcpStream::connect(hub.address).await.unwrap();
     // TLS and then nothing.
-    let mut mute = secure(hub.address, &[DEVICE_ALPN]).await.unwrap();
+    let mut mute = secure(hub.address, &hub.pin, &[DEVICE_ALPN]).await.unwrap();
     // A call and then nothing.
-    let mut silent = Call::open(hub.address).await.unwrap();
+    let mut silent = Call::open(hub.address, &hub.pin).await.unwrap();
     silent.nonce().await;
     let dripped = async {
         for byte in [0x16, 3, 1, 0, 200, 1, 0, 0, 196, 3, 3] {
@@ -171,7 +171,7 @@ async fn a_proven_device_that_calls_without_pause_is_told_to_wait() {
     let hub = TestHub::start(Limits::default()).await;
     let mut codes = Vec::new();
     for _ in 0..15 {
-        let mut call = Call::open(hub.address).await.unwrap();
+        let mut call = Call::open(hub.address, &hub.pin).await.unwrap();
         call.greet(&key(1), &hub.pin).await;
         // Asked for its token: it called in time.
         match call.next().await {

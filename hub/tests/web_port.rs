@@ -12,16 +12,16 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 async fn a_browser_gets_pages_and_a_device_its_own_protocol_on_the_same_port() {
     let hub = TestHub::start(Limits::default()).await;
     for alpn in [&[b"http/1.1".as_slice()][..], &[]] {
-        let mut browser = secure(hub.address, alpn).await.unwrap();
+        let mut browser = secure(hub.address, &hub.pin, alpn).await.unwrap();
         browser.write_all(b"GET / HTTP/1.1\r\nHost: hub\r\nConnection: close\r\n\r\n").await.unwrap();
         let mut page = String::new();
         browser.read_to_string(&mut page).await.unwrap();
         assert!(page.starts_with("HTTP/1.1 200") && page.ends_with("hub"), "{page}");
     }
-    let device = secure(hub.address, &[DEVICE_ALPN]).await.unwrap();
+    let device = secure(hub.address, &hub.pin, &[DEVICE_ALPN]).await.unwrap();
     assert_eq!(device.get_ref().1.alpn_protocol(), Some(DEVICE_ALPN));
     let certificate = &device.get_ref().1.peer_certificates().unwrap()[0];
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).unwrap();
     assert_eq!(api::hub::pin(parsed.public_key().raw), hub.pin, "and sees the key it pins");
-    assert!(secure(hub.address, &[b"imap"]).await.is_err(), "nothing else is spoken here");
+    assert!(secure(hub.address, &hub.pin, &[b"imap"]).await.is_err(), "nothing else is spoken here");
 }

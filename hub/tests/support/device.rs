@@ -7,10 +7,8 @@ use std::time::Duration;
 use api::hub::v1::{DeviceMessage, Hello, HubMessage, Verdict, device_message, hub_message, verdict};
 use api::hub::{DEVICE_ALPN, EXPORTER_LABEL, PROTOCOL, proof_statement};
 use ed25519_dalek::{Signer as _, SigningKey};
+use hub::tls::pinned_client;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_rustls::TlsConnector;
@@ -21,53 +19,9 @@ use tonic::body::Body;
 use tonic_prost::ProstCodec;
 use tower::ServiceExt as _;
 
-/// Takes any certificate: these tests are about the other side.
-#[derive(Debug)]
-struct Trusting;
-
-impl ServerCertVerifier for Trusting {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("TLS 1.3 only".into()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
-    }
-}
-
-/// The secured connection, offering these protocols.
-pub async fn secure(address: SocketAddr, alpn: &[&[u8]]) -> std::io::Result<TlsStream<TcpStream>> {
-    let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .expect("TLS 1.3")
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Trusting))
-        .with_no_client_auth();
+/// The secured connection with whoever holds this key, offering these protocols.
+pub async fn secure(address: SocketAddr, pin: &[u8; 32], alpn: &[&[u8]]) -> std::io::Result<TlsStream<TcpStream>> {
+    let mut config = pinned_client(*pin, b"");
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
     let stream = TcpStream::connect(address).await?;
     TlsConnector::from(Arc::new(config)).connect("hub".try_into().expect("a name"), stream).await
@@ -82,8 +36,8 @@ pub struct Call {
 
 impl Call {
     /// Connects and opens the call; nothing is said yet.
-    pub async fn open(address: SocketAddr) -> Result<Self, String> {
-        let tls = secure(address, &[DEVICE_ALPN]).await.map_err(|error| error.to_string())?;
+    pub async fn open(address: SocketAddr, pin: &[u8; 32]) -> Result<Self, String> {
+        let tls = secure(address, pin, &[DEVICE_ALPN]).await.map_err(|error| error.to_string())?;
         let exporter = tls.get_ref().1.export_keying_material([0; 32], EXPORTER_LABEL, None).expect("a channel");
         let (mut sender, connection) =
             hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(tls)).await.map_err(|e| e.to_string())?;
@@ -135,7 +89,7 @@ impl Call {
 
     /// Greets and is admitted, by a hub that asks nothing.
     pub async fn admitted(address: SocketAddr, pin: &[u8; 32], key: &SigningKey) -> Result<Self, String> {
-        let mut call = Self::open(address).await?;
+        let mut call = Self::open(address, pin).await?;
         call.greet(key, pin).await;
         match call.verdict().await {
             Some(verdict::Kind::Admitted(_)) => Ok(call),

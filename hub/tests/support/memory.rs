@@ -63,7 +63,7 @@ impl Directory for Memory {
         self.answer(|notes| notes.ended += 1)
     }
 
-    fn assigned(&self, _: &DeviceId, _: IpAddr) -> impl Future<Output = Result<Assigned, DirectoryFailed>> + Send {
+    fn assigned(&self, _: &DeviceId, _: IpAddr, _: &[String]) -> impl Future<Output = Result<Assigned, DirectoryFailed>> + Send {
         self.answer(|notes| notes.offer.clone().map_or(Assigned::Nothing, Assigned::Offer))
     }
 

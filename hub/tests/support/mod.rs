@@ -4,6 +4,7 @@
 
 pub mod device;
 pub mod memory;
+pub mod node;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,23 +26,35 @@ pub struct TestHub {
     pub sessions: Sessions,
     pub metrics: Metrics,
     stop: watch::Sender<bool>,
-    _data: tempfile::TempDir,
+    data: tempfile::TempDir,
 }
 
 impl TestHub {
     pub async fn start(limits: Limits) -> Self {
         let data = tempfile::tempdir().expect("a folder");
+        Self::start_at(limits, data, "127.0.0.1:0".parse().expect("an address"), Memory::default()).await
+    }
+
+    async fn start_at(limits: Limits, data: tempfile::TempDir, address: SocketAddr, directory: Memory) -> Self {
         let key = HubKey::open(data.path()).expect("a key");
-        let (directory, sessions, metrics) = (Memory::default(), Sessions::default(), Metrics::default());
+        let (sessions, metrics) = (Sessions::default(), Metrics::default());
         let devices = Devices::new(key.pin(), directory.clone(), sessions.clone(), metrics.clone());
         let tls = TlsConfigs::new(Certificates { hub: &key, web: None }).expect("certificates");
         let web = axum::Router::new().route("/", axum::routing::get(|| async { "hub" }));
         let door = Door::new(Parts { devices, web, tls, limits, metrics: metrics.clone() });
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let listener = TcpListener::bind(address).await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(serve(listener, Arc::clone(&door), stopped));
-        Self { address, pin: key.pin(), directory, sessions, metrics, stop, _data: data }
+        Self { address, pin: key.pin(), directory, sessions, metrics, stop, data }
+    }
+
+    /// Stops it and starts it again at the same address, with the same key and the same directory.
+    pub async fn restart(self, limits: Limits) -> Self {
+        self.stop.send_replace(true);
+        self.sessions.dismiss_all();
+        until("all sessions are over", || self.sessions.count() == 0).await;
+        Self::start_at(limits, self.data, self.address, self.directory).await
     }
 }
 
