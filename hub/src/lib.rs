@@ -4,22 +4,22 @@
 //! It holds no key that a device obeys. Whoever takes it over can delay devices and see what they report; he can neither configure nor read
 //! into them.
 
-pub mod cli;
-pub mod replica;
-pub mod listen;
-pub mod metrics;
 pub mod audit;
 pub mod auth;
+pub mod cli;
 pub mod config;
 pub mod enrol;
 pub mod expected;
 pub mod images;
-pub mod rest;
-pub mod store;
-pub mod tokens;
+pub mod listen;
+pub mod metrics;
 pub mod model;
+pub mod replica;
+pub mod rest;
 pub mod session;
+pub mod store;
 pub mod tls;
+pub mod tokens;
 pub mod tunnel;
 pub mod web;
 
