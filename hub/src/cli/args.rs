@@ -66,7 +66,7 @@ pub(super) struct ServeArgs {
     /// The TLS port for everyone
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:443")]
     listen: SocketAddr,
-    /// How devices and people reach this hub: https://NAME[:PORT]
+    /// How devices and people reach this hub: https://NAME or https://NAME:PORT
     #[arg(long, value_name = "URL")]
     url: Option<String>,
     /// The certificate browsers see, PEM; without it they see the hub's own
