@@ -7,19 +7,24 @@ use std::collections::BTreeMap;
 use std::env;
 use std::path::{Path, PathBuf};
 
-use machine_config::types::{DeviceId, DnsName};
+use machine_config::types::{DeviceId, Digest, DnsName, Secret};
 use serde::{Deserialize, Serialize};
 
 use crate::client::NodeAddress;
 use crate::failure::{Exit, Explain};
 use crate::files::{self, FileError, folder_of};
 use crate::fleet::CONTEXT_FILE;
+use crate::hub::HubUrl;
+
+/// The file beside the context that holds the token for the hub.
+const HUB_TOKEN_FILE: &str = "hub.token";
 
 const HEADER: &str = "\
 # How skerryctl reaches the devices of this fleet. Paths are relative to this file.
 #   cert    PEM file with your client certificate (and its key, unless `key` names another file)
 #   node    the node meant when --node is not given
 #   nodes   NAME: {endpoint: HOST[:PORT], device: ID}; the id is what a device is recognised by
+#   hub     the hub for `skerryctl hub` and --via hub, written by `skerryctl hub login`; `token` is a file
 ";
 
 /// What the file says.
@@ -41,6 +46,25 @@ pub struct Context {
     /// Known nodes by name, or by the address they were first reached at.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub nodes: BTreeMap<String, KnownNode>,
+    /// The hub that devices phone home to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hub: Option<KnownHub>,
+}
+
+/// The hub somebody logged in to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct KnownHub {
+    /// Where it answers.
+    pub url: HubUrl,
+    /// What its key is recognised by; none: the authorities of this host vouch for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<Digest>,
+    /// The file with the token.
+    pub token: PathBuf,
+    /// Devices by the names they are reached by through the hub.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub devices: BTreeMap<String, DeviceId>,
 }
 
 /// One known node.
@@ -103,7 +127,7 @@ impl Explain for ContextError {
                 Some("give HOST, HOST:PORT or [IPV6]:PORT, or a name from `nodes:` of the context file".into())
             }
             Self::File(error) => error.hint(),
-            Self::Parse { .. } => Some("its keys are fleet, cert, key, node and nodes; see docs/cli.md".into()),
+            Self::Parse { .. } => Some("its keys are fleet, cert, key, node, nodes and hub; see docs/cli.md".into()),
         }
     }
 }
@@ -180,16 +204,61 @@ impl ContextFile {
         Some((cert, key))
     }
 
-    /// Remembers who answers at `endpoint`, keeping what others have written into the file since it was read.
+    /// Remembers who answers at `endpoint`.
     pub fn remember(&mut self, name: &str, endpoint: &NodeAddress, device: &DeviceId) -> Result<(), ContextError> {
+        let node = KnownNode { endpoint: endpoint.clone(), device: Some(device.clone()) };
+        self.change(|context| drop(context.nodes.insert(name.to_owned(), node)))
+    }
+
+    /// Remembers which device the hub means by a name.
+    pub fn remember_at_hub(&mut self, name: &str, device: &DeviceId) -> Result<(), ContextError> {
+        self.change(|context| {
+            if let Some(hub) = &mut context.hub {
+                hub.devices.insert(name.to_owned(), device.clone());
+            }
+        })
+    }
+
+    /// Remembers a hub and the token for it, which gets a file of its own. Names of another hub's devices are forgotten.
+    pub fn log_in(&mut self, url: &HubUrl, pin: Option<&Digest>, token: &Secret) -> Result<(), ContextError> {
+        let made = |devices| KnownHub { url: url.clone(), pin: pin.cloned(), token: HUB_TOKEN_FILE.into(), devices };
+        // The context first: it makes the folder. Without the token it says to log in.
+        self.change(|context| {
+            let same = context.hub.take().filter(|known| known.url == *url);
+            context.hub = Some(made(same.map(|known| known.devices).unwrap_or_default()));
+        })?;
+        let path = folder_of(&self.path).join(HUB_TOKEN_FILE);
+        Ok(files::replace_secret(&path, format!("{}\n", token.expose()).as_bytes())?)
+    }
+
+    /// Forgets the hub and the token for it.
+    pub fn log_out(&mut self) -> Result<Option<HubUrl>, ContextError> {
+        let Some(hub) = self.context.hub.clone() else { return Ok(None) };
+        files::remove(&folder_of(&self.path).join(&hub.token))?;
+        self.change(|context| context.hub = None)?;
+        Ok(Some(hub.url))
+    }
+
+    /// The token for the hub; none: somebody logged out, or never in.
+    pub fn hub_token(&self) -> Result<Option<Secret>, ContextError> {
+        let Some(hub) = &self.context.hub else { return Ok(None) };
+        let path = folder_of(&self.path).join(&hub.token);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let text = zeroize::Zeroizing::new(files::read_text(&path)?);
+        Ok(text.lines().next().map(|line| Secret::from(line.trim().to_owned())))
+    }
+
+    /// Changes the file, keeping what others have written into it since it was read.
+    fn change(&mut self, change: impl FnOnce(&mut Context)) -> Result<(), ContextError> {
         if self.path.exists() {
             self.context = Self::read(&self.path)?.context;
         } else {
             let folder = folder_of(&self.path);
             std::fs::create_dir_all(folder).map_err(|source| FileError::Write { path: folder.into(), source })?;
         }
-        let node = KnownNode { endpoint: endpoint.clone(), device: Some(device.clone()) };
-        self.context.nodes.insert(name.to_owned(), node);
+        change(&mut self.context);
         files::replace(&self.path, self.context.to_yaml().as_bytes())?;
         Ok(())
     }
@@ -248,6 +317,34 @@ mod tests {
         assert_eq!(again.context().find(Some("10.0.0.6")).unwrap().1.device, Some(id('b')));
         assert_eq!(again.context().find(None).unwrap().1.device, Some(id('a')));
         assert_eq!(again.identity_files().unwrap().0, dir.path().join("admin.pem"));
+    }
+
+    #[test]
+    fn a_login_keeps_the_token_apart_and_readable_by_its_owner_only() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("deep/context.yaml");
+        let mut file = ContextFile { path: path.clone(), context: Context::default() };
+        let url: HubUrl = "hub.example".parse().unwrap();
+        let pin = Digest::of(b"key");
+        file.log_in(&url, Some(&pin), &Secret::from("ska_secret".to_owned())).unwrap();
+        file.remember_at_hub("shop", &id('c')).unwrap();
+        assert!(!std::fs::read_to_string(&path).unwrap().contains("ska_secret"));
+        let token = dir.path().join("deep/hub.token");
+        assert_eq!(std::fs::metadata(&token).unwrap().permissions().mode() & 0o777, 0o600);
+
+        let mut again = ContextFile::load(Some(&path)).unwrap();
+        assert_eq!(again.hub_token().unwrap().unwrap().expose(), "ska_secret");
+        let hub = again.context().hub.clone().unwrap();
+        assert_eq!((hub.url.clone(), hub.pin, hub.devices["shop"].clone()), (url.clone(), Some(pin), id('c')));
+        again.log_in(&url, None, &Secret::from("ska_other".to_owned())).unwrap();
+        assert_eq!(again.context().hub.as_ref().unwrap().devices.len(), 1, "the same hub");
+        again.log_in(&"other.example".parse().unwrap(), None, &Secret::from("ska_other".to_owned())).unwrap();
+        assert!(again.context().hub.as_ref().unwrap().devices.is_empty(), "another hub's names mean other devices");
+        again.log_out().unwrap();
+        assert!(!token.exists() && again.hub_token().unwrap().is_none());
+        assert_eq!(again.log_out().unwrap(), None);
     }
 
     #[test]

@@ -46,6 +46,14 @@ pub enum FileError {
         /// What the system says.
         source: io::Error,
     },
+    /// Removing failed.
+    #[error("cannot remove {path}")]
+    Remove {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The file is there already and must not be replaced.
     #[error("cannot write {path}: it exists already")]
     Exists {
@@ -62,7 +70,7 @@ impl Explain for FileError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Exists { .. } => Some("choose another name, or move the file away first".into()),
-            Self::Read { .. } | Self::Write { .. } => None,
+            Self::Read { .. } | Self::Write { .. } | Self::Remove { .. } => None,
         }
     }
 }
@@ -79,11 +87,45 @@ pub(crate) fn read_text(path: &Path) -> Result<String, FileError> {
 
 /// Writes a file that must not exist yet.
 pub(crate) fn write_new(path: &Path, bytes: &[u8], access: Access) -> Result<(), FileError> {
-    let file = prepare(path, bytes, access)?;
+    appear(prepare(path, bytes, access)?, path)
+}
+
+fn appear(file: NamedTempFile, path: &Path) -> Result<(), FileError> {
     match file.persist_noclobber(path) {
         Ok(_) => Ok(()),
         Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Err(FileError::Exists { path: path.into() }),
         Err(error) => Err(FileError::Write { path: path.into(), source: error.error }),
+    }
+}
+
+/// A file that is written piece by piece and must not exist yet. It is gone again unless it is finished.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    file: NamedTempFile,
+    path: PathBuf,
+}
+
+impl Draft {
+    /// Begins one. A path that is taken already is refused at once.
+    pub(crate) fn begin(path: &Path, access: Access) -> Result<Self, FileError> {
+        if path.symlink_metadata().is_ok() {
+            return Err(FileError::Exists { path: path.into() });
+        }
+        let failed = |source| FileError::Write { path: path.into(), source };
+        let file = NamedTempFile::new_in(folder_of(path)).map_err(failed)?;
+        file.as_file().set_permissions(access.permissions()).map_err(failed)?;
+        Ok(Self { file, path: path.into() })
+    }
+
+    /// Adds bytes.
+    pub(crate) fn add(&mut self, bytes: &[u8]) -> Result<(), FileError> {
+        self.file.write_all(bytes).map_err(|source| FileError::Write { path: self.path.clone(), source })
+    }
+
+    /// Makes it appear.
+    pub(crate) fn finish(self) -> Result<(), FileError> {
+        self.file.as_file().sync_all().map_err(|source| FileError::Write { path: self.path.clone(), source })?;
+        appear(self.file, &self.path)
     }
 }
 
@@ -98,6 +140,20 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
         Err(error) => return Err(failed(error)),
     }
     file.persist(path).map(drop).map_err(|error| failed(error.error))
+}
+
+/// Writes a file that only its owner may read, replacing the one that may be there.
+pub(crate) fn replace_secret(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let file = prepare(path, bytes, Access::Secret)?;
+    file.persist(path).map(drop).map_err(|error| FileError::Write { path: path.into(), source: error.error })
+}
+
+/// Removes a file; one that is not there is removed already.
+pub(crate) fn remove(path: &Path) -> Result<(), FileError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(FileError::Remove { path: path.into(), source: error }),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 fn prepare(path: &Path, bytes: &[u8], access: Access) -> Result<NamedTempFile, FileError> {
@@ -143,6 +199,10 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"b");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        replace_secret(&dir.path().join("new"), b"token").unwrap();
+        assert_eq!(fs::metadata(dir.path().join("new")).unwrap().permissions().mode() & 0o777, 0o600);
+        remove(&dir.path().join("new")).unwrap();
+        remove(&dir.path().join("new")).unwrap();
         replace(&dir.path().join("new"), b"c").unwrap();
         assert_eq!(fs::metadata(dir.path().join("new")).unwrap().permissions().mode() & 0o777, 0o644);
     }

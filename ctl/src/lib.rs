@@ -1,6 +1,6 @@
 //! `skerryctl` as a library: fleets and their keys, the client that trusts a device by its key, and the command itself.
 //!
-//! What it refuses to do: send anything to a device whose id nobody vouched for, overwrite a key, or leave half a file behind.
+//! What it refuses to do: send anything to a device whose id nobody vouched for or to a hub that is another one, overwrite a key, or leave half a file behind.
 
 pub mod cli;
 pub mod client;
@@ -8,6 +8,7 @@ pub mod context;
 pub mod failure;
 mod files;
 pub mod fleet;
+pub mod hub;
 mod output;
 mod view;
 

@@ -11,12 +11,12 @@ use crate::view::{Applied, Mirror};
 
 use super::args::{Apply, Global};
 use super::check::document_of;
-use super::reach::reach;
+use super::reach::{Meant, reach};
 
 pub(super) async fn run(global: &Global, command: Apply) -> Result<(), Failure> {
     let Apply { file, dry_run } = command;
     let config = files::read(&file)?;
-    let node = reach(global, named_device(&file, &config)).await?;
+    let node = reach(global, Meant::Exactly(named_device(&file, &config))).await?;
     let answer = node.apply_config(v1::ApplyConfigRequest { config, dry_run }).await?;
     global.output.show(&Applied { answer: Mirror::mirror(answer), dry_run })
 }

@@ -1,6 +1,8 @@
 //! The command line, as clap reads it. What a command does stands in its own module.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -8,6 +10,8 @@ use clap_complete::Shell;
 use machine_config::types::{DeviceId, DnsName, Generation, HostName, MacAddress};
 
 use crate::output::Format;
+
+use super::hub::args::Hub;
 
 /// Operate Skerry devices: fleets, signed configurations, nodes.
 #[derive(Debug, Parser)]
@@ -33,10 +37,13 @@ pub(crate) struct Global {
     /// Context file or fleet folder [default: ./context.yaml, then skerry/context.yaml in your configuration folder].
     #[arg(short, long, global = true, value_name = "FILE", env = "SKERRY_CONTEXT")]
     pub(crate) context: Option<PathBuf>,
-    /// The device id the node must prove.
+    /// The device id the node must prove; with --via hub also the device's name at the hub.
     #[arg(long, global = true, value_name = "ID")]
-    pub(crate) device: Option<DeviceId>,
-    /// Accept a device that is not known yet, and remember its id in the context file.
+    pub(crate) device: Option<DeviceName>,
+    /// Reach the device through the connection it keeps to the hub.
+    #[arg(long, global = true, value_name = "WAY", value_enum)]
+    pub(crate) via: Option<Via>,
+    /// Accept a device that is not known yet (with --via hub: the hub's word for it), and remember its id in the context file.
     #[arg(long, global = true)]
     pub(crate) trust_first_use: bool,
     /// Client certificate (PEM, with its key) instead of the context's.
@@ -48,6 +55,43 @@ pub(crate) struct Global {
     /// What answers look like.
     #[arg(short, long, global = true, value_name = "FORMAT", value_enum, default_value_t)]
     pub(crate) output: Format,
+}
+
+/// How to reach a device, if not at its address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Via {
+    /// Through the hub of the context file.
+    Hub,
+}
+
+/// A device by its id, or by what people call it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum DeviceName {
+    /// What it proves.
+    Id(DeviceId),
+    /// Name, serial number, or the beginning of the id: the hub knows which.
+    Name(String),
+}
+
+impl FromStr for DeviceName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(id) => Ok(Self::Id(id)),
+            Err(_) if text.trim().is_empty() => Err("a device has a name or an id".to_owned()),
+            Err(_) => Ok(Self::Name(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for DeviceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => id.fmt(f),
+            Self::Name(name) => name.fmt(f),
+        }
+    }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -66,6 +110,9 @@ pub(crate) enum Command {
     /// Write, check, sign and compare configurations. Needs no node.
     #[command(subcommand)]
     Config(Config),
+    /// Work with the hub that devices phone home to.
+    #[command(subcommand)]
+    Hub(Hub),
     /// Send a signed configuration.
     Apply(Apply),
     /// Mode, phase, addresses, configuration in force.

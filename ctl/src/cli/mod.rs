@@ -7,6 +7,7 @@ mod authority;
 mod check;
 mod config;
 mod fleet;
+mod hub;
 mod node;
 mod reach;
 mod template;
@@ -53,6 +54,7 @@ fn execute(cli: Cli) -> Result<(), Failure> {
             clap_complete::generate(shell, &mut Cli::command(), "skerryctl", &mut script);
             crate::output::print(&String::from_utf8_lossy(&script))
         }
+        Command::Hub(command) => on_runtime(hub::run(global, command)),
         Command::Apply(command) => on_runtime(apply::run(global, command)),
         Command::Status(command) => on_runtime(node::status(global, command)),
         Command::Version => on_runtime(node::version(global)),

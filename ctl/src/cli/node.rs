@@ -9,10 +9,10 @@ use crate::view::{self, Mirror, View};
 
 use super::args::{Confirm, Follow, Global, Logs, Services, Status, Thing};
 use super::ask::confirm;
-use super::reach::reach;
+use super::reach::{self, Meant, reach};
 
 pub(super) async fn status(global: &Global, command: Status) -> Result<(), Failure> {
-    let node = reach(global, None).await?;
+    let node = reach(global, Meant::Named).await?;
     if command.watch {
         return follow::<_, view::Status>(global.output, node.watch_status(v1::StatusRequest {}).await?, "\n").await;
     }
@@ -20,12 +20,12 @@ pub(super) async fn status(global: &Global, command: Status) -> Result<(), Failu
 }
 
 pub(super) async fn version(global: &Global) -> Result<(), Failure> {
-    let node = reach(global, None).await?;
+    let node = reach(global, Meant::Named).await?;
     show::<_, view::Version>(global.output, node.version(v1::VersionRequest {}).await?)
 }
 
 pub(super) async fn services(global: &Global, command: Option<Services>) -> Result<(), Failure> {
-    let node = reach(global, None).await?;
+    let node = reach(global, Meant::Named).await?;
     match command {
         None => show::<_, view::Services>(global.output, node.services(v1::ServicesRequest {}).await?),
         Some(Services::Restart { name }) => {
@@ -36,29 +36,29 @@ pub(super) async fn services(global: &Global, command: Option<Services>) -> Resu
 }
 
 pub(super) async fn logs(global: &Global, command: Logs) -> Result<(), Failure> {
-    let node = reach(global, None).await?;
+    let node = reach(global, Meant::Named).await?;
     let Follow { follow: on, tail } = command.follow;
     let lines = node.logs(v1::LogsRequest { service: command.service, follow: on, tail }).await?;
     follow::<_, view::LogLine>(global.output, lines, "").await
 }
 
 pub(super) async fn dmesg(global: &Global, Follow { follow: on, tail }: Follow) -> Result<(), Failure> {
-    let node = reach(global, None).await?;
+    let node = reach(global, Meant::Named).await?;
     follow::<_, view::KmsgLine>(global.output, node.kmsg(v1::KmsgRequest { follow: on, tail }).await?, "").await
 }
 
 pub(super) async fn events(global: &Global, Follow { follow: on, tail }: Follow) -> Result<(), Failure> {
-    let node = reach(global, None).await?;
+    let node = reach(global, Meant::Named).await?;
     follow::<_, view::Event>(global.output, node.events(v1::EventsRequest { follow: on, tail }).await?, "").await
 }
 
 pub(super) async fn boot_times(global: &Global) -> Result<(), Failure> {
-    let node = reach(global, None).await?;
+    let node = reach(global, Meant::Named).await?;
     show::<_, view::BootTimes>(global.output, node.boot_times(v1::BootTimesRequest {}).await?)
 }
 
 pub(super) async fn get(global: &Global, what: Thing) -> Result<(), Failure> {
-    let node = reach(global, None).await?;
+    let node = reach(global, Meant::Named).await?;
     let format = global.output;
     match what {
         Thing::Hardware => show::<_, view::Hardware>(format, node.hardware(v1::HardwareRequest {}).await?),
@@ -82,23 +82,17 @@ fn show_part(format: Format, what: Thing, resources: view::Resources) -> Result<
 }
 
 pub(super) async fn reboot(global: &Global, Confirm { yes }: Confirm) -> Result<(), Failure> {
-    let name = node_name(global)?;
+    let name = reach::name(global)?;
     confirm(&format!("reboot {name}"), yes)?;
-    reach(global, None).await?.reboot(v1::RebootRequest {}).await?;
+    reach(global, Meant::Named).await?.reboot(v1::RebootRequest {}).await?;
     done(global.output, "rebooting", &name)
 }
 
 pub(super) async fn power_off(global: &Global, Confirm { yes }: Confirm) -> Result<(), Failure> {
-    let name = node_name(global)?;
+    let name = reach::name(global)?;
     confirm(&format!("power off {name}"), yes)?;
-    reach(global, None).await?.power_off(v1::PowerOffRequest {}).await?;
+    reach(global, Meant::Named).await?.power_off(v1::PowerOffRequest {}).await?;
     done(global.output, "powering off", &name)
-}
-
-/// The node as it will be shown in the question, before it is reached.
-fn node_name(global: &Global) -> Result<String, Failure> {
-    let file = crate::context::ContextFile::load(global.context.as_deref())?;
-    Ok(file.context().find(global.node.as_deref())?.0)
 }
 
 fn show<T, V: View + Mirror<T>>(format: Format, answer: T) -> Result<(), Failure> {
@@ -132,6 +126,6 @@ impl View for Done<'_> {
     }
 }
 
-fn done(format: Format, what: &'static str, name: &str) -> Result<(), Failure> {
+pub(super) fn done(format: Format, what: &'static str, name: &str) -> Result<(), Failure> {
     format.show(&Done { done: what, name })
 }

@@ -20,9 +20,16 @@ impl FromStr for NodeAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        Self::parse(text, api::DEFAULT_PORT)
+    }
+}
+
+impl NodeAddress {
+    /// The same with another port where none is given.
+    pub(crate) fn parse(text: &str, default_port: u16) -> Result<Self, String> {
         let (host, port) = split(text)?;
         let port = match port {
-            None => api::DEFAULT_PORT,
+            None => default_port,
             Some(port) => match port.parse() {
                 Ok(port) if port != 0 => port,
                 Ok(_) | Err(_) => return Err(format!("`{port}` is not a port: 1 to 65535")),

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::failure::{Exit, Explain};
 
-use super::NodeAddress;
+use super::Place;
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
@@ -15,7 +15,7 @@ pub enum CallError {
     #[error("{address} refuses the configuration ({code}): {message}")]
     Refused {
         /// The node.
-        address: NodeAddress,
+        address: Place,
         /// The stable code, e.g. `signature`.
         code: String,
         /// The node's own words.
@@ -25,7 +25,7 @@ pub enum CallError {
     #[error("{address} refuses the call: {problem}")]
     Certificate {
         /// The node.
-        address: NodeAddress,
+        address: Place,
         /// What is wrong with the certificate.
         problem: CertificateProblem,
     },
@@ -33,7 +33,7 @@ pub enum CallError {
     #[error("{address} refuses the call: {message}")]
     Role {
         /// The node.
-        address: NodeAddress,
+        address: Place,
         /// The node's own words.
         message: String,
         /// The least role that may.
@@ -43,7 +43,7 @@ pub enum CallError {
     #[error("{address}: {message}")]
     NotFound {
         /// The node.
-        address: NodeAddress,
+        address: Place,
         /// The node's own words.
         message: String,
     },
@@ -51,13 +51,13 @@ pub enum CallError {
     #[error("{address} is in maintenance and does not answer this")]
     Maintenance {
         /// The node.
-        address: NodeAddress,
+        address: Place,
     },
     /// The node cannot do it in its present state.
     #[error("{address} cannot do this now: {message}")]
     NotNow {
         /// The node.
-        address: NodeAddress,
+        address: Place,
         /// The node's own words.
         message: String,
     },
@@ -65,7 +65,7 @@ pub enum CallError {
     #[error("{address} does not answer {method} within {} s", timeout.as_secs_f32())]
     Timeout {
         /// The node.
-        address: NodeAddress,
+        address: Place,
         /// The method.
         method: &'static str,
         /// The time allowed.
@@ -75,7 +75,7 @@ pub enum CallError {
     #[error("the connection to {address} broke during {method}: {message}")]
     Lost {
         /// The node.
-        address: NodeAddress,
+        address: Place,
         /// The method.
         method: &'static str,
         /// What is known of it.
@@ -85,7 +85,7 @@ pub enum CallError {
     #[error("{address} does not know {method}")]
     Unknown {
         /// The node.
-        address: NodeAddress,
+        address: Place,
         /// The method.
         method: &'static str,
     },
@@ -93,7 +93,7 @@ pub enum CallError {
     #[error("{address} fails at {method}: {message}")]
     Failed {
         /// The node.
-        address: NodeAddress,
+        address: Place,
         /// The method.
         method: &'static str,
         /// The node's own words.

@@ -7,19 +7,19 @@ use std::time::Duration;
 use api::LEAF_NAME;
 use hyper_util::rt::TokioIo;
 use machine_config::types::DeviceId;
-use rustls::client::Resumption;
 use rustls::{AlertDescription, ClientConfig};
 use rustls_pki_types::ServerName;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 
+use super::dial::dial;
 use super::identity::Claims;
 use super::stream::{AlertSlot, Watched};
-use super::trust::{self, Trust, Verifier};
-use super::{ClientIdentity, ConnectError, NodeAddress, NodeClient};
+use super::trust::{self, Trust};
+use super::{ClientIdentity, ConnectError, NodeAddress, NodeClient, Place, tls};
 
 /// Asked of an idle connection this often, so that a vanished node ends `logs -f`.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
@@ -37,31 +37,64 @@ pub struct ConnectOptions {
     pub timeout: Duration,
 }
 
+/// A connection that somebody else made: a tunnel.
+pub struct Made<S> {
+    /// Its bytes.
+    pub stream: S,
+    /// How it came about.
+    pub place: Place,
+    /// Who must be at its end.
+    pub trust: Trust,
+    /// The certificate to show when the node asks for one.
+    pub identity: Option<ClientIdentity>,
+    /// Time for the handshake, and again for each call that is not a stream.
+    pub timeout: Duration,
+}
+
+/// A connection that bytes go over.
+pub trait Wire: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Wire for T {}
+
 /// Reaches a node and makes sure who it is. Nothing is sent to a device that [`Trust`] does not admit.
 pub async fn connect(options: ConnectOptions) -> Result<NodeClient, ConnectError> {
     let ConnectOptions { address, trust, identity, timeout } = options;
-    let claims = identity.as_ref().map(|identity| identity.claims().clone());
-    let config = tls_config(trust, identity)?;
+    let place = Place::from(address.clone());
     let link = async {
-        let tcp = dial(&address).await?;
-        let tls = handshake(&address, config, tcp).await?;
-        begin(&address, tls, timeout, claims).await
+        let stream = dial(&address).await.map_err(|error| ConnectError::of_dial(address.clone().into(), error))?;
+        secure(Made { stream, place: place.clone(), trust, identity, timeout }).await
     };
-    match tokio::time::timeout(timeout, link).await {
-        Ok(client) => client,
-        Err(_) => Err(ConnectError::Timeout { address: address.clone(), timeout }),
-    }
+    within(timeout, &place, link).await
 }
 
-fn tls_config(trust: Trust, identity: Option<ClientIdentity>) -> Result<ClientConfig, ConnectError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let algorithms = provider.signature_verification_algorithms;
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .expect("ring has TLS 1.3 suites")
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Verifier { trust, algorithms }));
-    let mut config = match identity {
+/// The same over a connection that somebody else made. Whoever carries it learns nothing of what is said, and cannot answer in the node's
+/// place: [`Trust`] judges the key at its end.
+pub async fn connect_over<S: Wire>(made: Made<S>) -> Result<NodeClient, ConnectError> {
+    let (timeout, place) = (made.timeout, made.place.clone());
+    within(timeout, &place, secure(made)).await
+}
+
+async fn within<T>(
+    timeout: Duration,
+    place: &Place,
+    link: impl Future<Output = Result<T, ConnectError>>,
+) -> Result<T, ConnectError> {
+    let late = || ConnectError::Timeout { address: place.clone(), timeout };
+    tokio::time::timeout(timeout, link).await.unwrap_or_else(|_| Err(late()))
+}
+
+async fn secure<S: Wire>(made: Made<S>) -> Result<NodeClient, ConnectError> {
+    let Made { stream, place, trust, identity, timeout } = made;
+    let claims = identity.as_ref().map(|identity| identity.claims().clone());
+    let config = tls_config(trust, identity)?;
+    let name = ServerName::try_from(LEAF_NAME).expect("a constant DNS name");
+    let tls = TlsConnector::from(config).connect(name, stream).await.map_err(|source| handshake_error(&place, source))?;
+    begin(place, tls, timeout, claims).await
+}
+
+fn tls_config(trust: Trust, identity: Option<ClientIdentity>) -> Result<Arc<ClientConfig>, ConnectError> {
+    let builder = tls::judged_by(trust);
+    let config = match identity {
         None => builder.with_no_client_auth(),
         Some(identity) => {
             let name = identity.claims().name.clone();
@@ -69,37 +102,10 @@ fn tls_config(trust: Trust, identity: Option<ClientIdentity>) -> Result<ClientCo
             made.map_err(|source| ConnectError::OwnCertificate { name, source })?
         }
     };
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    config.resumption = Resumption::disabled();
-    Ok(config)
+    Ok(tls::speaking(config, b"h2"))
 }
 
-async fn dial(address: &NodeAddress) -> Result<TcpStream, ConnectError> {
-    let resolved = tokio::net::lookup_host((address.host.as_str(), address.port)).await;
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "it has no address");
-    let candidates = resolved.map_err(|source| ConnectError::Resolve { address: address.clone(), source })?;
-    for candidate in candidates {
-        match TcpStream::connect(candidate).await {
-            Ok(stream) => {
-                // Small calls: waiting to fill a segment would only add delay. Failing to say so costs nothing else.
-                let _ = stream.set_nodelay(true);
-                return Ok(stream);
-            }
-            Err(error) => last = error,
-        }
-    }
-    Err(match last.kind() {
-        io::ErrorKind::ConnectionRefused => ConnectError::PortClosed { address: address.clone() },
-        _ => ConnectError::Tcp { address: address.clone(), source: last },
-    })
-}
-
-async fn handshake(address: &NodeAddress, config: ClientConfig, tcp: TcpStream) -> Result<TlsStream<TcpStream>, ConnectError> {
-    let name = ServerName::try_from(LEAF_NAME).expect("a constant DNS name");
-    TlsConnector::from(Arc::new(config)).connect(name, tcp).await.map_err(|source| handshake_error(address, source))
-}
-
-fn handshake_error(address: &NodeAddress, source: io::Error) -> ConnectError {
+fn handshake_error(address: &Place, source: io::Error) -> ConnectError {
     let address = address.clone();
     let inner = source.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     if let Some(source) = inner.and_then(trust::trust_error) {
@@ -115,27 +121,27 @@ fn handshake_error(address: &NodeAddress, source: io::Error) -> ConnectError {
     }
 }
 
-async fn begin(
-    address: &NodeAddress,
-    tls: TlsStream<TcpStream>,
+async fn begin<S: Wire>(
+    address: Place,
+    tls: TlsStream<S>,
     timeout: Duration,
     claims: Option<Claims>,
 ) -> Result<NodeClient, ConnectError> {
-    let device_id = proved_id(address, &tls)?;
+    let device_id = proved_id(&address, &tls)?;
     let alert = AlertSlot::default();
     let channel = channel(Watched::new(tls, alert.clone()))
         .await
         .map_err(|source| ConnectError::Http2 { address: address.clone(), source })?;
-    Ok(NodeClient::new(channel, address.clone(), device_id, alert, timeout, claims))
+    Ok(NodeClient::new(channel, address, device_id, alert, timeout, claims))
 }
 
-fn proved_id(address: &NodeAddress, tls: &TlsStream<TcpStream>) -> Result<DeviceId, ConnectError> {
+fn proved_id<S>(address: &Place, tls: &TlsStream<S>) -> Result<DeviceId, ConnectError> {
     let chain = tls.get_ref().1.peer_certificates().unwrap_or_default();
     trust::identify(chain).map_err(|source| ConnectError::Trust { address: address.clone(), source })
 }
 
 /// A channel over exactly this stream. It never dials again: a second connection would need judging again.
-async fn channel(stream: Watched<TlsStream<TcpStream>>) -> Result<Channel, tonic::transport::Error> {
+async fn channel<S: Wire>(stream: Watched<TlsStream<S>>) -> Result<Channel, tonic::transport::Error> {
     let stream = Arc::new(Mutex::new(Some(stream)));
     let connector = service_fn(move |_| {
         let stream = stream.lock().map_or(None, |mut stream| stream.take());

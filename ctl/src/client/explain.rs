@@ -5,11 +5,11 @@ use rustls::AlertDescription;
 use tonic::{Code, Status};
 
 use super::identity::Claims;
-use super::{CallError, CertificateProblem, NodeAddress};
+use super::{CallError, CertificateProblem, Place};
 
 /// What is known beside the status.
 pub(super) struct Facts<'a> {
-    pub(super) address: &'a NodeAddress,
+    pub(super) address: &'a Place,
     pub(super) method: &'static str,
     pub(super) alert: Option<AlertDescription>,
     pub(super) claims: Option<&'a Claims>,
@@ -124,7 +124,7 @@ mod tests {
     }
 
     fn explain_with(status: Status, method: &'static str, alert: Option<AlertDescription>) -> CallError {
-        let address: NodeAddress = "10.0.0.5".parse().unwrap();
+        let address = Place::from("10.0.0.5".parse::<crate::client::NodeAddress>().unwrap());
         explain(&status, &Facts { address: &address, method, alert, claims: Some(&claims()) })
     }
 

@@ -3,17 +3,23 @@
 mod address;
 mod call;
 mod connect;
+mod dial;
 mod explain;
 mod identity;
 mod node;
+mod place;
 mod stream;
+pub(crate) mod tls;
 pub mod trust;
 mod unreached;
 
 pub use address::NodeAddress;
 pub use call::{CallError, CertificateProblem};
-pub use connect::{ConnectOptions, connect};
+pub use connect::{ConnectOptions, Made, Wire, connect, connect_over};
+pub use dial::DialError;
+pub(crate) use dial::dial;
 pub use identity::{Claims, ClientIdentity, IdentityError};
 pub use node::{Messages, NodeClient};
+pub use place::Place;
 pub use trust::Trust;
 pub use unreached::ConnectError;

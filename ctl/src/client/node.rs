@@ -9,7 +9,7 @@ use tonic::transport::Channel;
 use tonic::{Response, Status, Streaming};
 
 use super::CallError;
-use super::NodeAddress;
+use super::Place;
 use super::explain::{Facts, explain};
 use super::identity::Claims;
 use super::stream::AlertSlot;
@@ -18,7 +18,7 @@ use super::stream::AlertSlot;
 #[derive(Debug, Clone)]
 pub struct NodeClient {
     api: Generated<Channel>,
-    address: NodeAddress,
+    address: Place,
     device_id: DeviceId,
     alert: AlertSlot,
     timeout: Duration,
@@ -43,7 +43,7 @@ impl<T> Messages<T> {
 impl NodeClient {
     pub(super) fn new(
         channel: Channel,
-        address: NodeAddress,
+        address: Place,
         device_id: DeviceId,
         alert: AlertSlot,
         timeout: Duration,
@@ -53,7 +53,7 @@ impl NodeClient {
     }
 
     /// Where it answers.
-    pub fn address(&self) -> &NodeAddress {
+    pub fn address(&self) -> &Place {
         &self.address
     }
 

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use api::LEAF_NAME;
 use ed25519_dalek::{Signature, VerifyingKey};
 use machine_config::types::DeviceId;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, DigitallySignedStruct, OtherError, PeerIncompatible, SignatureScheme};
+use rustls::{CertificateError, OtherError};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use x509_parser::oid_registry::OID_SIG_ED25519;
 use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::tls::Judge;
 
 /// Which device is accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,49 +110,12 @@ fn is_signed_by(certificate: &X509Certificate<'_>, key: &VerifyingKey) -> bool {
         && signature.is_ok_and(|signature| key.verify_strict(certificate.tbs_certificate.as_ref(), &signature).is_ok())
 }
 
-/// Puts [`identify`] and [`Trust::admit`] into the TLS handshake.
-#[derive(Debug)]
-pub(super) struct Verifier {
-    pub(super) trust: Trust,
-    pub(super) algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl ServerCertVerifier for Verifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let chain: Vec<_> = std::iter::once(end_entity).chain(intermediates).cloned().collect();
-        match identify(&chain).and_then(|id| self.trust.admit(id)) {
-            Ok(_) => Ok(ServerCertVerified::assertion()),
+impl Judge for Trust {
+    fn judge(&self, chain: &[CertificateDer<'_>], _: &ServerName<'_>, _: UnixTime) -> Result<(), rustls::Error> {
+        match identify(chain).and_then(|id| self.admit(id)) {
+            Ok(_) => Ok(()),
             Err(error) => Err(CertificateError::Other(OtherError(Arc::new(error))).into()),
         }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(PeerIncompatible::ServerDoesNotSupportTls12Or13.into())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
     }
 }
 

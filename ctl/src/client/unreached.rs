@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::failure::{Exit, Explain};
 
-use super::NodeAddress;
+use super::Place;
+use super::dial::DialError;
 use super::trust::TrustError;
 
 /// Why a node could not be reached, or is not the one meant.
@@ -15,7 +16,7 @@ pub enum ConnectError {
     #[error("cannot reach {address}: its name cannot be resolved")]
     Resolve {
         /// The node.
-        address: NodeAddress,
+        address: Place,
         /// What the resolver says.
         source: io::Error,
     },
@@ -23,13 +24,13 @@ pub enum ConnectError {
     #[error("cannot reach {address}: nothing listens on that port")]
     PortClosed {
         /// The node.
-        address: NodeAddress,
+        address: Place,
     },
     /// Any other failure of TCP.
     #[error("cannot reach {address}")]
     Tcp {
         /// The node.
-        address: NodeAddress,
+        address: Place,
         /// What the system says.
         source: io::Error,
     },
@@ -37,7 +38,7 @@ pub enum ConnectError {
     #[error("cannot reach {address}: no answer within {} s", timeout.as_secs_f32())]
     Timeout {
         /// The node.
-        address: NodeAddress,
+        address: Place,
         /// The time allowed.
         timeout: Duration,
     },
@@ -45,13 +46,13 @@ pub enum ConnectError {
     #[error("cannot talk to {address}: what answers does not speak TLS 1.3")]
     NotTls13 {
         /// The node.
-        address: NodeAddress,
+        address: Place,
     },
     /// The handshake failed for another reason.
     #[error("cannot talk to {address}: the TLS handshake failed")]
     Tls {
         /// The node.
-        address: NodeAddress,
+        address: Place,
         /// What went wrong.
         source: io::Error,
     },
@@ -67,7 +68,7 @@ pub enum ConnectError {
     #[error("cannot trust {address}")]
     Trust {
         /// The node.
-        address: NodeAddress,
+        address: Place,
         /// Why.
         source: TrustError,
     },
@@ -75,10 +76,20 @@ pub enum ConnectError {
     #[error("cannot talk to {address}")]
     Http2 {
         /// The node.
-        address: NodeAddress,
+        address: Place,
         /// What went wrong.
         source: tonic::transport::Error,
     },
+}
+
+impl ConnectError {
+    pub(super) fn of_dial(address: Place, error: DialError) -> Self {
+        match error {
+            DialError::Resolve(source) => Self::Resolve { address, source },
+            DialError::PortClosed => Self::PortClosed { address },
+            DialError::Tcp(source) => Self::Tcp { address, source },
+        }
+    }
 }
 
 impl Explain for ConnectError {

@@ -23,6 +23,7 @@ pub(crate) use mirror::Mirror;
 pub(crate) use service::{Event, KmsgLine, LogLine, Services};
 pub(crate) use status::{Status, Version};
 pub(crate) use table::{Fields, clean, table};
+pub(crate) use units::bytes;
 
 /// Something that can be shown in every format.
 pub(crate) trait View: Serialize {

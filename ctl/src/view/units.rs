@@ -1,7 +1,7 @@
 //! Numbers for people.
 
 /// `1.5 GiB`; exact below 1 KiB.
-pub(super) fn bytes(count: u64) -> String {
+pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     if count < 1024 {
         return format!("{count} B");

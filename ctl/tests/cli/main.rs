@@ -5,7 +5,10 @@
 
 mod config;
 mod fake;
+mod fake_hub;
 mod fleet;
+mod hub;
 mod node;
 mod run;
 mod trust;
+mod via_hub;

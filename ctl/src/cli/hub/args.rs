@@ -1,0 +1,279 @@
+//! The command line of `skerryctl hub`, as clap reads it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use machine_config::types::{Digest, MacAddress};
+
+use super::super::args::DeviceName;
+use crate::hub::HubUrl;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Hub {
+    /// Remember a hub and the token for it in the context file.
+    Login(Login),
+    /// Forget the hub and the token for it. The token itself stays good until somebody revokes it.
+    Logout,
+    /// Who the hub takes you for, and what you may do.
+    Whoami,
+    /// List devices.
+    Devices(Devices),
+    /// Admit devices.
+    Approve {
+        /// Names, serial numbers or ids.
+        #[arg(required = true, value_name = "DEVICE")]
+        devices: Vec<DeviceName>,
+    },
+    /// Refuse devices that wait for approval.
+    Refuse(Act),
+    /// Serve devices no longer, until they are approved again.
+    Quarantine(Act),
+    /// Revoke devices' keys, for good.
+    Remove(Remove),
+    /// Make, list and revoke join tokens.
+    #[command(subcommand)]
+    Token(Token),
+    /// Upload and list signed configurations.
+    #[command(subcommand)]
+    Config(HubConfig),
+    /// How far a configuration came.
+    #[command(subcommand)]
+    Rollout(Rollout),
+    /// Forward a local port to a device's API, for tools that speak to it themselves.
+    Tunnel(TunnelArgs),
+    /// Fleets whose configurations the hub takes.
+    #[command(subcommand)]
+    Fleet(HubFleet),
+    /// Stations whose manifests the hub believes.
+    #[command(subcommand)]
+    Station(Station),
+    /// What a warehouse signed: which devices to expect.
+    #[command(subcommand)]
+    Manifest(Manifest),
+    /// Who did what: the newest lines of the audit.
+    Audit(Audit),
+    /// List images.
+    Images,
+    /// Download an image, stamped for one device.
+    Download(Download),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Login {
+    /// https://NAME[:PORT]
+    pub(crate) url: HubUrl,
+    /// What `skerry-hub pin` prints [default: the authorities that this host trusts must vouch for the hub].
+    #[arg(long, value_name = "HEX")]
+    pub(crate) pin: Option<Digest>,
+    /// Read the token from the first line of this file, `-` for standard input, instead of the terminal.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Devices {
+    /// In this state: pending, admitted, refused, quarantined, removed [default: any but removed].
+    #[arg(long)]
+    pub(crate) state: Option<String>,
+    /// With this label, KEY=VALUE.
+    #[arg(long)]
+    pub(crate) label: Option<String>,
+    /// Of this group.
+    #[arg(long)]
+    pub(crate) group: Option<String>,
+    /// At this site.
+    #[arg(long)]
+    pub(crate) site: Option<String>,
+    /// Whose name, id, serial number, MAC address or site contains this.
+    #[arg(long)]
+    pub(crate) search: Option<String>,
+    /// Leave out so many.
+    #[arg(long, value_name = "N")]
+    pub(crate) offset: Option<u64>,
+    /// At most so many, up to 500.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=500))]
+    pub(crate) limit: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Act {
+    /// Names, serial numbers or ids.
+    #[arg(required = true, value_name = "DEVICE")]
+    pub(crate) devices: Vec<DeviceName>,
+    /// Why; the device shows it on its console.
+    #[arg(long, default_value = "")]
+    pub(crate) reason: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Remove {
+    #[command(flatten)]
+    pub(crate) act: Act,
+    /// Do not ask.
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Token {
+    /// Make a join token. It is shown this once.
+    Create(TokenCreate),
+    /// List join tokens.
+    List,
+    /// Let nobody join with a token any more. Devices that did stay.
+    Revoke {
+        /// Its id.
+        id: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TokenCreate {
+    /// What people call it.
+    #[arg(long, default_value = "")]
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) terms: Terms,
+}
+
+/// What a join token is good for.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Join token")]
+pub(crate) struct Terms {
+    /// How many devices may join with it.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) uses: u32,
+    /// Only the device with this serial number.
+    #[arg(long)]
+    pub(crate) serial: Option<String>,
+    /// Only the device with this MAC address.
+    #[arg(long)]
+    pub(crate) mac: Option<MacAddress>,
+    /// Only devices that a manifest gives this label, KEY=VALUE.
+    #[arg(long, value_name = "LABEL")]
+    pub(crate) bound_label: Option<String>,
+    /// Label that a device gets with it, KEY=VALUE; may be repeated.
+    #[arg(long, value_parser = label)]
+    pub(crate) label: Vec<(String, String)>,
+    /// Group that a device gets with it; may be repeated.
+    #[arg(long)]
+    pub(crate) group: Vec<String>,
+    /// Days until it ends [default: it does not].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub(crate) days: Option<u32>,
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum HubConfig {
+    /// Upload a signed configuration, and assign it to the devices that are named.
+    Push(Push),
+    /// List configurations.
+    List,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Push {
+    /// The signed configuration.
+    pub(crate) file: PathBuf,
+    /// Assign it to every device of this group. (--device assigns it to one device.)
+    #[arg(long, conflicts_with = "label")]
+    pub(crate) group: Option<String>,
+    /// Assign it to every device with this label, KEY=VALUE.
+    #[arg(long)]
+    pub(crate) label: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Rollout {
+    /// Counts, and each device that it reached or that refused it.
+    Status {
+        /// The configuration: its file, its digest or the beginning of it, or its name for the newest of that name.
+        config: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TunnelArgs {
+    /// Name, serial number or id.
+    #[arg(value_name = "DEVICE")]
+    pub(crate) target: DeviceName,
+    /// Where to listen; port 0: a free one. Whoever reaches it reaches the device's port.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    pub(crate) listen: SocketAddr,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum HubFleet {
+    /// Register a fleet, or the keys it has now.
+    Add {
+        /// The fleet's folder, or its fleet.pub.
+        fleet: PathBuf,
+    },
+    /// List fleets.
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Station {
+    /// Believe what a station signs.
+    Add {
+        /// What people call it.
+        name: String,
+        /// Its public key: station.pub, or 64 hexadecimal digits.
+        key: String,
+    },
+    /// List stations.
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Manifest {
+    /// Import manifests of `imager stamp` and logs of `imager flash`.
+    Import {
+        /// The files.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Audit {
+    /// By this actor, as the audit writes it: `user:kim`, `token:ci`, `device:ID`. (--device chooses one device.)
+    #[arg(long)]
+    pub(crate) actor: Option<String>,
+    /// Whose action begins so: `device.`, `tunnel.open`.
+    #[arg(long)]
+    pub(crate) action: Option<String>,
+    /// Older than this line.
+    #[arg(long, value_name = "LINE")]
+    pub(crate) before: Option<i64>,
+    /// At most so many, up to 500.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=500))]
+    pub(crate) limit: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Download {
+    /// The image, as `skerryctl hub images` lists it.
+    pub(crate) image: String,
+    /// The file; must not exist.
+    #[arg(long)]
+    pub(crate) out: PathBuf,
+    /// As it is, without anything that is particular to a device.
+    #[arg(long, conflicts_with_all = ["name", "fleet", "uses", "serial", "mac", "bound_label", "label", "group", "days"])]
+    pub(crate) as_is: bool,
+    /// What the device is called until a configuration names it.
+    #[arg(long, default_value = "")]
+    pub(crate) name: String,
+    /// The fleet it obeys [default: the only one the hub has].
+    #[arg(long)]
+    pub(crate) fleet: Option<String>,
+    #[command(flatten)]
+    pub(crate) terms: Terms,
+}
