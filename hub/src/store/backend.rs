@@ -57,7 +57,11 @@ impl Backend {
                 "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 15000; PRAGMA foreign_keys = ON; \
                  PRAGMA temp_store = MEMORY; PRAGMA cache_size = -4000;"
             }
-            Self::Postgres => "SET synchronous_commit = on; SET statement_timeout = '30s'; SET lock_timeout = '20s';",
+            // A process whose host is gone must not keep the others from writing until TCP gives it up.
+            Self::Postgres => {
+                "SET synchronous_commit = on; SET statement_timeout = '30s'; SET lock_timeout = '20s'; \
+                 SET idle_in_transaction_session_timeout = '10s';"
+            }
         }
     }
 

@@ -73,7 +73,7 @@ impl Store {
         fleets(&mut *self.reader().await?).await
     }
 
-    /// Takes no configuration of a fleet any more. Those that are here already are still offered; devices judge by keys of their own.
+    /// Takes no configuration of a fleet any more, and offers none of it. Devices keep what they have.
     ///
     /// # Errors
     /// There is none with this name.

@@ -190,6 +190,21 @@ on_both! {
     }
 }
 
+/// A process that was stopped in the middle of a write, with its host, keeps the others waiting for seconds and not for hours.
+#[test]
+fn a_frozen_process_does_not_keep_the_others_from_writing() {
+    super::testing::run(Db::postgres, async |db: &Db| {
+        let (frozen, store) = (db.store().await, db.store().await);
+        let held = frozen.write(|_| Box::pin(std::future::pending::<Result<(), StoreError>>()));
+        let write = async {
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            waiting(&store, 1).await
+        };
+        let outcome = futures_util::future::select(Box::pin(held), Box::pin(write)).await;
+        assert!(matches!(outcome, futures_util::future::Either::Right(_)), "the frozen write came to nothing");
+    });
+}
+
 /// A path with every sort of character opens where it says.
 #[test]
 fn a_folder_with_odd_characters_holds_the_database() {
@@ -204,6 +219,11 @@ fn a_folder_with_odd_characters_holds_the_database() {
         drop(store);
         let again = Store::reopen_folder(&folder, NOW).await.unwrap();
         assert_eq!(again.overview(NOW).await.unwrap().pending, 1);
+        let mut conn = again.reader().await.unwrap();
+        let synchronous = query::find(&mut conn, sqlx::query("PRAGMA synchronous"), "ask", |row| row.int("synchronous"));
+        assert_eq!(synchronous.await.unwrap(), Some(2), "an answer is given after the disk has it");
+        let journal = query::find(&mut conn, sqlx::query("PRAGMA journal_mode"), "ask", |row| row.text("journal_mode"));
+        assert_eq!(journal.await.unwrap().as_deref(), Some("wal"));
     });
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(folder.join(FILE)).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
