@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use api::hub::v1::{TunnelClose, TunnelCredit, TunnelData, TunnelOpened, device_message, hub_message};
+use api::hub::v1::{TunnelClose, TunnelData, TunnelOpened, device_message, hub_message};
 use hub::listen::Limits;
 use hub::session::OpenError;
 use machine_config::DeviceId;
@@ -28,9 +28,11 @@ async fn echo(mut call: Call, mute: u32) {
                 call.send(device_message::Kind::TunnelOpened(TunnelOpened { id: open.id })).await;
             }
             hub_message::Kind::TunnelData(TunnelData { id, data }) if id != mute => {
-                let bytes = data.len() as u32;
-                call.send(device_message::Kind::TunnelCredit(TunnelCredit { id, bytes })).await;
                 call.send(device_message::Kind::TunnelData(TunnelData { id, data })).await;
+            }
+            // As much as the operator has taken back, the hub may send again.
+            hub_message::Kind::TunnelCredit(credit) => {
+                call.send(device_message::Kind::TunnelCredit(credit)).await;
             }
             _ => {}
         }

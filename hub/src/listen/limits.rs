@@ -27,7 +27,7 @@ pub struct Limits {
     pub drain: Duration,
     /// Time for the header of a web request.
     pub web_header: Duration,
-    /// Life of a web connection; a tunnel on it lives as long as it likes.
+    /// How long a web connection takes new requests; an answer or a tunnel on it lasts longer.
     pub web_visit: Duration,
 }
 

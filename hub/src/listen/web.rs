@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -23,6 +24,9 @@ const MAX_HEADERS: usize = 32 << 10;
 const MAX_CALLS: u32 = 32;
 /// Bytes that may come in before a handler has read them.
 const WINDOW: u32 = 256 << 10;
+
+/// An answer may take this long after the connection's own time: an image over a thin line.
+const LONGEST_ANSWER: Duration = Duration::from_secs(6 * 3600);
 
 /// How somebody came in.
 #[derive(Debug, Clone, Copy)]
@@ -59,7 +63,7 @@ where
         Ok(ended) => ended,
         Err(_) => {
             connection.as_mut().graceful_shutdown();
-            timeout(door.limits.web_visit, connection).await.unwrap_or(Ok(()))
+            timeout(LONGEST_ANSWER, connection).await.unwrap_or(Ok(()))
         }
     };
     drop(place);
@@ -68,7 +72,7 @@ where
     }
 }
 
-fn builder(header_time: std::time::Duration) -> auto::Builder<TokioExecutor> {
+fn builder(header_time: Duration) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(header_time).max_buf_size(MAX_HEADERS);
     builder
@@ -78,7 +82,7 @@ fn builder(header_time: std::time::Duration) -> auto::Builder<TokioExecutor> {
         .max_header_list_size(MAX_HEADERS as u32)
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(2 * WINDOW)
-        .keep_alive_interval(std::time::Duration::from_secs(20))
+        .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(header_time);
     builder
 }

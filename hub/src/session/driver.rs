@@ -37,7 +37,7 @@ enum Errand {
 type Running = Pin<Box<dyn Future<Output = Option<Event>> + Send>>;
 
 enum Happened {
-    Said(Result<Option<DeviceMessage>, Status>),
+    Said(Box<Result<Option<DeviceMessage>, Status>>),
     Done(Option<Event>),
     Rung,
     Late,
@@ -102,7 +102,7 @@ impl<D: Directory> Driver<D> {
                 running = self.errands.pop_front().map(|errand| self.start(errand));
             }
             match self.wait(&mut incoming, &mut running).await {
-                Happened::Said(said) => self.said(said),
+                Happened::Said(said) => self.said(*said),
                 Happened::Done(event) => {
                     running = None;
                     if let Some(event) = event {
@@ -126,7 +126,7 @@ impl<D: Directory> Driver<D> {
             }
         };
         tokio::select! {
-            said = incoming.message() => Happened::Said(said),
+            said = incoming.message() => Happened::Said(Box::new(said)),
             event = done => Happened::Done(event),
             () = self.mailbox.bell().notified() => Happened::Rung,
             () = tokio::time::sleep_until(deadline) => Happened::Late,
@@ -135,7 +135,7 @@ impl<D: Directory> Driver<D> {
 
     fn said(&mut self, said: Result<Option<DeviceMessage>, Status>) {
         match said {
-            Ok(Some(DeviceMessage { kind: Some(kind) })) => self.happen(Event::Device(kind)),
+            Ok(Some(DeviceMessage { kind: Some(kind) })) => self.happen(Event::Device(Box::new(kind))),
             Ok(Some(DeviceMessage { kind: None })) => {
                 self.over = Some(Over::Ended(End::Broken("it sent a message of a kind that this hub does not know".to_owned())));
             }

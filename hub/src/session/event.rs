@@ -63,7 +63,7 @@ pub struct Offer {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// The device said something.
-    Device(device_message::Kind),
+    Device(Box<device_message::Kind>),
     /// The store knows what to ask.
     Looked(Wanted),
     /// The store decided.

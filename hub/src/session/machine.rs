@@ -89,7 +89,7 @@ impl Machine {
     /// What follows from what happened. Nothing does once the session is over, but the answer to whoever still wants a tunnel.
     pub fn on_event(&mut self, now: Instant, event: Event) -> Actions {
         let mut actions = match event {
-            Event::Device(kind) => self.said(now, kind),
+            Event::Device(kind) => self.said(now, *kind),
             Event::Looked(wanted) => self.looked(now, wanted),
             Event::Decided(decision) => self.decided(now, decision),
             Event::StoreFailed => self.store_failed(),
@@ -97,7 +97,7 @@ impl Machine {
             Event::Tick => self.tick(now),
             Event::Offer(offer) => self.live().map_or_else(Vec::new, |live| live.offer(offer)),
             Event::Open { request, who } => self.open(now, request, who),
-            Event::FromOperator { id, data } => self.live().map_or_else(Vec::new, |live| live.from_operator(id, data)),
+            Event::FromOperator { id, data } => self.live().map_or_else(Vec::new, |live| live.operator_sent(id, data)),
             Event::Taken { id, bytes } => self.live().map_or_else(Vec::new, |live| live.taken(id, bytes)),
             Event::Left { id, reason } => self.live().map_or_else(Vec::new, |live| live.left(id, reason)),
         };
@@ -378,7 +378,7 @@ impl Live {
         }
     }
 
-    fn from_operator(&mut self, id: u32, data: Vec<u8>) -> Actions {
+    fn operator_sent(&mut self, id: u32, data: Vec<u8>) -> Actions {
         if !self.tunnels.sent(id, data.len()) {
             return Vec::new();
         }

@@ -23,7 +23,7 @@ fn hello() -> Hello {
 }
 
 fn says(kind: device_message::Kind) -> Event {
-    Event::Device(kind)
+    Event::Device(Box::new(kind))
 }
 
 fn heartbeat(number: u64) -> Event {
@@ -224,7 +224,7 @@ fn decision() -> impl Strategy<Value = Decision> {
 
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
-        12 => device_kind().prop_map(Event::Device),
+        12 => device_kind().prop_map(says),
         4 => any::<(bool, bool)>().prop_map(|(join_token, inventory)| Event::Looked(Wanted { join_token, inventory })),
         4 => decision().prop_map(Event::Decided),
         1 => Just(Event::StoreFailed),
