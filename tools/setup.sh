@@ -19,7 +19,10 @@ cpio dosfstools gdisk e2fsprogs squashfs-tools cryptsetup-bin device-tree-compil
 bmap-tools xorriso zstd btrfs-progs xfsprogs mount
 poppler-utils librsvg2-bin
 iproute2 dnsmasq-base
-postgresql'
+postgresql
+chromium chromium-driver'
+# Runs the identity provider that the hub's sign-in is tested against.
+node='nodejs npm'
 
 channel=$(sed -n 's/^channel = "\(.*\)"/\1/p' "$(dirname "$0")/../rust-toolchain.toml")
 target=aarch64-unknown-linux-gnu
@@ -56,7 +59,13 @@ for part in ${*:-build arm64 tests}; do
             debian_rust=yes
         fi
         ;;
-    tests) packages="$packages $tests" ;;
+    tests)
+        packages="$packages $tests"
+        # Node from elsewhere does as well; Debian's npm would take it away.
+        if ! command -v npm >/dev/null 2>&1; then
+            packages="$packages $node"
+        fi
+        ;;
     rights) check_rights ;;
     *)
         echo "setup: there is no part $part: give build, arm64, tests or rights" >&2

@@ -81,7 +81,7 @@ fn code(kind: &str, value: String) -> Result<ClaimBy, Failure> {
 }
 
 /// What the code on a box names.
-#[utoipa::path(get, path = "/api/v1/claims/{kind}/{value}", tag = "claims",
+#[utoipa::path(get, operation_id = "findClaim", path = "/api/v1/claims/{kind}/{value}", tag = "claims",
     params(("kind" = String, Path, description = "`id`, `serial` or `name`"), ("value" = String, Path, description = "As the code says it")),
     responses((status = 200, body = Seen), (status = "default", body = ErrorBody)))]
 pub(super) async fn find(State(app): State<App>, Named((kind, value)): Named<(String, String)>) -> Answer<Seen> {
@@ -90,7 +90,7 @@ pub(super) async fn find(State(app): State<App>, Named((kind, value)): Named<(St
 }
 
 /// Claims a device for a site.
-#[utoipa::path(post, path = "/api/v1/claims/{kind}/{value}", tag = "claims",
+#[utoipa::path(post, operation_id = "claimDevice", path = "/api/v1/claims/{kind}/{value}", tag = "claims",
     params(("kind" = String, Path, description = "`id`, `serial` or `name`"), ("value" = String, Path, description = "As the code says it")),
     request_body = Site, responses((status = 200, body = Seen), (status = "default", body = ErrorBody)))]
 pub(super) async fn claim(

@@ -29,13 +29,13 @@ pub(super) struct ConfigView {
 }
 
 /// All configurations, the newest first.
-#[utoipa::path(get, path = "/api/v1/configs", tag = "configs", responses((status = 200, body = List<Config>), (status = "default", body = ErrorBody)))]
+#[utoipa::path(get, operation_id = "listConfigs", path = "/api/v1/configs", tag = "configs", responses((status = 200, body = List<Config>), (status = "default", body = ErrorBody)))]
 pub(super) async fn list(State(app): State<App>) -> Answer<List<Config>> {
     super::list(app.services.store.configs().await?)
 }
 
 /// Takes a signed configuration. What a device would refuse is refused here, with the device's code.
-#[utoipa::path(post, path = "/api/v1/configs", tag = "configs", request_body(content = String, description = "The signed file", content_type = "application/yaml"),
+#[utoipa::path(post, operation_id = "uploadConfig", path = "/api/v1/configs", tag = "configs", request_body(content = String, description = "The signed file", content_type = "application/yaml"),
     responses((status = 201, body = Config), (status = "default", body = ErrorBody)))]
 pub(super) async fn upload(
     State(app): State<App>,
@@ -47,7 +47,7 @@ pub(super) async fn upload(
 }
 
 /// One configuration, by the SHA-256 of its file.
-#[utoipa::path(get, path = "/api/v1/configs/{digest}", tag = "configs", params(("digest" = String, Path, description = "SHA-256 of the file")),
+#[utoipa::path(get, operation_id = "getConfig", path = "/api/v1/configs/{digest}", tag = "configs", params(("digest" = String, Path, description = "SHA-256 of the file")),
     responses((status = 200, body = ConfigView), (status = "default", body = ErrorBody)))]
 pub(super) async fn get(State(app): State<App>, Named(digest): Named<Digest>) -> Answer<ConfigView> {
     let store = &app.services.store;
@@ -60,7 +60,7 @@ fn missing(digest: &Digest) -> Failure {
 }
 
 /// Deletes a configuration that is assigned to nobody.
-#[utoipa::path(delete, path = "/api/v1/configs/{digest}", tag = "configs", params(("digest" = String, Path, description = "SHA-256 of the file")),
+#[utoipa::path(delete, operation_id = "deleteConfig", path = "/api/v1/configs/{digest}", tag = "configs", params(("digest" = String, Path, description = "SHA-256 of the file")),
     responses((status = 204, description = "Deleted"), (status = "default", body = ErrorBody)))]
 pub(super) async fn delete(State(app): State<App>, caller: Caller, Named(digest): Named<Digest>) -> Done {
     app.services.store.delete_config(&digest, &caller.by(Time::now())).await?;
@@ -68,7 +68,7 @@ pub(super) async fn delete(State(app): State<App>, caller: Caller, Named(digest)
 }
 
 /// What a configuration says, with every secret masked.
-#[utoipa::path(get, path = "/api/v1/configs/{digest}/masked", tag = "configs", params(("digest" = String, Path, description = "SHA-256 of the file")),
+#[utoipa::path(get, operation_id = "getMaskedConfig", path = "/api/v1/configs/{digest}/masked", tag = "configs", params(("digest" = String, Path, description = "SHA-256 of the file")),
     responses((status = 200, body = String, content_type = "application/yaml"), (status = "default", body = ErrorBody)))]
 pub(super) async fn masked(State(app): State<App>, Named(digest): Named<Digest>) -> Result<Response, Failure> {
     let store = &app.services.store;
@@ -79,7 +79,7 @@ pub(super) async fn masked(State(app): State<App>, Named(digest): Named<Digest>)
 }
 
 /// How far a configuration came, device by device, the newest first.
-#[utoipa::path(get, path = "/api/v1/configs/{digest}/deliveries", tag = "configs",
+#[utoipa::path(get, operation_id = "listConfigDeliveries", path = "/api/v1/configs/{digest}/deliveries", tag = "configs",
     params(("digest" = String, Path, description = "SHA-256 of the file"), Last),
     responses((status = 200, body = List<Delivery>), (status = "default", body = ErrorBody)))]
 pub(super) async fn deliveries(
@@ -101,7 +101,7 @@ pub(super) struct To {
 }
 
 /// Assigns a configuration. Connected devices are offered it at once.
-#[utoipa::path(post, path = "/api/v1/configs/{digest}/assignments", tag = "configs", params(("digest" = String, Path, description = "SHA-256 of the file")),
+#[utoipa::path(post, operation_id = "assignConfig", path = "/api/v1/configs/{digest}/assignments", tag = "configs", params(("digest" = String, Path, description = "SHA-256 of the file")),
     request_body = To, responses((status = 204, description = "Assigned"), (status = "default", body = ErrorBody)))]
 pub(super) async fn assign(State(app): State<App>, caller: Caller, Named(digest): Named<Digest>, Given(to): Given<To>) -> Done {
     app.services.store.assign(&digest, to.to, &caller.by(Time::now())).await?;
@@ -109,7 +109,7 @@ pub(super) async fn assign(State(app): State<App>, caller: Caller, Named(digest)
 }
 
 /// Takes an assignment back. Devices keep what they accepted.
-#[utoipa::path(delete, path = "/api/v1/configs/{digest}/assignments", tag = "configs",
+#[utoipa::path(delete, operation_id = "unassignConfig", path = "/api/v1/configs/{digest}/assignments", tag = "configs",
     params(("digest" = String, Path, description = "SHA-256 of the file"), To),
     responses((status = 204, description = "Taken back"), (status = "default", body = ErrorBody)))]
 pub(super) async fn unassign(State(app): State<App>, caller: Caller, Named(digest): Named<Digest>, Asked(to): Asked<To>) -> Done {

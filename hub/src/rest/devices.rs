@@ -17,7 +17,7 @@ use crate::store::Edit;
 use crate::tunnel::TunnelError;
 
 /// Devices, by name, in pages; without their inventories.
-#[utoipa::path(get, path = "/api/v1/devices", tag = "devices", params(DeviceFilter),
+#[utoipa::path(get, operation_id = "listDevices", path = "/api/v1/devices", tag = "devices", params(DeviceFilter),
     responses((status = 200, body = Page<Device>), (status = "default", body = ErrorBody)))]
 pub(super) async fn list(State(app): State<App>, Asked(filter): Asked<DeviceFilter>) -> Answer<Page<Device>> {
     let mut page = app.services.store.devices(&filter).await?;
@@ -26,7 +26,7 @@ pub(super) async fn list(State(app): State<App>, Asked(filter): Asked<DeviceFilt
 }
 
 /// One device, by its id.
-#[utoipa::path(get, path = "/api/v1/devices/{device}", tag = "devices", params(("device" = String, Path, description = "Its id")),
+#[utoipa::path(get, operation_id = "getDevice", path = "/api/v1/devices/{device}", tag = "devices", params(("device" = String, Path, description = "Its id")),
     responses((status = 200, body = Device), (status = "default", body = ErrorBody)))]
 pub(super) async fn get(State(app): State<App>, Named(id): Named<DeviceId>) -> Answer<Device> {
     let device = app.services.store.device(&id).await?;
@@ -34,7 +34,7 @@ pub(super) async fn get(State(app): State<App>, Named(id): Named<DeviceId>) -> A
 }
 
 /// Changes a device's name, site, labels or groups; what is not there stays.
-#[utoipa::path(patch, path = "/api/v1/devices/{device}", tag = "devices", params(("device" = String, Path, description = "Its id")),
+#[utoipa::path(patch, operation_id = "editDevice", path = "/api/v1/devices/{device}", tag = "devices", params(("device" = String, Path, description = "Its id")),
     request_body = Edit, responses((status = 200, body = Device), (status = "default", body = ErrorBody)))]
 pub(super) async fn edit(
     State(app): State<App>,
@@ -46,7 +46,7 @@ pub(super) async fn edit(
 }
 
 /// What a device told of last, the newest first.
-#[utoipa::path(get, path = "/api/v1/devices/{device}/events", tag = "devices", params(("device" = String, Path, description = "Its id"), Last),
+#[utoipa::path(get, operation_id = "listDeviceEvents", path = "/api/v1/devices/{device}/events", tag = "devices", params(("device" = String, Path, description = "Its id"), Last),
     responses((status = 200, body = List<DeviceEvent>), (status = "default", body = ErrorBody)))]
 pub(super) async fn events(
     State(app): State<App>,
@@ -66,7 +66,7 @@ pub(super) struct Last {
 }
 
 /// How far configurations came on a device, the newest first.
-#[utoipa::path(get, path = "/api/v1/devices/{device}/deliveries", tag = "devices", params(("device" = String, Path, description = "Its id")),
+#[utoipa::path(get, operation_id = "listDeviceDeliveries", path = "/api/v1/devices/{device}/deliveries", tag = "devices", params(("device" = String, Path, description = "Its id")),
     responses((status = 200, body = List<Delivery>), (status = "default", body = ErrorBody)))]
 pub(super) async fn deliveries(State(app): State<App>, Named(id): Named<DeviceId>) -> Answer<List<Delivery>> {
     super::list(app.services.store.deliveries_of(&id).await?)
@@ -82,7 +82,7 @@ pub(super) struct Replacement {
 }
 
 /// Puts another device in the place of this one, which is removed for good. The other one, as it is afterwards.
-#[utoipa::path(post, path = "/api/v1/devices/{device}/replace", tag = "devices", params(("device" = String, Path, description = "The id of the one that leaves")),
+#[utoipa::path(post, operation_id = "replaceDevice", path = "/api/v1/devices/{device}/replace", tag = "devices", params(("device" = String, Path, description = "The id of the one that leaves")),
     request_body = Replacement, responses((status = 200, body = Device), (status = "default", body = ErrorBody)))]
 pub(super) async fn replace(
     State(app): State<App>,
@@ -104,7 +104,7 @@ pub(super) struct DraftFor {
 }
 
 /// The configuration of this device for another one, unsigned, with its secrets: to be signed offline.
-#[utoipa::path(get, path = "/api/v1/devices/{device}/replacement-draft", tag = "devices",
+#[utoipa::path(get, operation_id = "getReplacementDraft", path = "/api/v1/devices/{device}/replacement-draft", tag = "devices",
     params(("device" = String, Path, description = "The id of the one that leaves"), DraftFor),
     responses((status = 200, body = String, content_type = "application/yaml"), (status = "default", body = ErrorBody)))]
 pub(super) async fn replacement_draft(
@@ -120,7 +120,7 @@ pub(super) async fn replacement_draft(
 }
 
 /// A connection to a device's own API, as a WebSocket: binary messages are its bytes. TLS runs inside, from the operator to the device.
-#[utoipa::path(get, path = "/api/v1/devices/{device}/tunnel", tag = "devices", params(("device" = String, Path, description = "Its id")),
+#[utoipa::path(get, operation_id = "openTunnel", path = "/api/v1/devices/{device}/tunnel", tag = "devices", params(("device" = String, Path, description = "Its id")),
     responses((status = 101, description = "The WebSocket"), (status = "default", body = ErrorBody)))]
 pub(super) async fn tunnel(
     State(app): State<App>,

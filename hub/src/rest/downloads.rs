@@ -24,7 +24,7 @@ impl App {
 }
 
 /// Makes a download of this image, stamped for one device. A join token is made for it.
-#[utoipa::path(post, path = "/api/v1/images/{name}/downloads", tag = "images", params(("name" = String, Path, description = "The image's file")),
+#[utoipa::path(post, operation_id = "createDownload", path = "/api/v1/images/{name}/downloads", tag = "images", params(("name" = String, Path, description = "The image's file")),
     request_body = NewDownload, responses((status = 201, body = Download), (status = "default", body = ErrorBody)))]
 pub(super) async fn create(
     State(app): State<App>,
@@ -37,7 +37,7 @@ pub(super) async fn create(
 }
 
 /// A stamped image; ranges are served, so that a download can go on where it broke off.
-#[utoipa::path(get, path = "/api/v1/downloads/{id}", tag = "images", params(("id" = String, Path, description = "As `path` said it")),
+#[utoipa::path(get, operation_id = "getDownload", path = "/api/v1/downloads/{id}", tag = "images", params(("id" = String, Path, description = "As `path` said it")),
     responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream"), (status = 206, description = "The part asked for"),
         (status = "default", body = ErrorBody)))]
 pub(super) async fn get(State(app): State<App>, Named(id): Named<String>, headers: HeaderMap) -> Result<Response, Failure> {

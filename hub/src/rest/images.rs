@@ -9,13 +9,13 @@ use super::{Answer, App, ErrorBody, Failure, List};
 use crate::images::{DownloadError, Image, ImageError, answer};
 
 /// All images, by name.
-#[utoipa::path(get, path = "/api/v1/images", tag = "images", responses((status = 200, body = List<Image>), (status = "default", body = ErrorBody)))]
+#[utoipa::path(get, operation_id = "listImages", path = "/api/v1/images", tag = "images", responses((status = 200, body = List<Image>), (status = "default", body = ErrorBody)))]
 pub(super) async fn list(State(app): State<App>) -> Answer<List<Image>> {
     super::list(app.images.list().await?)
 }
 
 /// An image, or what stands beside one, as it is; ranges are served.
-#[utoipa::path(get, path = "/api/v1/images/{name}", tag = "images", params(("name" = String, Path, description = "Its file's name")),
+#[utoipa::path(get, operation_id = "getImage", path = "/api/v1/images/{name}", tag = "images", params(("name" = String, Path, description = "Its file's name")),
     responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream"), (status = 206, description = "The part asked for"),
         (status = "default", body = ErrorBody)))]
 pub(super) async fn get(State(app): State<App>, Named(name): Named<String>, headers: HeaderMap) -> Result<Response, Failure> {

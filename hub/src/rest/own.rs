@@ -33,7 +33,7 @@ pub(super) struct Me {
 }
 
 /// Who one is, and which hub this is.
-#[utoipa::path(get, path = "/api/v1/me", tag = "own", responses((status = 200, body = Me), (status = "default", body = ErrorBody)))]
+#[utoipa::path(get, operation_id = "getMe", path = "/api/v1/me", tag = "own", responses((status = 200, body = Me), (status = "default", body = ErrorBody)))]
 pub(super) async fn me(State(app): State<App>, caller: Caller) -> Json<Me> {
     Json(Me {
         actor: caller.actor.to_string(),
@@ -48,7 +48,7 @@ pub(super) async fn me(State(app): State<App>, caller: Caller) -> Json<Me> {
 }
 
 /// The fleet in numbers.
-#[utoipa::path(get, path = "/api/v1/overview", tag = "own", responses((status = 200, body = Overview), (status = "default", body = ErrorBody)))]
+#[utoipa::path(get, operation_id = "getOverview", path = "/api/v1/overview", tag = "own", responses((status = 200, body = Overview), (status = "default", body = ErrorBody)))]
 pub(super) async fn overview(State(app): State<App>) -> Answer<Overview> {
     Ok(Json(app.services.store.overview(Time::now()).await?))
 }

@@ -36,14 +36,14 @@ pub(super) struct UserChange {
 }
 
 /// All people, by name.
-#[utoipa::path(get, path = "/api/v1/users", tag = "people", responses((status = 200, body = List<Person>), (status = "default", body = ErrorBody)))]
+#[utoipa::path(get, operation_id = "listUsers", path = "/api/v1/users", tag = "people", responses((status = 200, body = List<Person>), (status = "default", body = ErrorBody)))]
 pub(super) async fn list(State(app): State<App>) -> Answer<List<Person>> {
     let person = |user: User| Person { effective_role: app.auth.role_of(&user), user };
     super::list(app.services.store.users().await?.into_iter().map(person).collect())
 }
 
 /// Says what a person may do; they may never have signed in yet. Their logins end.
-#[utoipa::path(put, path = "/api/v1/users/{name}", tag = "people", params(("name" = String, Path, description = "As the identity provider calls them (`sub`)")),
+#[utoipa::path(put, operation_id = "putUser", path = "/api/v1/users/{name}", tag = "people", params(("name" = String, Path, description = "As the identity provider calls them (`sub`)")),
     request_body = UserChange, responses((status = 204, description = "Said"), (status = "default", body = ErrorBody)))]
 pub(super) async fn put(
     State(app): State<App>,
@@ -79,13 +79,13 @@ pub(super) struct MadeApiToken {
 }
 
 /// All API tokens, the newest first.
-#[utoipa::path(get, path = "/api/v1/api-tokens", tag = "people", responses((status = 200, body = List<ApiToken>), (status = "default", body = ErrorBody)))]
+#[utoipa::path(get, operation_id = "listApiTokens", path = "/api/v1/api-tokens", tag = "people", responses((status = 200, body = List<ApiToken>), (status = "default", body = ErrorBody)))]
 pub(super) async fn api_tokens(State(app): State<App>) -> Answer<List<ApiToken>> {
     super::list(app.services.store.api_tokens().await?)
 }
 
 /// Makes an API token.
-#[utoipa::path(post, path = "/api/v1/api-tokens", tag = "people", request_body = NewApiToken,
+#[utoipa::path(post, operation_id = "createApiToken", path = "/api/v1/api-tokens", tag = "people", request_body = NewApiToken,
     responses((status = 201, body = MadeApiToken), (status = "default", body = ErrorBody)))]
 pub(super) async fn create_api_token(
     State(app): State<App>,
@@ -110,7 +110,7 @@ pub(super) async fn create_api_token(
 }
 
 /// Revokes an API token. Logins that began with it end.
-#[utoipa::path(delete, path = "/api/v1/api-tokens/{id}", tag = "people", params(("id" = String, Path, description = "Its id")),
+#[utoipa::path(delete, operation_id = "revokeApiToken", path = "/api/v1/api-tokens/{id}", tag = "people", params(("id" = String, Path, description = "Its id")),
     responses((status = 204, description = "Revoked"), (status = "default", body = ErrorBody)))]
 pub(super) async fn revoke_api_token(State(app): State<App>, caller: Caller, Named(id): Named<String>) -> Done {
     let (store, by) = (&app.services.store, caller.by(Time::now()));

@@ -65,28 +65,28 @@ async fn act(app: &App, act: Act, caller: &Caller, chosen: Chosen) -> Answer<Out
 }
 
 /// Admits devices.
-#[utoipa::path(post, path = "/api/v1/devices/approve", tag = "devices", request_body = Chosen,
+#[utoipa::path(post, operation_id = "approveDevices", path = "/api/v1/devices/approve", tag = "devices", request_body = Chosen,
     responses((status = 200, body = Outcomes), (status = "default", body = ErrorBody)))]
 pub(super) async fn approve(State(app): State<App>, caller: Caller, Given(chosen): Given<Chosen>) -> Answer<Outcomes> {
     act(&app, Act::Approve, &caller, chosen).await
 }
 
 /// Refuses devices; they may be approved later.
-#[utoipa::path(post, path = "/api/v1/devices/refuse", tag = "devices", request_body = Chosen,
+#[utoipa::path(post, operation_id = "refuseDevices", path = "/api/v1/devices/refuse", tag = "devices", request_body = Chosen,
     responses((status = 200, body = Outcomes), (status = "default", body = ErrorBody)))]
 pub(super) async fn refuse(State(app): State<App>, caller: Caller, Given(chosen): Given<Chosen>) -> Answer<Outcomes> {
     act(&app, Act::Refuse, &caller, chosen).await
 }
 
 /// Serves devices no longer, until they are approved again.
-#[utoipa::path(post, path = "/api/v1/devices/quarantine", tag = "devices", request_body = Chosen,
+#[utoipa::path(post, operation_id = "quarantineDevices", path = "/api/v1/devices/quarantine", tag = "devices", request_body = Chosen,
     responses((status = 200, body = Outcomes), (status = "default", body = ErrorBody)))]
 pub(super) async fn quarantine(State(app): State<App>, caller: Caller, Given(chosen): Given<Chosen>) -> Answer<Outcomes> {
     act(&app, Act::Quarantine, &caller, chosen).await
 }
 
 /// Removes devices: their keys are revoked, at once and for good, whether or not they are connected or still exist.
-#[utoipa::path(post, path = "/api/v1/devices/remove", tag = "devices", request_body = Chosen,
+#[utoipa::path(post, operation_id = "removeDevices", path = "/api/v1/devices/remove", tag = "devices", request_body = Chosen,
     responses((status = 200, body = Outcomes), (status = "default", body = ErrorBody)))]
 pub(super) async fn remove(State(app): State<App>, caller: Caller, Given(chosen): Given<Chosen>) -> Answer<Outcomes> {
     act(&app, Act::Remove, &caller, chosen).await

@@ -23,13 +23,13 @@ pub(super) struct MadeToken {
 }
 
 /// All join tokens, the newest first.
-#[utoipa::path(get, path = "/api/v1/tokens", tag = "tokens", responses((status = 200, body = List<Token>), (status = "default", body = ErrorBody)))]
+#[utoipa::path(get, operation_id = "listTokens", path = "/api/v1/tokens", tag = "tokens", responses((status = 200, body = List<Token>), (status = "default", body = ErrorBody)))]
 pub(super) async fn list(State(app): State<App>) -> Answer<List<Token>> {
     super::list(app.services.store.tokens().await?)
 }
 
 /// Makes a join token.
-#[utoipa::path(post, path = "/api/v1/tokens", tag = "tokens", request_body = NewToken,
+#[utoipa::path(post, operation_id = "createToken", path = "/api/v1/tokens", tag = "tokens", request_body = NewToken,
     responses((status = 201, body = MadeToken), (status = "default", body = ErrorBody)))]
 pub(super) async fn create(
     State(app): State<App>,
@@ -41,14 +41,14 @@ pub(super) async fn create(
 }
 
 /// One join token.
-#[utoipa::path(get, path = "/api/v1/tokens/{id}", tag = "tokens", params(("id" = String, Path, description = "Its id")),
+#[utoipa::path(get, operation_id = "getToken", path = "/api/v1/tokens/{id}", tag = "tokens", params(("id" = String, Path, description = "Its id")),
     responses((status = 200, body = Token), (status = "default", body = ErrorBody)))]
 pub(super) async fn get(State(app): State<App>, Named(id): Named<String>) -> Answer<Token> {
     app.services.store.token(&id).await?.map(Json).ok_or_else(|| Failure::missing("the join token"))
 }
 
 /// Revokes a join token. Devices that joined with it stay.
-#[utoipa::path(delete, path = "/api/v1/tokens/{id}", tag = "tokens", params(("id" = String, Path, description = "Its id")),
+#[utoipa::path(delete, operation_id = "revokeToken", path = "/api/v1/tokens/{id}", tag = "tokens", params(("id" = String, Path, description = "Its id")),
     responses((status = 204, description = "Revoked"), (status = "default", body = ErrorBody)))]
 pub(super) async fn revoke(State(app): State<App>, caller: Caller, Named(id): Named<String>) -> Done {
     app.services.store.revoke_token(&id, &caller.by(Time::now())).await?;

@@ -24,7 +24,7 @@ use crate::model::{Actor, By, Time};
 pub use error::OidcError;
 pub use options::{Options, OptionsError};
 pub use provider::Provider;
-pub use roles::{GroupRole, role_of};
+pub use roles::{GroupRole, GroupRoleError, role_of};
 
 /// How long a person may take at the provider.
 pub(super) const STATE_LIFE: Duration = Duration::from_secs(600);

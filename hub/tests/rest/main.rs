@@ -1,0 +1,14 @@
+//! The REST interface and signing in, against a whole hub: who may do what, what every refusal says, images byte for byte, and a real identity
+//! provider.
+
+#![allow(unreachable_pub, reason = "a test program exports nothing")]
+
+mod devices;
+mod http;
+mod image;
+mod images;
+mod oidc;
+mod openapi;
+mod refusals;
+mod roles;
+mod sessions;
