@@ -26,7 +26,7 @@ use crate::replica::{Replicas, follow};
 use crate::rest::App;
 use crate::session::{Devices, Sessions, Stored};
 use crate::store::Store;
-use crate::tls::{Certificates, HubKey, TlsConfigs, WebCertificate};
+use crate::tls::{Certificates, HubKey, TlsConfigs, WebCertificate, browser_certificate};
 use crate::tunnel::Tunnels;
 
 /// Sessions may end in order for this long.
@@ -82,6 +82,17 @@ impl Options {
     }
 }
 
+impl Options {
+    /// What people type to reach it, when somebody said.
+    fn host(&self) -> Option<&str> {
+        let authority = self.url.as_deref()?.split_once("://")?.1.split('/').next()?;
+        match authority.strip_prefix('[') {
+            Some(address) => address.split(']').next(),
+            None => authority.split(':').next(),
+        }
+    }
+}
+
 /// A hub that runs.
 #[derive(Debug)]
 pub struct Running {
@@ -107,7 +118,11 @@ pub async fn start(options: Options) -> anyhow::Result<Running> {
     let store = open_store(&options.data, options.database.as_deref()).await?;
     let admin_token = first_admin_token(&store).await?;
     let web = options.web.as_ref().map(|(certificate, key)| WebCertificate::read(certificate, key)).transpose()?;
-    let tls = TlsConfigs::new(Certificates { hub: &key, web })?;
+    let has_web = web.is_some();
+    let mut tls = TlsConfigs::new(Certificates { hub: &key, web })?;
+    if !has_web {
+        tls = tls.with_browser(browser_certificate(&options.data, options.host())?)?;
+    }
     let listener = listen(options.listen).await?;
     let address = listener.local_addr().context("cannot tell the address of the TLS port")?;
     let plain = match options.plain {
@@ -115,7 +130,7 @@ pub async fn start(options: Options) -> anyhow::Result<Running> {
         None => None,
     };
     let hub = Hub { key, store, tls, address, options };
-    let (door, services, tasks) = hub.assemble().await?;
+    let (door, services, tasks) = hub.assemble()?;
     let (listeners, stopped) = watch::channel(false);
     let plain_address = plain.as_ref().and_then(|listener| listener.local_addr().ok());
     let (stop_tasks, mut running) = tasks;
@@ -138,12 +153,12 @@ struct Hub {
 type Tasks = (watch::Sender<bool>, JoinSet<()>);
 
 impl Hub {
-    async fn assemble(self) -> anyhow::Result<(Arc<Door<Stored>>, Services, Tasks)> {
+    fn assemble(self) -> anyhow::Result<(Arc<Door<Stored>>, Services, Tasks)> {
         let Self { key, store, tls, address, options } = self;
         let (sessions, metrics) = (Sessions::default(), Metrics::default());
         metrics.started.set(Time::now().millis() as f64 / 1000.0);
         let reached_at = options.replica_address.unwrap_or_else(|| address.to_string());
-        let replicas = Replicas::join(store.clone(), reached_at, key.pin()).await?;
+        let replicas = Replicas::join(store.clone(), reached_at, &key).context("the system gives no random bytes")?;
         let directory = Stored::new(store.clone(), replicas.id().to_owned(), metrics.clone());
         let services = Services {
             tunnels: Tunnels::new(store.clone(), sessions.clone(), Arc::new(replicas.clone())),

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use api::hub::DEVICE_ALPN;
+use rustls::SignatureScheme;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, NoServerSessionStorage, ServerConfig};
@@ -76,12 +77,17 @@ pub struct Certificates<'a> {
 /// What another process of the hub offers in its greeting: HTTP/1.1, behind the key that only the hub has.
 pub const REPLICA_ALPN: &[u8] = b"skerry-hub-replica-1";
 
+/// What browsers, `skerryctl` and others offer.
+const WEB_ALPN: &[&[u8]] = &[b"h2", b"http/1.1"];
+
 /// The sides of the one port.
 #[derive(Debug, Clone)]
 pub struct TlsConfigs {
     device: Arc<ServerConfig>,
     replica: Arc<ServerConfig>,
     web: Arc<ServerConfig>,
+    /// For whoever cannot read an Ed25519 certificate; none: `web` is for everybody.
+    browser: Option<Arc<ServerConfig>>,
 }
 
 /// Who calls, by the first thing he says.
@@ -105,8 +111,17 @@ impl TlsConfigs {
             Some(web) => (web.chain, web.key, "the web certificate"),
             None => own("the hub's key"),
         };
-        let web = config(chain, key, &[b"h2", b"http/1.1"], whose)?;
-        Ok(Self { device: Arc::new(device), replica: Arc::new(replica), web: Arc::new(web) })
+        let web = config(chain, key, WEB_ALPN, whose)?;
+        Ok(Self { device: Arc::new(device), replica: Arc::new(replica), web: Arc::new(web), browser: None })
+    }
+
+    /// Shows this to whoever cannot read the hub's own certificate: browsers take no Ed25519.
+    ///
+    /// # Errors
+    /// Key and certificate do not fit.
+    pub fn with_browser(self, certificate: WebCertificate) -> Result<Self, TlsError> {
+        let browser = config(certificate.chain, certificate.key, WEB_ALPN, "the certificate for browsers")?;
+        Ok(Self { browser: Some(Arc::new(browser)), ..self })
     }
 
     /// Who greets like this, and what is shown to him.
@@ -115,7 +130,11 @@ impl TlsConfigs {
         if offers(DEVICE_ALPN) {
             return (Caller::Device, Arc::clone(&self.device));
         }
-        let config = if offers(REPLICA_ALPN) { &self.replica } else { &self.web };
+        let config = match &self.browser {
+            _ if offers(REPLICA_ALPN) => &self.replica,
+            Some(browser) if !hello.signature_schemes().contains(&SignatureScheme::ED25519) => browser,
+            Some(_) | None => &self.web,
+        };
         (Caller::Web, Arc::clone(config))
     }
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ED25519, PublicKeyData as _, date_time_ymd};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 /// The key's file in the data folder.
@@ -133,6 +134,12 @@ impl HubKey {
         hex::encode(self.pin())
     }
 
+    /// Bytes that only processes with this key can make; `purpose` keeps one use apart from every other, and none of them tells the key.
+    pub fn derive(&self, purpose: &str) -> Zeroizing<[u8; 32]> {
+        let key = Zeroizing::new(self.pair.serialize_der());
+        Zeroizing::new(Sha256::new().chain_update(purpose).chain_update([0]).chain_update(key.as_slice()).finalize().into())
+    }
+
     /// The self-signed certificate. It runs from 1970 to 9999: trust is by key, and a device may have no clock.
     pub fn certificate(&self) -> &CertificateDer<'static> {
         &self.certificate
@@ -188,6 +195,16 @@ mod tests {
         assert_eq!(HubKey::load(&data).unwrap().certificate(), made.certificate(), "and shows the same certificate");
         assert_eq!(fs::metadata(data.join(FILE)).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(&data).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn what_is_derived_from_the_key_differs_by_purpose_and_key() {
+        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let [one, other] = folders.each_ref().map(|folder| HubKey::open(folder.path()).unwrap());
+        let again = HubKey::load(folders[0].path()).unwrap();
+        assert_eq!(one.derive("a"), again.derive("a"), "each process makes the same");
+        assert_ne!(one.derive("a"), one.derive("b"));
+        assert_ne!(one.derive("a"), other.derive("a"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use askama::Template;
 use axum::extract::{Query, State};
 use axum::response::Response;
+use serde_json::Value;
 
 use super::Web;
 use super::oops::{Oops, shown};
@@ -46,6 +47,8 @@ impl Asked {
 struct Row {
     seq: i64,
     at: Moment,
+    /// To the second: in an audit the moment itself counts.
+    when: String,
     actor: String,
     action: String,
     device: String,
@@ -61,6 +64,7 @@ impl Row {
         Self {
             seq: entry.seq,
             at: Moment::of(entry.at, now),
+            when: entry.at.to_string().replace('T', " ").chars().take(19).collect(),
             actor: shortened(&entry.actor),
             action: entry.action.clone(),
             short_device: short(&device),
@@ -77,22 +81,37 @@ fn shortened(actor: &str) -> String {
     actor.strip_prefix("device:").map_or_else(|| actor.to_owned(), |id| format!("device:{}", short(id)))
 }
 
-/// Details in one line: what is empty says nothing.
-fn details(value: &serde_json::Value) -> String {
-    let Some(fields) = value.as_object() else { return value.to_string() };
-    let is_empty = |value: &serde_json::Value| match value {
-        serde_json::Value::Null => true,
-        serde_json::Value::String(text) => text.is_empty(),
-        serde_json::Value::Array(items) => items.is_empty(),
-        serde_json::Value::Object(fields) => fields.is_empty(),
-        serde_json::Value::Bool(_) | serde_json::Value::Number(_) => false,
-    };
-    let telling = fields.iter().filter(|(_, value)| !is_empty(value));
-    let words = telling.map(|(name, value)| match value.as_str() {
-        Some(text) => format!("{name}={text}"),
-        None => format!("{name}={value}"),
-    });
-    words.collect::<Vec<_>>().join(" ")
+/// Details in one line: what is empty says nothing, and of an id or digest the beginning is enough.
+fn details(value: &Value) -> String {
+    match told(value) {
+        Some(Value::Object(fields)) => {
+            let words = fields.iter().map(|(name, value)| match value.as_str() {
+                Some(text) => format!("{name}={text}"),
+                None => format!("{name}={value}"),
+            });
+            words.collect::<Vec<_>>().join(" ")
+        }
+        Some(other) => other.to_string(),
+        None => String::new(),
+    }
+}
+
+/// What of a value says something.
+fn told(value: &Value) -> Option<Value> {
+    match value {
+        Value::Null => None,
+        Value::String(text) if text.is_empty() => None,
+        Value::String(text) if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) => Some(short(text).into()),
+        Value::Array(items) => {
+            Some(items.iter().filter_map(told).collect::<Vec<_>>()).filter(|items| !items.is_empty()).map(Value::Array)
+        }
+        Value::Object(fields) => {
+            let fields: serde_json::Map<_, _> =
+                fields.iter().filter_map(|(name, value)| Some((name.clone(), told(value)?))).collect();
+            Some(fields).filter(|fields| !fields.is_empty()).map(Value::Object)
+        }
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => Some(value.clone()),
+    }
 }
 
 #[derive(Template)]
@@ -120,9 +139,9 @@ mod tests {
 
     #[test]
     fn details_are_one_line_without_what_says_nothing() {
-        let value =
-            serde_json::json!({ "from": "pending", "reason": "", "labels": {}, "uses": 3, "groups": ["a"], "name": null });
-        assert_eq!(details(&value), "from=pending groups=[\"a\"] uses=3");
+        let value = serde_json::json!({ "from": "pending", "reason": "", "labels": {}, "uses": 3, "groups": ["a"], "name": null,
+            "after": { "site": "", "digest": "ab".repeat(32) } });
+        assert_eq!(details(&value), "after={\"digest\":\"abababababab\"} from=pending groups=[\"a\"] uses=3");
         assert_eq!(shortened(&format!("device:{}", "ab".repeat(32))), "device:abababababab");
         assert_eq!(shortened("user:kim"), "user:kim");
     }

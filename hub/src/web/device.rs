@@ -12,9 +12,7 @@ use super::oops::{Oops, shown};
 use super::pager::address;
 use super::pending::done;
 use super::shell::{Section, Shell};
-use super::view::{
-    BAD, Badge, Fact, GOOD, Moment, QUIET, WARN, badges, device_href, facts, label_lines, short, size, span, title,
-};
+use super::view::{BAD, Badge, Fact, GOOD, Moment, QUIET, WARN, device_href, facts, label_lines, short, size, span, title};
 use super::visitor::Visitor;
 use crate::auth::Area;
 use crate::enrol::Act;
@@ -144,7 +142,6 @@ pub(super) async fn page(
 fn view(shell: Shell, all: &Facts, now: Time) -> Page {
     let Facts { device, stream, deliveries, events, .. } = all;
     let mut row = Row::of(device, now);
-    row.badges = badges(device);
     if device.state == DeviceState::Admitted {
         row.badges.push(if stream.is_some() { Badge::new("connected", GOOD) } else { Badge::new("not connected", WARN) });
     }

@@ -8,7 +8,7 @@ use super::Web;
 use super::oops::{Oops, shown};
 use super::pager::{PAGE, Pager};
 use super::shell::{Section, Shell};
-use super::view::{Badge, Moment, badges, device_href, short, title};
+use super::view::{Badge, Moment, badges, device_href, short_id, title};
 use super::visitor::Visitor;
 use crate::auth::Area;
 use crate::model::{Device, DeviceFilter, DeviceState, Label, LabelError, Page as Part, Time};
@@ -96,8 +96,8 @@ impl Row {
         Self {
             href: device_href(&device.id),
             name: title(device),
-            short_id: short(device.id.as_str()),
-            badges: badges(device),
+            short_id: short_id(device),
+            badges: badges(device, now),
             site: device.site.clone(),
             board: device.release.board.clone(),
             version: device.release.version.clone(),

@@ -105,7 +105,7 @@ fn tiles(counts: &Overview) -> Vec<Tile> {
         tile("unhealthy", "not healthy", unhealthy, when(unhealthy, BAD), "/devices?state=admitted&healthy=false"),
         tile("pending", "pending", pending, when(pending, WARN), "/pending"),
         tile("admitted", "admitted", admitted, when(admitted, GOOD), "/devices?state=admitted"),
-        tile("connected", "connected now", connected, when(connected, GOOD), "/devices?state=admitted"),
+        tile("connected", "connected", connected, when(connected, GOOD), "/devices?state=admitted"),
         tile("quarantined", "quarantined", quarantined, when(quarantined, BAD), "/devices?state=quarantined"),
         tile("refused", "refused", refused, QUIET, "/devices?state=refused"),
         tile("removed", "removed", removed, QUIET, "/devices?state=removed"),

@@ -8,7 +8,7 @@ use super::Web;
 use super::oops::{Oops, shown};
 use super::pager::{PAGE, Pager};
 use super::shell::{Section, Shell};
-use super::view::{Moment, device_href, short, title};
+use super::view::{Moment, device_href, short_id, title};
 use super::visitor::Visitor;
 use crate::auth::Area;
 use crate::model::{Device, DeviceFilter, DeviceState, Time};
@@ -94,7 +94,7 @@ impl Row {
             id: device.id.to_string(),
             href: device_href(&device.id),
             name: title(device),
-            short_id: short(device.id.as_str()),
+            short_id: short_id(device),
             serial: device.serials.join(", "),
             board: device.release.board.clone(),
             token: device.token.clone().unwrap_or_default(),

@@ -3,6 +3,7 @@
 use machine_config::DeviceId;
 
 use crate::model::{Delivery, DeliveryState, Device, DeviceState, Labels, Rollout, Time};
+use crate::store::SILENT_AFTER;
 
 /// Digits of an id or digest that people compare.
 const SHORT: usize = 12;
@@ -110,14 +111,19 @@ impl Badge {
 }
 
 /// How a device stands and fares.
-pub(super) fn badges(device: &Device) -> Vec<Badge> {
-    let mut badges = Vec::new();
+pub(super) fn badges(device: &Device, now: Time) -> Vec<Badge> {
     if device.state != DeviceState::Admitted {
-        badges.push(Badge::of_state(device.state));
-    } else if device.healthy {
-        badges.push(Badge::new("healthy", GOOD));
-    } else {
+        return vec![Badge::of_state(device.state)];
+    }
+    let mut badges = vec![];
+    if !device.healthy {
         badges.push(Badge::new("not healthy", BAD));
+    }
+    if now.since(device.last_seen) > SILENT_AFTER {
+        badges.push(Badge::new("silent", WARN));
+    }
+    if badges.is_empty() {
+        badges.push(Badge::new("healthy", GOOD));
     }
     badges
 }
@@ -130,6 +136,11 @@ pub(super) fn device_href(id: &DeviceId) -> String {
 /// What to call a device: its name, or the beginning of its id.
 pub(super) fn title(device: &Device) -> String {
     device.name.clone().unwrap_or_else(|| short(device.id.as_str()))
+}
+
+/// The beginning of a device's id; empty when it is what the device is called already.
+pub(super) fn short_id(device: &Device) -> String {
+    if device.name.is_some() { short(device.id.as_str()) } else { String::new() }
 }
 
 /// A name and what it is.

@@ -1,0 +1,213 @@
+//! The pages in a real browser, against a whole hub in this process: what they show, that nothing a device says becomes part of them, that they
+//! can be used by keyboard, on a phone and without scripts, and that they load nothing of anybody else's. Pictures are kept in
+//! `target/web-screenshots`.
+
+#![allow(unreachable_pub, reason = "a test program")]
+
+mod driver;
+mod fleet;
+
+use driver::{Browser, DESKTOP, ENTER, Kind, PHONE, SPACE, TAB};
+use fleet::{Fleet, HOSTILE, config, id, kim};
+use hub::model::{AuditFilter, DeviceState, Time};
+use hub::people::Role;
+use hub::store::NewApiToken;
+use machine_config::types::Digest;
+
+/// A token of this role.
+async fn token(fleet: &Fleet, role: Role) -> String {
+    let new = NewApiToken { name: format!("a-{role}"), role, scopes: Default::default(), expires_at: None };
+    fleet.store().create_api_token(new, &kim(Time::now())).await.expect("made").1.expose().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_page_fits_a_desk_and_a_phone_and_shows_hostile_texts_as_texts() {
+    let fleet = Fleet::made_up().await;
+    let digest = Digest::of(&config(3, "FZ2"));
+    let pages = [
+        ("overview", "/".to_owned()),
+        ("devices", "/devices".into()),
+        ("devices-found", "/devices?search=shop-00&state=admitted&site=&version=0.1.0".into()),
+        ("device", format!("/devices/{}", id(1))),
+        ("device-failing", format!("/devices/{}", id(7))),
+        ("device-hostile", format!("/devices/{}", id(200))),
+        ("pending", "/pending".into()),
+        ("tokens", "/tokens".into()),
+        ("configs", "/configs".into()),
+        ("config", format!("/configs/{digest}")),
+        ("images", "/images".into()),
+        ("audit", "/audit".into()),
+        ("people", "/people".into()),
+        ("claim-find", "/claim".into()),
+        ("claim", format!("/claim/id/{}", id(102))),
+        ("claim-unknown", "/claim/serial/FZ%2F9".into()),
+    ];
+    for kind in [DESKTOP, PHONE] {
+        let Some(browser) = Browser::start(&fleet.address, kind) else { return };
+        browser.go("/devices");
+        assert_eq!(browser.place(), "/sign-in?next=%2Fdevices");
+        browser.picture("sign-in");
+        browser.sign_in(&fleet.token);
+        assert_eq!(browser.place(), "/devices");
+        for (name, path) in &pages {
+            browser.go(path);
+            assert_eq!(browser.eval("return window.taken"), serde_json::Value::Null, "{name} ran what a device said");
+            assert_eq!(browser.eval("return document.querySelectorAll('main img, main script').length"), 0, "{name}");
+            browser.picture(name);
+            browser.check_logs();
+        }
+        browser.go(&format!("/devices/{}", id(200)));
+        assert!(browser.text("body").contains(HOSTILE), "it is shown as it is");
+        browser.go("/devices?state=nonsense");
+        browser.wait_for("This does not go");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn devices_are_approved_and_refused_in_bulk_by_keyboard() {
+    let fleet = Fleet::made_up().await;
+    let Some(browser) = Browser::start(&fleet.address, DESKTOP) else { return };
+    browser.go("/pending");
+    browser.sign_in(&token(&fleet, Role::Operator).await);
+    assert_eq!(browser.text("[data-chosen]"), "0 chosen");
+    browser.eval("document.querySelector('[value=\"device.approve\"]').focus()");
+    assert_eq!(
+        browser.eval("return document.activeElement.disabled ?? null"),
+        serde_json::Value::Null,
+        "nothing chosen, nothing to press"
+    );
+    browser.eval("document.querySelector('input[name=id]').focus()");
+    browser.press(&SPACE.to_string());
+    assert_eq!(browser.text("[data-chosen]"), "1 chosen");
+    browser.press(&format!("{TAB}{TAB}{SPACE}"));
+    assert_eq!(browser.text("[data-chosen]"), "2 chosen");
+    let chosen = browser.eval("return [...document.querySelectorAll('input[name=id]:checked')].map(box => box.value)");
+    browser.eval("document.querySelector('[value=\"device.approve\"]').focus()");
+    browser.press(&ENTER.to_string());
+    browser.wait_for("2 devices approved.");
+    for id in chosen.as_array().expect("two ids") {
+        let device =
+            fleet.store().device(&id.as_str().expect("an id").parse().expect("an id")).await.expect("read").expect("there");
+        assert_eq!((device.state, device.admitted_by.as_deref()), (DeviceState::Admitted, Some("token:a-operator")));
+    }
+    browser.click("[data-all]");
+    browser.fill("[name=reason]", "not ours");
+    browser.click("[value='device.refuse']");
+    browser.wait_for("devices refused.");
+    browser.wait_for("Nobody waits.");
+    assert_eq!(fleet.store().overview(Time::now()).await.expect("read").pending, 0);
+    let refused = AuditFilter { action: Some("device.refuse".into()), ..AuditFilter::default() };
+    assert!(
+        fleet
+            .store()
+            .audit(&refused)
+            .await
+            .expect("read")
+            .iter()
+            .any(|line| line.actor == "token:a-operator" && line.address == "127.0.0.1")
+    );
+    browser.go("/devices");
+    browser.press("/shop-0007");
+    browser.press(&ENTER.to_string());
+    browser.wait_for("Devices 1");
+    browser.press(&TAB.to_string());
+    browser.check_logs();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_shown_once_and_a_configuration_is_brought_assigned_and_taken_back() {
+    let fleet = Fleet::made_up().await;
+    let Some(browser) = Browser::start(&fleet.address, DESKTOP) else { return };
+    browser.go("/tokens");
+    browser.sign_in(&fleet.token);
+    browser.fill("section.card [name=name]", "Wednesday");
+    browser.fill("[name=labels]", "row=2");
+    browser.click("section.card button.main");
+    browser.wait_for("It is shown this once.");
+    let secret = browser.text("#secret");
+    assert!(secret.starts_with("skj_") && secret.len() == 36, "{secret}");
+    browser.picture("token-made");
+    browser.go("/tokens");
+    assert!(!browser.text("body").contains(&secret));
+    let made = fleet.store().tokens().await.expect("read").into_iter().find(|token| token.name == "Wednesday").expect("made");
+    assert_eq!(made.labels.get("row").map(String::as_str), Some("2"));
+
+    let file = fleet.folder().join("signed.yaml");
+    std::fs::write(&file, config(4, "FZ4")).expect("written");
+    browser.go("/configs");
+    browser.fill("[type=file]", &file.to_string_lossy());
+    browser.click("section.card button.main");
+    browser.wait_for("The hub has it.");
+    browser.fill("[name=value]", "FZ4");
+    browser.click("main form.grid button.main");
+    browser.wait_for("Assigned.");
+    let digest = Digest::of(&config(4, "FZ4"));
+    assert_eq!(fleet.store().assignments(Some(&digest)).await.expect("read")[0].to.to_string(), format!("device:{}", id(4)));
+    browser.click("main .rows button");
+    browser.wait_for("Taken back.");
+    std::fs::write(&file, "metadata: {}").expect("written");
+    browser.go("/configs");
+    browser.fill("[type=file]", &file.to_string_lossy());
+    browser.click("section.card button.main");
+    browser.wait_for("cannot take the configuration");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_installer_sees_the_claim_page_and_nothing_else() {
+    let fleet = Fleet::made_up().await;
+    let Some(browser) = Browser::start(&fleet.address, PHONE) else { return };
+    browser.go(&format!("/claim/id/{}", id(101)));
+    browser.sign_in(&token(&fleet, Role::Installer).await);
+    assert_eq!(browser.place(), format!("/claim/id/{}", id(101)), "the code's page comes back after signing in");
+    browser.fill("#site", "Store 421");
+    browser.picture("installer-claims");
+    browser.click("button.main");
+    browser.wait_for("Claimed, and the hub serves it.");
+    browser.picture("installer-claimed");
+    let device = fleet.store().device(&id(101)).await.expect("read").expect("there");
+    assert_eq!((device.site.as_str(), device.state), ("Store 421", DeviceState::Admitted));
+    assert_eq!(browser.text("nav"), "Claim");
+    for path in ["/devices", "/pending", "/tokens", "/configs", "/images", "/audit", "/people", "/counts"] {
+        browser.go(path);
+        assert!(browser.text("body").contains("cannot do this as installer"), "{path}");
+    }
+    browser.go("/");
+    assert_eq!(browser.place(), "/claim");
+    browser.fill("#value", &format!("FZ1{ENTER}"));
+    browser.wait_for("shop-0001");
+    assert_eq!(browser.place(), "/claim/serial/FZ1");
+    browser.fill("#site", " elsewhere");
+    browser.click("button.main");
+    browser.wait_for("is claimed for site `Store 400` already");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_scripts_everything_but_following_a_log_works() {
+    let fleet = Fleet::made_up().await;
+    let Some(browser) = Browser::start(&fleet.address, Kind { scripts: false, ..DESKTOP }) else { return };
+    browser.go("/pending");
+    browser.sign_in(&fleet.token);
+    browser.click("input[name=id]");
+    browser.click("[value='device.approve']");
+    browser.wait_for("1 device approved.");
+    browser.go(&format!("/devices/{}", id(5)));
+    browser.fill("[name=labels]", "row=5");
+    browser.click("form.grid button");
+    browser.wait_for("Saved.");
+    browser.click("details.danger summary");
+    browser.click("details.danger button");
+    assert_eq!(
+        fleet.store().device(&id(5)).await.expect("read").expect("there").state,
+        DeviceState::Admitted,
+        "not without the tick"
+    );
+    browser.click("[name=sure]");
+    browser.click("details.danger button");
+    browser.wait_for("1 device removed for good.");
+    let device = fleet.store().device(&id(5)).await.expect("read").expect("there");
+    assert_eq!((device.state, device.labels.get("row").map(String::as_str)), (DeviceState::Removed, Some("5")));
+    browser.click(".who button");
+    browser.wait_for("Sign in");
+    browser.go("/devices");
+    assert!(browser.place().starts_with("/sign-in"));
+}
