@@ -116,8 +116,18 @@ impl Explain for ConnectError {
                     api::DEFAULT_PORT
                 )
             }
+            Self::Timeout { address: Place::Hub { .. }, .. } => {
+                "the hub holds the device's connection, yet the device does not answer in it; --timeout SECONDS waits longer"
+                    .into()
+            }
             Self::Tcp { .. } | Self::Timeout { .. } => {
                 "check power, cable and address (the console shows it); --timeout SECONDS waits longer".into()
+            }
+            Self::NotTls13 { address: Place::Hub { .. } }
+            | Self::Tls { address: Place::Hub { .. }, .. }
+            | Self::Http2 { address: Place::Hub { .. }, .. } => {
+                "something between here and the device changes or ends the connection; try again, and look into the hub's log"
+                    .into()
             }
             Self::NotTls13 { .. } | Self::Tls { .. } | Self::Http2 { .. } => {
                 format!("check that the address is a Skerry node's and the port its API's ({} by default)", api::DEFAULT_PORT)

@@ -105,7 +105,7 @@ pub fn parrot(says: &'static [u8]) -> SocketAddr {
 }
 
 /// The identity never changes, so that ids in golden files hold.
-fn identity() -> SigningKey {
+pub fn identity() -> SigningKey {
     SigningKey::from_bytes(&[7; 32])
 }
 

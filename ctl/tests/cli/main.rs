@@ -9,6 +9,7 @@ mod fake_hub;
 mod fleet;
 mod hub;
 mod node;
+mod real_hub;
 mod run;
 mod trust;
 mod via_hub;
