@@ -22,7 +22,7 @@ use crate::tunnel::{MAX_MESSAGE, carry_out};
 
 /// The path of tunnels between processes.
 pub(crate) const PATH: &str = "/internal/v1/tunnel/";
-/// The header with the secret that processes of one hub share.
+/// The header with the secret of the hub's processes.
 pub(crate) const SECRET_HEADER: &str = "x-skerry-replica-secret";
 /// The header with the operator's name.
 pub(crate) const WHO_HEADER: &str = "x-skerry-who";
@@ -102,7 +102,7 @@ fn request(wanted: Wanted<'_>) -> Result<Request<()>, ForwardError> {
     let uri = format!("wss://{}{PATH}{}", wanted.address, wanted.device);
     let mut request = uri.into_client_request().map_err(|_| unsayable("the address"))?;
     let value = |text: &str| HeaderValue::from_str(text).map_err(|_: InvalidHeaderValue| unsayable("the operator's name"));
-    let mut secret = value(&wanted.secret.text())?;
+    let mut secret = value(wanted.secret.text())?;
     secret.set_sensitive(true);
     request.headers_mut().insert(SECRET_HEADER, secret);
     request.headers_mut().insert(WHO_HEADER, value(&hex::encode(wanted.who))?);

@@ -17,32 +17,13 @@ use tracing::warn;
 
 use crate::model::{Replica, Time};
 use crate::store::{REPLICA_LIFE, Store, StoreError};
-use crate::tls::{REPLICA_ALPN, pinned_client};
+use crate::tls::{HubKey, REPLICA_ALPN, pinned_client};
 
 pub use client::ForwardError;
 pub use follow::follow;
 pub use secret::Secret;
 
 pub(crate) use client::{PATH, SECRET_HEADER, WHO_HEADER};
-
-/// The setting that holds the secret.
-const SETTING: &str = "replica-secret";
-
-/// Why this process cannot join the others.
-#[derive(Debug, thiserror::Error)]
-pub enum JoinError {
-    /// The database failed.
-    #[error("cannot read the secret of the hub's processes")]
-    Store(#[from] StoreError),
-    /// The system gives no random bytes.
-    #[error("cannot join the hub's processes: the system gives no random bytes")]
-    Random(#[from] getrandom::Error),
-    /// What is in the database is no secret.
-    #[error(
-        "cannot join the hub's processes: the database's setting `{SETTING}` is damaged; delete it and start all of them again"
-    )]
-    Damaged,
-}
 
 /// This process among the hub's.
 #[derive(Debug, Clone)]
@@ -55,14 +36,15 @@ pub struct Replicas {
 }
 
 impl Replicas {
-    /// Joins; the others reach this process at `address`, and know it by the hub's pin.
-    pub async fn join(store: Store, address: String, pin: [u8; 32]) -> Result<Self, JoinError> {
-        let text = store.setting_or(SETTING, Secret::random()?.text()).await?;
-        let secret = Secret::parse(&text).ok_or(JoinError::Damaged)?;
+    /// Joins; the others reach this process at `address`, and have the same key.
+    ///
+    /// # Errors
+    /// The system gives no random bytes.
+    pub fn join(store: Store, address: String, key: &HubKey) -> Result<Self, getrandom::Error> {
         let mut random = [0; 8];
         getrandom::fill(&mut random)?;
-        let tls = Arc::new(pinned_client(pin, REPLICA_ALPN));
-        Ok(Self { store, id: hex::encode(random), address, secret, tls })
+        let tls = Arc::new(pinned_client(key.pin(), REPLICA_ALPN));
+        Ok(Self { store, id: hex::encode(random), address, secret: Secret::of(key), tls })
     }
 
     /// Names this process; made anew at each start.
