@@ -1,6 +1,8 @@
 //! Signing in and out in a browser: with an API token, or with the identity provider. The pages themselves are the web UI's; what goes wrong is
 //! told to its sign-in page as a code.
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::extract::{Extension, Form, Query, State};
 use axum::response::{IntoResponse, Response};
@@ -8,7 +10,6 @@ use axum::routing::{get, post};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use machine_config::types::Secret;
 use serde::Deserialize;
-use std::time::Duration;
 use tracing::info;
 
 use super::error::AuthError;
@@ -17,6 +18,7 @@ use super::origin::own_path;
 use super::{Auth, MAX_SECRET, Proof, actor_of, cookie, is_same_origin, session};
 use crate::listen::Peer;
 use crate::model::{By, Time};
+use crate::rest::causes;
 
 /// The page that asks who one is; `?error=CODE` says what went wrong, `?next=PATH` where to go afterwards.
 pub const FAILED_PATH: &str = "/sign-in";
@@ -115,8 +117,7 @@ fn go(to: &str, cookies: impl IntoIterator<Item = HeaderValue>) -> Response {
 
 /// Sends the browser back to the sign-in page, which says what went wrong.
 fn back(error: &AuthError, next: &str) -> Response {
-    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
-    info!(code = error.code(), reason = causes.map(ToString::to_string).collect::<Vec<_>>().join(": "), "a sign-in failed");
+    info!(code = error.code(), reason = causes(error), "a sign-in failed");
     // `own_path` leaves nothing that would end the value but these two.
     let next = next.replace('%', "%25").replace('&', "%26").replace('#', "%23").replace('+', "%2B");
     go(&format!("{FAILED_PATH}?error={}&next={next}", error.code()), [])

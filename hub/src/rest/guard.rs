@@ -17,7 +17,7 @@ use crate::listen::Peer;
 use crate::model::Time;
 
 /// Time from a request's headers to its answer's. What streams after that has the connection's own time.
-const TIME: Duration = Duration::from_secs(30);
+const TIME: Duration = Duration::from_secs(60);
 /// What no browser may do with an answer: run it, guess its type, show it in a frame, keep it.
 static HEADERS: [(HeaderName, &str); 5] = [
     (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),

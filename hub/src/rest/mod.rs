@@ -35,6 +35,7 @@ use utoipa_axum::routes;
 use crate::auth::Auth;
 use crate::cli::Services;
 use crate::images::Images;
+use crate::reader::Reader;
 
 pub use failure::{ErrorBody, Failure};
 pub use openapi::document;
@@ -56,6 +57,8 @@ pub struct App {
     pub auth: Auth,
     /// Images to download.
     pub images: Images,
+    /// With what the hub reads devices' logs; none: it does not.
+    pub reader: Option<Reader>,
 }
 
 /// An answer that is a list.

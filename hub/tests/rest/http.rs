@@ -86,7 +86,7 @@ impl Hub {
         let services = running.services.clone();
         let provider = oidc::Provider::new(&setup.oidc, URL).expect("a provider or none");
         let auth = Auth::new(services.store.clone(), setup.allowance.unwrap_or_default(), provider);
-        let app = App { services, auth: auth.clone(), images: Images::new(setup.images) };
+        let app = App { services, auth: auth.clone(), images: Images::new(setup.images), reader: None };
         let router = hub::rest::router(app).merge(hub::auth::routes(auth));
         Self { running, admin, router, folder }
     }

@@ -15,7 +15,7 @@ const SEED_AT: u64 = 2048;
 /// Writes one.
 pub fn write(path: &Path) {
     let mut file = File::options().read(true).write(true).create_new(true).open(path).expect("a new file");
-    let noise: Vec<u8> = (0..BYTES).map(|at| (at * 2_654_435_761 >> 13) as u8).collect();
+    let noise: Vec<u8> = (0..BYTES).map(|at| ((at * 2_654_435_761) >> 13) as u8).collect();
     file.write_all_at(&noise, 0).expect("written");
     let mut gpt = GPT::new_from(&mut file, SECTOR_BYTES, [7; 16]).expect("a table");
     gpt[1] = GPTPartitionEntry {

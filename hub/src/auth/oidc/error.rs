@@ -49,8 +49,7 @@ impl OidcError {
     }
 }
 
-/// An error with its causes, in one line.
+/// An error with its causes, in one line of a bounded length: some of it is the provider's own words.
 pub(super) fn causes(error: &dyn std::error::Error) -> String {
-    let texts = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string);
-    crate::model::text::bounded(&texts.collect::<Vec<_>>().join(": "), 512)
+    crate::model::text::bounded(&crate::rest::causes(error), 512)
 }

@@ -70,6 +70,9 @@ pub enum FetchError {
     },
 }
 
+/// An answer, whole, or why there is none.
+type Answered = Result<Response<Vec<u8>>, FetchError>;
+
 /// Asks.
 #[derive(Clone)]
 pub(super) struct Fetch {
@@ -87,9 +90,7 @@ impl Fetch {
     }
 
     /// As the function that the provider's library asks with.
-    pub(super) fn asking(
-        &self,
-    ) -> impl Fn(Request<Vec<u8>>) -> BoxFuture<'static, Result<Response<Vec<u8>>, FetchError>> + Send + Sync + use<> {
+    pub(super) fn asking(&self) -> impl Fn(Request<Vec<u8>>) -> BoxFuture<'static, Answered> + Send + Sync + use<> {
         let fetch = self.clone();
         move |request| {
             let fetch = fetch.clone();
@@ -98,13 +99,13 @@ impl Fetch {
     }
 
     /// The answer to a request, whole.
-    async fn send(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, FetchError> {
+    async fn send(&self, request: Request<Vec<u8>>) -> Answered {
         let place = Place::of(request.uri())?;
         let late = FetchError::TimedOut { host: place.host.clone() };
         timeout(TIME, self.exchange(place, request)).await.unwrap_or(Err(late))
     }
 
-    async fn exchange(&self, place: Place, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, FetchError> {
+    async fn exchange(&self, place: Place, request: Request<Vec<u8>>) -> Answered {
         let failed = |source| FetchError::Connect { host: place.host.clone(), source };
         let stream = TcpStream::connect((place.host.as_str(), place.port)).await.map_err(failed)?;
         if !place.is_secure {
@@ -154,7 +155,7 @@ impl Place {
     }
 }
 
-async fn converse<S>(stream: S, place: &Place, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, FetchError>
+async fn converse<S>(stream: S, place: &Place, request: Request<Vec<u8>>) -> Answered
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
