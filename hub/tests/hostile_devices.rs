@@ -194,3 +194,40 @@ async fn a_second_call_of_a_device_ends_the_first() {
     assert!(second.next().await.is_some());
     assert_eq!(hub.sessions.count(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_hub_tells_the_next_device_to_come_back() {
+    let hub = TestHub::start(Limits { devices: 2, ..Limits::default() }).await;
+    hub.directory.with(|notes| notes.everybody = true);
+    let first = Call::admitted(hub.address, &hub.pin, &key(1)).await.expect("a place");
+    let _second = Call::admitted(hub.address, &hub.pin, &key(2)).await.expect("a place");
+    let mut third = Call::open(hub.address, &hub.pin).await.expect("a call");
+    third.greet(&key(3), &hub.pin).await;
+    assert_eq!(refusal(third.verdict().await), "busy");
+    drop(first);
+    until("the first is gone", || hub.sessions.count() == 1).await;
+    let mut again = Call::admitted(hub.address, &hub.pin, &key(3)).await;
+    for _ in 0..5 {
+        if again.is_ok() {
+            break;
+        }
+        // The place is given back when the connection is closed, a moment after the session's end.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        again = Call::admitted(hub.address, &hub.pin, &key(3)).await;
+    }
+    again.expect("the place of the first");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failing_database_sends_nobody_away_for_good() {
+    let hub = generous().await;
+    let mut connected = Call::admitted(hub.address, &hub.pin, &key(1)).await.expect("admitted");
+    hub.directory.with(|notes| notes.failing = true);
+    let mut other = Call::open(hub.address, &hub.pin).await.expect("a call");
+    other.greet(&key(2), &hub.pin).await;
+    assert_eq!(refusal(other.verdict().await), "busy");
+    connected.send(device_message::Kind::Heartbeat(Heartbeat { number: 1, ..Heartbeat::default() })).await;
+    assert!(connected.next().await.is_some(), "who is connected stays so");
+    hub.directory.with(|notes| notes.failing = false);
+    good_device_is_served(&hub, 2).await;
+}
