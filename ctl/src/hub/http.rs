@@ -71,12 +71,21 @@ impl Hub {
     /// The hub is not reached, not trusted, or refuses.
     pub async fn ask(&self, method: Method, path: &str, body: Body) -> Result<Value, HubError> {
         let asked = format!("{method} {path}");
-        let response = self.open(&asked, self.request(method, path, body)?).await?;
-        let bytes = self.within(self.collect(&asked, response.into_body(), MAX_ANSWER)).await?;
+        let bytes = self.bytes(method, path, body).await?;
         if bytes.is_empty() {
             return Ok(Value::Null);
         }
         serde_json::from_slice(&bytes).map_err(|error| self.senseless(asked, error.to_string()))
+    }
+
+    /// Sends something and reads the answer, whatever it is.
+    ///
+    /// # Errors
+    /// The hub is not reached, not trusted, or refuses.
+    pub async fn bytes(&self, method: Method, path: &str, body: Body) -> Result<Bytes, HubError> {
+        let asked = format!("{method} {path}");
+        let response = self.open(&asked, self.request(method, path, body)?).await?;
+        self.within(self.collect(&asked, response.into_body(), MAX_ANSWER)).await
     }
 
     /// Sends a request and gives back what is answered, when it is no refusal, before it is read.

@@ -21,6 +21,9 @@ pub(crate) const RECORDS: &str = "/api/v1/records";
 /// Images.
 pub(crate) const IMAGES: &str = "/api/v1/images";
 
+/// Rules that admit devices.
+pub(crate) const RULES: &str = "/api/v1/rules";
+
 const DEVICES: &str = "/api/v1/devices";
 
 /// Devices that fit all of these.
@@ -31,6 +34,26 @@ pub(crate) fn devices(query: &Query) -> String {
 /// What is done with several devices: `approve`, `refuse`, `quarantine`, `remove`.
 pub(crate) fn act(verb: &str) -> String {
     format!("{DEVICES}/{verb}")
+}
+
+/// One device.
+pub(crate) fn device(device: &DeviceId) -> String {
+    format!("{DEVICES}/{device}")
+}
+
+/// Puts another device in the place of this one.
+pub(crate) fn replace(device: &DeviceId) -> String {
+    format!("{DEVICES}/{device}/replace")
+}
+
+/// The configuration of a device for another one, to be signed.
+pub(crate) fn draft(device: &DeviceId, by: &DeviceId) -> String {
+    format!("{DEVICES}/{device}/replacement-draft?by={by}")
+}
+
+/// One rule.
+pub(crate) fn rule(name: &str) -> String {
+    format!("{RULES}/{}", escape(name))
 }
 
 /// The connection to a device.

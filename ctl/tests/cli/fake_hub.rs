@@ -33,6 +33,8 @@ pub enum Leads {
     Nowhere,
     /// To a node at this address.
     To(String),
+    /// To a node at this address, with one bit changed in this byte of what the node says.
+    Changed(String, usize),
     /// The hub says text where bytes belong.
     Text,
     /// The hub ends it at once, for this reason.
@@ -194,7 +196,8 @@ fn canned(method: &Method, path: &str, setup: &Setup, body: &str) -> Response {
 fn tunnel(upgrade: WebSocketUpgrade, leads: Leads) -> Response {
     match leads {
         Leads::Nowhere => refusal(502, "not-connected", "the device is not connected"),
-        Leads::To(node) => upgrade.on_upgrade(move |socket| carry(socket, node)),
+        Leads::To(node) => upgrade.on_upgrade(move |socket| carry(socket, node, usize::MAX)),
+        Leads::Changed(node, at) => upgrade.on_upgrade(move |socket| carry(socket, node, at)),
         Leads::Text => upgrade.on_upgrade(async |mut socket: WebSocket| {
             let _ = socket.send(Message::Text("hello".into())).await;
             let _ = socket.recv().await;
@@ -205,14 +208,19 @@ fn tunnel(upgrade: WebSocketUpgrade, leads: Leads) -> Response {
     }
 }
 
-async fn carry(mut socket: WebSocket, node: String) {
+/// Carries bytes; one bit of the byte at `changed` from the node is another.
+async fn carry(mut socket: WebSocket, node: String, changed: usize) {
     let mut stream = TcpStream::connect(node).await.expect("the fake node");
-    let mut buffer = vec![0; 4096];
+    let (mut buffer, mut carried) = (vec![0; 4096], 0);
     loop {
         tokio::select! {
             read = stream.read(&mut buffer) => match read {
                 Ok(0) | Err(_) => break,
                 Ok(bytes) => {
+                    if (carried..carried + bytes).contains(&changed) {
+                        buffer[changed - carried] ^= 1;
+                    }
+                    carried += bytes;
                     if socket.send(Message::Binary(buffer[..bytes].to_vec().into())).await.is_err() {
                         break;
                     }

@@ -134,6 +134,13 @@ fn an_operators_day_at_a_real_hub() {
     desk.run(&["hub", "fleet", "add", "acme"]).ok();
     assert_eq!(desk.json(&["hub", "fleet", "list"])["items"][0]["name"], "acme");
 
+    write(dir.path(), "serials", "FZ7\nFZ8\n");
+    desk.run(&["hub", "rule", "add", "batch", "--serials", "serials", "--group", "north"]).ok();
+    desk.run(&["hub", "rule", "add", "stamped", "--expected", "--without-token"]).ok();
+    let rules = desk.run(&["hub", "rule", "list"]).ok();
+    assert!(rules.contains("2 serial numbers") && rules.contains("expected devices, without a token"), "{rules}");
+    desk.run(&["hub", "rule", "delete", "stamped"]).ok();
+
     // A device calls, waits, and is admitted.
     let token =
         desk.json(&["hub", "token", "create", "--serial", SERIAL, "--label", "shop=0421", "--group", "north", "--days", "1"]);
@@ -154,6 +161,10 @@ fn an_operators_day_at_a_real_hub() {
     let second = call();
     desk.until(&["hub", "devices", "--state", "admitted", "--label", "shop=0421"], |devices| devices["total"] == 1);
 
+    desk.run(&["hub", "edit", SERIAL]).fails(2, &["nothing is to be changed"]);
+    desk.run(&["hub", "edit", SERIAL, "--name", "shop-1", "--site", "Hamburg"]).ok();
+    assert_eq!(desk.json(&["hub", "devices", "--search", "shop-1"])["items"][0]["site"], "Hamburg");
+
     // It takes the configuration that is pushed to its group.
     write(dir.path(), "node.yaml", &minimal(1).replace("any: true", &format!("serial: {SERIAL}")));
     let push = ["hub", "config", "push", "node.yaml", "--group", "north"];
@@ -165,10 +176,16 @@ fn an_operators_day_at_a_real_hub() {
     assert!(desk.run(&["hub", "rollout", "status", "node-1"]).ok().contains("group:north"));
 
     // Its logs are read through the hub, with the operator's own certificate.
-    let shown = desk.run(&["--via", "hub", "--device", SERIAL, "logs", "containerd", "-f"]).ok();
+    let shown = desk.run(&["--via", "hub", "--device", "shop-1", "logs", "containerd", "-f"]).ok();
     let here = desk.run(&["--node", &device.node.node(), "--device", &id, "logs", "containerd", "-f"]).ok();
     assert_eq!(shown, here);
     desk.run(&["hub", "images"]).fails(6, &["refuses"]);
+
+    // Nobody takes its place who is not there.
+    let stranger = "b".repeat(64);
+    let replace = ["hub", "replace", "shop-1", &stranger, "--draft", "shop-2.yaml", "--yes"];
+    desk.run(&replace).fails(6, &["refuses"]);
+    assert!(!dir.path().join("shop-2.yaml").exists());
 
     // It is removed, at once and for good, and all of it stands in the audit.
     desk.run(&["hub", "remove", SERIAL, "--yes", "--reason", "stolen"]).ok();

@@ -55,6 +55,25 @@ fn a_hub_that_leads_to_another_device_is_found_out() {
 }
 
 #[test]
+fn a_bit_that_the_hub_changes_anywhere_ends_the_connection_and_shows_nothing() {
+    let (fake, id) = node();
+    let here = skerryctl(Path::new("/"), &["--node", &fake.node(), "--device", &id, "status"]).ok();
+    let mut found = 0;
+    for at in (60..3000).step_by(210) {
+        let hub = hub(&id, Leads::Changed(fake.node(), at));
+        let dir = logged_in(&hub);
+        let ran = via(dir.path(), &id, &["--timeout", "2", "status"]);
+        if ran.code == 0 {
+            assert_eq!(ran.out, here, "less was said than {at} bytes");
+        } else {
+            assert_eq!((ran.code, ran.out.as_str()), (3, ""), "{}", ran.err);
+            found += 1;
+        }
+    }
+    assert!(found >= 5, "{found}: in the greeting and after it");
+}
+
+#[test]
 fn a_configuration_goes_to_nobody_whom_only_the_hub_vouches_for() {
     let (fake, id) = node();
     let hub = hub(&id, Leads::To(fake.node()));

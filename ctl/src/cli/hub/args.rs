@@ -31,6 +31,13 @@ pub(crate) enum Hub {
     Quarantine(Act),
     /// Revoke devices' keys, for good.
     Remove(Remove),
+    /// Change what the hub calls a device, and how it is sorted.
+    Edit(Edit),
+    /// Put one device in another's place: name, site, labels, groups and assignments move, and the old key is revoked for good.
+    Replace(Replace),
+    /// Rules that admit devices without a person.
+    #[command(subcommand)]
+    Rule(Rule),
     /// Make, list and revoke join tokens.
     #[command(subcommand)]
     Token(Token),
@@ -61,7 +68,7 @@ pub(crate) enum Hub {
 
 #[derive(Debug, Args)]
 pub(crate) struct Login {
-    /// https://NAME[:PORT]
+    /// The hub: https://NAME or https://NAME:PORT.
     pub(crate) url: HubUrl,
     /// What `skerry-hub pin` prints [default: the authorities that this host trusts must vouch for the hub].
     #[arg(long, value_name = "HEX")]
@@ -113,6 +120,84 @@ pub(crate) struct Remove {
     /// Do not ask.
     #[arg(short, long)]
     pub(crate) yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Edit {
+    /// Name, serial number or id.
+    #[arg(value_name = "DEVICE")]
+    pub(crate) target: DeviceName,
+    /// Its name.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Where it is.
+    #[arg(long)]
+    pub(crate) site: Option<String>,
+    /// Its labels from now on, KEY=VALUE; may be repeated.
+    #[arg(long, value_parser = label)]
+    pub(crate) label: Vec<(String, String)>,
+    /// Its groups from now on; may be repeated.
+    #[arg(long)]
+    pub(crate) group: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Replace {
+    /// The device that leaves.
+    pub(crate) old: DeviceName,
+    /// The device that takes its place.
+    pub(crate) new: DeviceName,
+    /// First write the old one's configuration, made out to the new one and to be signed, into this file; must not exist.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) draft: Option<PathBuf>,
+    /// Do not ask.
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Rule {
+    /// Make a rule; one of the same name is replaced.
+    Add(RuleAdd),
+    /// List rules.
+    List,
+    /// Delete a rule. Devices that it admitted stay.
+    Delete {
+        /// Its name.
+        name: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RuleAdd {
+    /// Names it in the audit.
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) looks_at: LooksAt,
+    /// Admit also devices that show no join token: whoever knows a serial number can then come in the device's place.
+    #[arg(long)]
+    pub(crate) without_token: bool,
+    /// Label that an admitted device gets, KEY=VALUE; may be repeated.
+    #[arg(long, value_parser = label)]
+    pub(crate) label: Vec<(String, String)>,
+    /// Group that an admitted device gets; may be repeated.
+    #[arg(long)]
+    pub(crate) group: Vec<String>,
+}
+
+/// Which devices a rule admits.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct LooksAt {
+    /// Devices of imported manifests and records.
+    #[arg(long)]
+    pub(crate) expected: bool,
+    /// Devices with a serial number of this file, one a line.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) serials: Option<PathBuf>,
+    /// Devices that have this label from their token or manifest, KEY=VALUE.
+    #[arg(long, value_name = "LABEL")]
+    pub(crate) having: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -4,7 +4,9 @@ pub(super) mod args;
 mod audit;
 mod configs;
 mod devices;
+mod edit;
 mod images;
+mod rules;
 mod session;
 mod signers;
 mod tokens;
@@ -32,6 +34,9 @@ pub(super) async fn run(global: &Global, command: Hub) -> Result<(), Failure> {
         Hub::Refuse(command) => devices::refuse(global, command).await,
         Hub::Quarantine(command) => devices::quarantine(global, command).await,
         Hub::Remove(command) => devices::remove(global, command).await,
+        Hub::Edit(command) => edit::edit(global, command).await,
+        Hub::Replace(command) => edit::replace(global, command).await,
+        Hub::Rule(command) => rules::run(global, command).await,
         Hub::Token(command) => tokens::run(global, command).await,
         Hub::Config(command) => configs::run(global, command).await,
         Hub::Rollout(command) => configs::rollout(global, command).await,
