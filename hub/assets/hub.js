@@ -55,7 +55,7 @@
     const state = document.querySelector("[data-log-state]");
     const tell = (text, tone) => { state.textContent = text; state.className = "note " + tone; };
     const source = new EventSource(log.dataset.log);
-    source.addEventListener("open", () => tell("Following.", "good"));
+    source.addEventListener("open", () => { log.textContent = ""; tell("Following.", "good"); });
     source.addEventListener("line", (event) => {
       const isAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
       log.append(event.data + "\n");

@@ -14,6 +14,7 @@ pub mod images;
 pub mod listen;
 pub mod metrics;
 pub mod model;
+pub mod reader;
 pub mod replica;
 pub mod rest;
 pub mod session;

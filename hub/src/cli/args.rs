@@ -87,6 +87,12 @@ pub(super) struct ServeArgs {
     /// A folder of images to download, each with its .sha256 beside it
     #[arg(long, value_name = "DIR")]
     images: Option<PathBuf>,
+    /// A reader's client certificate of the fleet, PEM: with it the hub shows devices' logs in its pages
+    #[arg(long, value_name = "FILE", requires = "reader_key")]
+    reader_cert: Option<PathBuf>,
+    /// Its key, PEM
+    #[arg(long, value_name = "FILE", requires = "reader_cert")]
+    reader_key: Option<PathBuf>,
     #[command(flatten)]
     oidc: oidc::Options,
     /// Devices connected at once
@@ -133,6 +139,7 @@ impl TryFrom<Box<ServeArgs>> for Options {
             limits,
             oidc: args.oidc,
             images: args.images,
+            reader: args.reader_cert.zip(args.reader_key),
         })
     }
 }

@@ -22,6 +22,7 @@ use crate::images::Images;
 use crate::listen::{Door, Limits, Parts, serve, serve_plain};
 use crate::metrics::{Exposition, Metrics};
 use crate::model::Time;
+use crate::reader::Reader;
 use crate::replica::{Replicas, follow};
 use crate::rest::App;
 use crate::session::{Devices, Sessions, Stored};
@@ -62,6 +63,8 @@ pub struct Options {
     pub oidc: oidc::Options,
     /// The folder of images to download.
     pub images: Option<PathBuf>,
+    /// Certificate and key with which the hub reads devices' logs for people.
+    pub reader: Option<(PathBuf, PathBuf)>,
 }
 
 impl Options {
@@ -78,6 +81,7 @@ impl Options {
             limits: Limits::default(),
             oidc: oidc::Options::default(),
             images: None,
+            reader: None,
         }
     }
 }
@@ -170,7 +174,8 @@ impl Hub {
         };
         let provider = oidc::Provider::new(&options.oidc, services.url.as_deref().unwrap_or_default())?;
         let auth = Auth::new(store.clone(), Allowance::default(), provider);
-        let app = App { services: services.clone(), auth, images: Images::new(options.images) };
+        let reader = options.reader.as_ref().map(|(certificate, key)| Reader::open(certificate, key)).transpose()?;
+        let app = App { services: services.clone(), auth, images: Images::new(options.images), reader };
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         let known = *store.committed().borrow();

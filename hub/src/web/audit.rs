@@ -65,7 +65,7 @@ impl Row {
             seq: entry.seq,
             at: Moment::of(entry.at, now),
             when: entry.at.to_string().replace('T', " ").chars().take(19).collect(),
-            actor: shortened(&entry.actor),
+            actor: shortened(&entry.actor, &device),
             action: entry.action.clone(),
             short_device: short(&device),
             device,
@@ -76,9 +76,13 @@ impl Row {
     }
 }
 
-/// An actor; a device's id is cut.
-fn shortened(actor: &str) -> String {
-    actor.strip_prefix("device:").map_or_else(|| actor.to_owned(), |id| format!("device:{}", short(id)))
+/// An actor; a device's id is cut, or left out where it stands beside it anyway.
+fn shortened(actor: &str, device: &str) -> String {
+    match actor.strip_prefix("device:") {
+        Some(id) if id == device => "the device".to_owned(),
+        Some(id) => format!("device:{}", short(id)),
+        None => actor.to_owned(),
+    }
 }
 
 /// Details in one line: what is empty says nothing, and of an id or digest the beginning is enough.
@@ -101,6 +105,7 @@ fn told(value: &Value) -> Option<Value> {
     match value {
         Value::Null => None,
         Value::String(text) if text.is_empty() => None,
+        Value::String(text) if text.starts_with("device:") => Some(shortened(text, "").into()),
         Value::String(text) if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) => Some(short(text).into()),
         Value::Array(items) => {
             Some(items.iter().filter_map(told).collect::<Vec<_>>()).filter(|items| !items.is_empty()).map(Value::Array)
@@ -142,7 +147,7 @@ mod tests {
         let value = serde_json::json!({ "from": "pending", "reason": "", "labels": {}, "uses": 3, "groups": ["a"], "name": null,
             "after": { "site": "", "digest": "ab".repeat(32) } });
         assert_eq!(details(&value), "after={\"digest\":\"abababababab\"} from=pending groups=[\"a\"] uses=3");
-        assert_eq!(shortened(&format!("device:{}", "ab".repeat(32))), "device:abababababab");
-        assert_eq!(shortened("user:kim"), "user:kim");
+        assert_eq!(shortened(&format!("device:{}", "ab".repeat(32)), ""), "device:abababababab");
+        assert_eq!(shortened("user:kim", ""), "user:kim");
     }
 }

@@ -8,6 +8,7 @@ use machine_config::DeviceId;
 use super::Web;
 use super::devices::Row;
 use super::fields::Fields;
+use super::logs::NO_READER;
 use super::oops::{Oops, shown};
 use super::pager::address;
 use super::pending::done;
@@ -136,6 +137,7 @@ pub(super) async fn page(
     page.done = done(&asked.done, 1);
     page.can_change = visitor.can_change(Role::Operator, Area::Devices) && facts.device.state != DeviceState::Removed;
     page.csrf = visitor.csrf();
+    page.logs.obstacle = web.reader.is_none().then_some(NO_READER);
     shown(&page)
 }
 
@@ -158,7 +160,7 @@ fn view(shell: Shell, all: &Facts, now: Time) -> Page {
         deliveries: deliveries.iter().map(|(delivery, config)| delivery_row(delivery, config.as_ref(), now)).collect(),
         inventory: device.inventory.as_ref().map(|inventory| inventory_facts(device, inventory)).unwrap_or_default(),
         events: events.iter().map(|event| event_row(event, now)).collect(),
-        logs: Logs { obstacle: Some(NO_READER), service: "containerd" },
+        logs: Logs { obstacle: None, service: "containerd" },
         edit: EditForm {
             name: device.name.clone().unwrap_or_default(),
             site: device.site.clone(),
@@ -171,10 +173,6 @@ fn view(shell: Shell, all: &Facts, now: Time) -> Page {
         csrf: String::new(),
     }
 }
-
-/// Why a page shows no log.
-const NO_READER: &str = "This hub cannot read devices' logs: what passes through it is sealed between operator and device. Read them with \
-                         skerryctl --via hub.";
 
 fn warnings(all: &Facts) -> Vec<Warning> {
     let device = &all.device;

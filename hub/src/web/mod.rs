@@ -15,6 +15,7 @@ mod devices;
 mod fields;
 mod headers;
 mod images;
+mod logs;
 mod oops;
 mod overview;
 mod pager;
@@ -45,6 +46,8 @@ pub fn routes(web: Web) -> Router {
         .route("/sign-in", get(sign_in::page))
         .route("/devices", get(devices::page).post(device::act))
         .route("/devices/{id}", get(device::page).post(device::edit))
+        .route("/devices/{id}/logs", get(logs::page))
+        .route("/devices/{id}/logs/stream", get(logs::stream))
         .route("/pending", get(pending::page))
         .route("/tokens", get(tokens::page).post(tokens::create))
         .route("/tokens/{id}/revoke", post(tokens::revoke))

@@ -148,10 +148,20 @@ impl Browser {
         self.command("POST", "/actions", &json!({ "actions": [{ "type": "key", "id": "keyboard", "actions": strokes }] }));
     }
 
+    /// Loads a page again and again until its text has this in it.
+    pub fn wait_for_page(&self, path: &str, text: &str) {
+        self.wait(text, || self.go(path));
+    }
+
     /// Waits until the page's text has this in it.
     pub fn wait_for(&self, text: &str) {
+        self.wait(text, || {});
+    }
+
+    fn wait(&self, text: &str, again: impl Fn()) {
         let until = Instant::now() + Duration::from_secs(20);
         loop {
+            again();
             // Asked of the page that is there now: an element could be of the one before.
             let shown = self.eval("return document.body?.innerText ?? ''").as_str().unwrap_or_default().to_owned();
             if shown.contains(text) {

@@ -1,6 +1,7 @@
 //! A whole hub in this process with a made-up fleet in it: healthy and failing, silent, waiting, refused, and hostile in every text.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use api::hub::v1::Release;
@@ -54,7 +55,13 @@ impl Fleet {
     /// An empty hub.
     pub async fn empty() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let hub = start(Options::new(folder.path(), SocketAddr::from(([127, 0, 0, 1], 0)))).await.expect("it starts");
+        Self::with_reader(folder, None).await
+    }
+
+    /// One that reads logs with this certificate and key.
+    pub async fn with_reader(folder: tempfile::TempDir, reader: Option<(PathBuf, PathBuf)>) -> Self {
+        let options = Options { reader, ..Options::new(folder.path(), SocketAddr::from(([127, 0, 0, 1], 0))) };
+        let hub = start(options).await.expect("it starts");
         let token = hub.admin_token.clone().expect("the first one");
         let address = format!("https://{}", hub.address);
         Self { hub, token, address, folder }
@@ -93,6 +100,17 @@ impl Fleet {
 
     pub fn store(&self) -> &Store {
         &self.hub.services.store
+    }
+
+    /// Waits until a device's session is open. A device that waits asks again after some seconds.
+    pub async fn connected(&self, device: &DeviceId) {
+        for _ in 0..400 {
+            if self.hub.services.sessions.has(device) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("the device never came back");
     }
 
     /// Its folder, for what a test puts beside it.

@@ -6,13 +6,16 @@
 
 mod driver;
 mod fleet;
+mod talking;
 
 use driver::{Browser, DESKTOP, ENTER, Kind, PHONE, SPACE, TAB};
-use fleet::{Fleet, HOSTILE, config, id, kim};
-use hub::model::{AuditFilter, DeviceState, Time};
+use fleet::{Fleet, HOSTILE, config, id, key as key_of, kim};
+use hub::model::{AuditFilter, DeviceState, Policy, Strangers, Time};
 use hub::people::Role;
+use hub::reader::Reader;
 use hub::store::NewApiToken;
 use machine_config::types::Digest;
+use talking::{ClientCa, Device};
 
 /// A token of this role.
 async fn token(fleet: &Fleet, role: Role) -> String {
@@ -210,4 +213,39 @@ async fn without_scripts_everything_but_following_a_log_works() {
     browser.wait_for("Sign in");
     browser.go("/devices");
     assert!(browser.place().starts_with("/sign-in"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_is_followed_as_a_reader_through_the_devices_own_call() {
+    let (ca, folder) = (ClientCa::new(), tempfile::tempdir().expect("a folder"));
+    let reader = ca.certify(folder.path(), "reader");
+    let (certificate, key) = ca.certify(folder.path(), "admin");
+    let error = Reader::open(&certificate, &key).expect_err("an admin's is too much");
+    assert!(error.to_string().contains("its role is admin"), "{error}");
+    let fleet = Fleet::with_reader(folder, Some(reader)).await;
+    let policy = Policy { strangers: Strangers::Wait, ..Policy::default() };
+    fleet.store().put_policy(&policy, &kim(Time::now())).await.expect("written");
+    let device = Device::start(&fleet.hub, key_of(70), &ca);
+    let Some(browser) = Browser::start(&fleet.address, DESKTOP) else { return };
+    browser.go("/pending");
+    browser.sign_in(&token(&fleet, Role::Operator).await);
+    browser.wait_for_page("/pending", "talking");
+    browser.click("input[name=id]");
+    browser.click("[value='device.approve']");
+    browser.wait_for("1 device approved.");
+    // The device asks again by itself; how soon is its own decision.
+    fleet.connected(&device.id()).await;
+    browser.go(&format!("/devices/{}", device.id()));
+    browser.click("form[action$='/logs'] button");
+    browser.wait_for("listening on 10.4.0.12");
+    browser.wait_for("Following.");
+    assert!(browser.text("pre").contains("<script>window.taken=1</script>"));
+    assert_eq!(browser.eval("return window.taken"), serde_json::Value::Null);
+    assert_eq!(*device.asked.lock().expect("not poisoned"), ["containerd"]);
+    browser.picture("logs");
+    browser.check_logs();
+    browser.go("/audit?action=tunnel.");
+    browser.wait_for("tunnel.open");
+    browser.wait_for_page("/audit?action=tunnel.", "tunnel.close");
+    assert!(browser.text("main table").contains("token:a-operator"));
 }
