@@ -99,9 +99,9 @@ mod tests {
         assert_eq!(form.all("id").collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(form.text("name"), "kim");
         assert_eq!(form.text("nothing"), "");
-        let labels = form.labels("labels").ok().expect("labels");
+        let labels = form.labels("labels").expect("labels");
         assert_eq!(labels, Labels::from([("shop".into(), "1".into()), ("row".into(), "2".into())]));
-        assert!(form.parsed::<u32>("uses").err().expect("no number").message().contains("`uses`"));
+        assert!(form.parsed::<u32>("uses").expect_err("no number").message().contains("`uses`"));
         assert_eq!(form.days("days", Time::from_millis(0)).ok().flatten(), Some(Time::from_millis(172_800_000)));
         assert!(fields(&[("labels", "shop")]).labels("labels").is_err());
     }
