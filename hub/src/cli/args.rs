@@ -171,6 +171,23 @@ mod tests {
     }
 
     #[test]
+    fn an_identity_provider_is_named_whole() {
+        let with = |more: &str| options(&format!("skerry-hub serve --data /d {more}"));
+        let whole =
+            with("--url https://hub.example --oidc-issuer https://id.example --oidc-client-id skerry --oidc-role admin=it")
+                .unwrap();
+        assert_eq!((whole.oidc.roles.len(), whole.oidc.groups_claim.as_str(), whole.oidc.scopes.len()), (1, "groups", 3));
+        for half in [
+            "--oidc-issuer https://id.example --oidc-client-id skerry",
+            "--url https://hub.example --oidc-issuer https://id.example",
+            "--oidc-role admin=it",
+            "--url https://hub.example --oidc-issuer https://id.example --oidc-client-id skerry --oidc-role boss=it",
+        ] {
+            assert!(with(half).is_err(), "{half}");
+        }
+    }
+
+    #[test]
     fn half_a_web_certificate_is_refused() {
         assert!(options("skerry-hub serve --data /d --web-cert /c").is_err());
         assert!(options("skerry-hub serve --data /d --url http://hub.example").is_err());
