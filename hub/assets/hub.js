@@ -27,7 +27,7 @@
       last = place;
     }));
     if (master) {
-      master.hidden = false;
+      master.closest("label").hidden = false;
       master.addEventListener("change", () => boxes.forEach((box) => { box.checked = master.checked; }));
     }
     form.addEventListener("change", show);

@@ -88,9 +88,9 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "DIR")]
     images: Option<PathBuf>,
     /// A reader's client certificate of the fleet, PEM: with it the hub shows devices' logs in its pages
-    #[arg(long, value_name = "FILE", requires = "reader_key")]
+    #[arg(long, value_name = "FILE")]
     reader_cert: Option<PathBuf>,
-    /// Its key, PEM
+    /// Its key, PEM, when it is in a file of its own
     #[arg(long, value_name = "FILE", requires = "reader_cert")]
     reader_key: Option<PathBuf>,
     #[command(flatten)]
@@ -128,6 +128,8 @@ impl TryFrom<Box<ServeArgs>> for Options {
             calls_at_once: args.calls_per_second.saturating_mul(20),
             ..Limits::default()
         };
+        let reader_key = args.reader_key;
+        let reader = args.reader_cert.map(|file| (file.clone(), reader_key.unwrap_or(file)));
         Ok(Self {
             data: args.place.data,
             database: args.place.database,
@@ -139,7 +141,7 @@ impl TryFrom<Box<ServeArgs>> for Options {
             limits,
             oidc: args.oidc,
             images: args.images,
-            reader: args.reader_cert.zip(args.reader_key),
+            reader,
         })
     }
 }

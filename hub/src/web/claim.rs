@@ -1,10 +1,11 @@
 //! The page behind the code on a device's label: an installer says where the device stands. He sees of it what stands on its label, and no more.
 
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::Web;
+use super::at::At;
 use super::fields::Fields;
 use super::oops::{Oops, shown};
 use super::pager::{address, encode};
@@ -79,7 +80,7 @@ pub(super) struct Asked {
 pub(super) async fn page(
     State(web): State<Web>,
     visitor: Visitor,
-    Path((kind, value)): Path<(String, String)>,
+    At((kind, value)): At<(String, String)>,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Oops> {
     visitor.may_see(Role::Installer, Area::Claims)?;
@@ -106,7 +107,7 @@ pub(super) async fn page(
 pub(super) async fn claim(
     State(web): State<Web>,
     visitor: Visitor,
-    Path((kind, value)): Path<(String, String)>,
+    At((kind, value)): At<(String, String)>,
     fields: Fields,
 ) -> Result<Response, Oops> {
     fields.check(&visitor.caller)?;

@@ -1,12 +1,13 @@
 //! One configuration: whom it is assigned to, and how far it came on each device.
 
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use machine_config::DeviceId;
 use machine_config::types::Digest;
 
 use super::Web;
+use super::at::At;
 use super::configs::{Asked, Row};
 use super::fields::Fields;
 use super::oops::{Oops, shown};
@@ -50,7 +51,7 @@ struct Page {
 pub(super) async fn page(
     State(web): State<Web>,
     visitor: Visitor,
-    Path(digest): Path<Digest>,
+    At(digest): At<Digest>,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Oops> {
     visitor.may_see(Role::Reader, Area::Configs)?;
@@ -124,7 +125,7 @@ fn back(digest: &Digest, done: &str) -> Response {
 pub(super) async fn assign(
     State(web): State<Web>,
     visitor: Visitor,
-    Path(digest): Path<Digest>,
+    At(digest): At<Digest>,
     fields: Fields,
 ) -> Result<Response, Oops> {
     fields.check(&visitor.caller)?;
@@ -138,7 +139,7 @@ pub(super) async fn assign(
 pub(super) async fn unassign(
     State(web): State<Web>,
     visitor: Visitor,
-    Path(digest): Path<Digest>,
+    At(digest): At<Digest>,
     fields: Fields,
 ) -> Result<Response, Oops> {
     fields.check(&visitor.caller)?;
@@ -152,7 +153,7 @@ pub(super) async fn unassign(
 pub(super) async fn delete(
     State(web): State<Web>,
     visitor: Visitor,
-    Path(digest): Path<Digest>,
+    At(digest): At<Digest>,
     fields: Fields,
 ) -> Result<Response, Oops> {
     fields.check(&visitor.caller)?;

@@ -1,11 +1,12 @@
 //! A device: how it is, what it is, which configuration it has, what happened; and what people may do with it.
 
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use machine_config::DeviceId;
 
 use super::Web;
+use super::at::At;
 use super::devices::Row;
 use super::fields::Fields;
 use super::logs::NO_READER;
@@ -128,7 +129,7 @@ async fn read(web: &Web, id: &DeviceId, now: Time) -> Result<Facts, Oops> {
 pub(super) async fn page(
     State(web): State<Web>,
     visitor: Visitor,
-    Path(id): Path<DeviceId>,
+    At(id): At<DeviceId>,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Oops> {
     visitor.may_see(Role::Reader, Area::Devices)?;
@@ -288,7 +289,7 @@ fn acts(state: DeviceState) -> Vec<ActButton> {
 pub(super) async fn edit(
     State(web): State<Web>,
     visitor: Visitor,
-    Path(id): Path<DeviceId>,
+    At(id): At<DeviceId>,
     fields: Fields,
 ) -> Result<Response, Oops> {
     fields.check(&visitor.caller)?;

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use api::v1::LogLine;
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{StreamExt as _, once};
 use machine_config::DeviceId;
 
 use super::Web;
+use super::at::At;
 use super::oops::{Oops, shown};
 use super::shell::{Section, Shell};
 use super::view::title;
@@ -28,7 +29,7 @@ const LINE_BYTES: usize = 4096;
 const ALIVE: Duration = Duration::from_secs(20);
 
 /// Why a page shows no log.
-pub(super) const NO_READER: &str = "This hub was given no reader's certificate (--reader-cert, --reader-key), so it cannot read devices' logs: what \
+pub(super) const NO_READER: &str = "This hub was given no reader's certificate (--reader-cert), so it cannot read devices' logs: what \
                                     passes through it is sealed between operator and device. Read them with skerryctl --via hub.";
 
 /// What the address says.
@@ -57,7 +58,7 @@ async fn wanted(web: &Web, visitor: &Visitor, device: DeviceId, service: &str) -
 pub(super) async fn page(
     State(web): State<Web>,
     visitor: Visitor,
-    Path(id): Path<DeviceId>,
+    At(id): At<DeviceId>,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Oops> {
     let (_, wanted) = wanted(&web, &visitor, id, &asked.service).await?;
@@ -69,7 +70,7 @@ pub(super) async fn page(
 pub(super) async fn stream(
     State(web): State<Web>,
     visitor: Visitor,
-    Path(id): Path<DeviceId>,
+    At(id): At<DeviceId>,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Oops> {
     let (reader, wanted) = wanted(&web, &visitor, id, &asked.service).await?;

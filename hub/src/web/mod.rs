@@ -5,6 +5,7 @@
 //! file reaches a page unescaped: the templates escape all of it, and the content security policy forbids what is not this program's own.
 
 mod assets;
+mod at;
 mod audit;
 mod claim;
 mod config;
@@ -67,6 +68,6 @@ pub fn routes(web: Web) -> Router {
     let uploads = Router::new()
         .route("/configs", get(configs::page).post(configs::upload))
         .layer(DefaultBodyLimit::max(configs::MAX_UPLOAD));
-    let all = pages.merge(uploads).with_state(web).layer(from_fn(headers::secure));
+    let all = pages.merge(uploads).fallback(at::nowhere).with_state(web).layer(from_fn(headers::secure));
     all.merge(Router::new().route("/assets/{version}/{name}", get(assets::serve)))
 }

@@ -1,10 +1,11 @@
 //! People and API tokens: for admins.
 
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::Web;
+use super::at::At;
 use super::fields::Fields;
 use super::oops::{Oops, shown};
 use super::shell::{Section, Shell};
@@ -159,7 +160,7 @@ pub(super) async fn create_token(State(web): State<Web>, visitor: Visitor, field
 pub(super) async fn revoke_token(
     State(web): State<Web>,
     visitor: Visitor,
-    Path(id): Path<String>,
+    At(id): At<String>,
     fields: Fields,
 ) -> Result<Response, Oops> {
     fields.check(&visitor.caller)?;

@@ -1,10 +1,11 @@
 //! Join tokens: made, shown once, listed, revoked.
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::Web;
+use super::at::At;
 use super::fields::Fields;
 use super::oops::{Oops, shown};
 use super::shell::{Section, Shell};
@@ -82,7 +83,7 @@ pub(super) async fn create(State(web): State<Web>, visitor: Visitor, fields: Fie
 pub(super) async fn revoke(
     State(web): State<Web>,
     visitor: Visitor,
-    Path(id): Path<String>,
+    At(id): At<String>,
     fields: Fields,
 ) -> Result<Response, Oops> {
     fields.check(&visitor.caller)?;

@@ -63,6 +63,10 @@ async fn every_page_fits_a_desk_and_a_phone_and_shows_hostile_texts_as_texts() {
         assert!(browser.text("body").contains(HOSTILE), "it is shown as it is");
         browser.go("/devices?state=nonsense");
         browser.wait_for("This does not go");
+        for nowhere in ["/devices/nobody", "/nowhere"] {
+            browser.go(nowhere);
+            browser.wait_for("there is no such page at this hub");
+        }
     }
 }
 
