@@ -20,7 +20,7 @@ bmap-tools xorriso zstd btrfs-progs xfsprogs mount
 poppler-utils librsvg2-bin
 iproute2 dnsmasq-base
 postgresql
-chromium chromium-driver'
+chromium chromium-driver fonts-dejavu-core'
 # Runs the identity provider that the hub's sign-in is tested against.
 node='nodejs npm'
 
