@@ -60,7 +60,11 @@ impl Fleet {
 
     /// One that reads logs with this certificate and key.
     pub async fn with_reader(folder: tempfile::TempDir, reader: Option<(PathBuf, PathBuf)>) -> Self {
-        let options = Options { reader, ..Options::new(folder.path(), SocketAddr::from(([127, 0, 0, 1], 0))) };
+        let images = folder.path().join("images");
+        std::fs::create_dir(&images).expect("a folder");
+        crate::image::write(&images.join("skerry-0.1.0-nuc.img"));
+        let (images, url) = (Some(images), Some("https://hub.example".to_owned()));
+        let options = Options { reader, images, url, ..Options::new(folder.path(), SocketAddr::from(([127, 0, 0, 1], 0))) };
         let hub = start(options).await.expect("it starts");
         let token = hub.admin_token.clone().expect("the first one");
         let address = format!("https://{}", hub.address);

@@ -6,6 +6,8 @@
 
 mod driver;
 mod fleet;
+#[path = "../rest/image.rs"]
+mod image;
 mod talking;
 
 use driver::{Browser, DESKTOP, ENTER, Kind, PHONE, SPACE, TAB};
@@ -157,6 +159,24 @@ async fn a_token_is_shown_once_and_a_configuration_is_brought_assigned_and_taken
     browser.fill("[type=file]", &file.to_string_lossy());
     browser.click("section.card button.main");
     browser.wait_for("cannot take the configuration");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_is_stamped_and_downloaded() {
+    let fleet = Fleet::made_up().await;
+    let Some(browser) = Browser::start(&fleet.address, DESKTOP) else { return };
+    browser.go("/images");
+    browser.sign_in(&fleet.token);
+    browser.fill("section.card [name=name]", "store-0421");
+    browser.click("section.card button.main");
+    browser.wait_for("The image carries the join token");
+    browser.picture("image-stamped");
+    let bytes = browser
+        .eval("return fetch(document.querySelector('.made a').href).then(got => got.arrayBuffer()).then(got => got.byteLength)");
+    assert_eq!(bytes.as_u64(), Some(image::BYTES));
+    let made = fleet.store().tokens().await.expect("read");
+    assert!(made.iter().any(|token| token.uses_left == 1 && browser.text(".made code") == token.id));
+    browser.check_logs();
 }
 
 #[tokio::test(flavor = "multi_thread")]
