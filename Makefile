@@ -8,6 +8,7 @@
 #                                FORMAT=raw.zst,iso and others write other forms: docs/formats.md
 #   make run BOARD=…             boot it, console on this terminal (Ctrl-A X ends it)
 #   make bench                   the figures, one JSON line each, kept in target/bench.jsonl
+#   make bench-hub               the hub's figures, half an hour, kept in target/bench-hub.jsonl; DEVICES=N for fewer than 20,000 devices
 #
 # IMAGER_FLAGS is passed on, e.g. IMAGER_FLAGS='--without k3s' or IMAGER_FLAGS='--component k3s=PATH'.
 
@@ -45,7 +46,7 @@ CARGO_DENY := $(or $(shell command -v cargo-deny 2>/dev/null),$(SKERRY_CACHE)/to
 # One cargo at a time: they would wait for each other.
 .NOTPARALLEL:
 
-.PHONY: help setup setup-build setup-arm64 setup-tests setup-rights no-board node node-x86_64 node-aarch64 tools fetch image run demo test check bench
+.PHONY: help setup setup-build setup-arm64 setup-tests setup-rights no-board node node-x86_64 node-aarch64 tools fetch image run demo test check bench bench-hub
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -123,3 +124,8 @@ $(SKERRY_CACHE)/tools/bin/cargo-deny:
 
 bench: setup-tests node-x86_64 node-aarch64 tools
 	cargo run --locked --release -q -p skerry-tests --bin bench
+
+# The hub is a program of its own: what it takes is measured without what its devices take.
+bench-hub: setup-tests
+	cargo build --locked --release -q -p hub --bin skerry-hub
+	cargo run --locked --release -q -p skerry-tests --bin bench-hub -- $(DEVICES)
