@@ -1,5 +1,6 @@
 //! The store on both databases.
 
+mod attention;
 mod audit;
 mod configs;
 mod enrolment;

@@ -110,8 +110,7 @@ pub(super) async fn claim(
     At((kind, value)): At<(String, String)>,
     fields: Fields,
 ) -> Result<Response, Oops> {
-    fields.check(&visitor.caller)?;
-    visitor.may_change(Role::Installer, Area::Claims)?;
+    visitor.may_change(fields.csrf(), Role::Installer, Area::Claims)?;
     let claim = Claim { by: meant(&kind, &value)?, site: fields.text("site").to_owned() };
     web.services.store.claim(claim, &visitor.by()).await?;
     Ok(Redirect::to(&address(&place(&kind, &value), &[("done", "claimed")])).into_response())

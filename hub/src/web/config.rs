@@ -128,8 +128,7 @@ pub(super) async fn assign(
     At(digest): At<Digest>,
     fields: Fields,
 ) -> Result<Response, Oops> {
-    fields.check(&visitor.caller)?;
-    visitor.may_change(Role::Operator, Area::Configs)?;
+    visitor.may_change(fields.csrf(), Role::Operator, Area::Configs)?;
     let to = named(&web, &fields).await?;
     web.services.store.assign(&digest, to, &visitor.by()).await?;
     Ok(back(&digest, "assigned"))
@@ -142,8 +141,7 @@ pub(super) async fn unassign(
     At(digest): At<Digest>,
     fields: Fields,
 ) -> Result<Response, Oops> {
-    fields.check(&visitor.caller)?;
-    visitor.may_change(Role::Operator, Area::Configs)?;
+    visitor.may_change(fields.csrf(), Role::Operator, Area::Configs)?;
     let to = fields.parsed("to")?.ok_or_else(|| Oops::unusable("say whom to take it back from"))?;
     web.services.store.unassign(&digest, to, &visitor.by()).await?;
     Ok(back(&digest, "unassigned"))
@@ -156,8 +154,7 @@ pub(super) async fn delete(
     At(digest): At<Digest>,
     fields: Fields,
 ) -> Result<Response, Oops> {
-    fields.check(&visitor.caller)?;
-    visitor.may_change(Role::Operator, Area::Configs)?;
+    visitor.may_change(fields.csrf(), Role::Operator, Area::Configs)?;
     web.services.store.delete_config(&digest, &visitor.by()).await?;
     Ok(Redirect::to("/configs?done=deleted").into_response())
 }

@@ -132,9 +132,8 @@ pub(super) async fn upload(
     if !is_same_origin(&headers, &uri) {
         return Err(AuthError::Origin.into());
     }
-    visitor.may_change(Role::Operator, Area::Configs)?;
     let Upload { csrf, file } = receive(form).await?;
-    visitor.caller.check_csrf(csrf.as_deref())?;
+    visitor.may_change(csrf.as_deref(), Role::Operator, Area::Configs)?;
     let file = file.filter(|file| !file.is_empty()).ok_or_else(|| Oops::unusable("choose a signed configuration first"))?;
     let config = web.services.store.put_config(&file, &visitor.by()).await?;
     Ok(Redirect::to(&format!("/configs/{}?done=brought", config.digest)).into_response())

@@ -292,8 +292,7 @@ pub(super) async fn edit(
     At(id): At<DeviceId>,
     fields: Fields,
 ) -> Result<Response, Oops> {
-    fields.check(&visitor.caller)?;
-    visitor.may_change(Role::Operator, Area::Devices)?;
+    visitor.may_change(fields.csrf(), Role::Operator, Area::Devices)?;
     let edit = Edit {
         name: Some(fields.text("name").to_owned()),
         site: Some(fields.text("site").to_owned()),
@@ -322,8 +321,7 @@ struct Acted {
 
 /// Approves, refuses, quarantines or removes the chosen devices. One that cannot be takes no other along.
 pub(super) async fn act(State(web): State<Web>, visitor: Visitor, fields: Fields) -> Result<Response, Oops> {
-    fields.check(&visitor.caller)?;
-    visitor.may_change(Role::Operator, Area::Devices)?;
+    visitor.may_change(fields.csrf(), Role::Operator, Area::Devices)?;
     let act: Act = fields.parsed("act")?.ok_or_else(|| Oops::unusable("say what to do with the devices"))?;
     let ids = chosen(&fields)?;
     if act == Act::Remove && fields.text("sure") != "yes" {

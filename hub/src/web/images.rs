@@ -87,8 +87,7 @@ pub(super) async fn page(State(web): State<Web>, visitor: Visitor) -> Result<Res
 
 /// Makes a download of a stamped image.
 pub(super) async fn stamp(State(web): State<Web>, visitor: Visitor, fields: Fields) -> Result<Response, Oops> {
-    fields.check(&visitor.caller)?;
-    visitor.may_change(Role::Operator, Area::Images)?;
+    visitor.may_change(fields.csrf(), Role::Operator, Area::Images)?;
     let given = |name: &str| Some(fields.text(name).to_owned()).filter(|text| !text.is_empty());
     let new = NewDownload {
         device_name: fields.text("name").to_owned(),

@@ -125,8 +125,7 @@ pub(super) async fn page(State(web): State<Web>, visitor: Visitor, Query(asked):
 
 /// Locks somebody out, or lets them in again.
 pub(super) async fn lock(State(web): State<Web>, visitor: Visitor, fields: Fields) -> Result<Response, Oops> {
-    fields.check(&visitor.caller)?;
-    visitor.may_change(Role::Admin, Area::People)?;
+    visitor.may_change(fields.csrf(), Role::Admin, Area::People)?;
     let (store, by) = (&web.services.store, visitor.by());
     let user = store.user(fields.text("name")).await?.ok_or_else(|| Oops::missing("there is no such person"))?;
     let locked = fields.text("locked") == "yes";
@@ -140,8 +139,7 @@ pub(super) async fn lock(State(web): State<Web>, visitor: Visitor, fields: Field
 
 /// Makes an API token. It is shown in the answer and nowhere else.
 pub(super) async fn create_token(State(web): State<Web>, visitor: Visitor, fields: Fields) -> Result<Response, Oops> {
-    fields.check(&visitor.caller)?;
-    visitor.may_change(Role::Admin, Area::People)?;
+    visitor.may_change(fields.csrf(), Role::Admin, Area::People)?;
     let scopes = fields.lines("scopes");
     if let Some(unknown) = scopes.iter().find(|scope| !is_scope(scope)) {
         return Err(Oops::unusable(format!("there is no scope `{unknown}`: write an area such as `devices`, or `devices:read`")));
@@ -163,8 +161,7 @@ pub(super) async fn revoke_token(
     At(id): At<String>,
     fields: Fields,
 ) -> Result<Response, Oops> {
-    fields.check(&visitor.caller)?;
-    visitor.may_change(Role::Admin, Area::People)?;
+    visitor.may_change(fields.csrf(), Role::Admin, Area::People)?;
     let (store, by) = (&web.services.store, visitor.by());
     store.revoke_api_token(&id, &by).await?;
     if let Some(token) = store.api_tokens().await?.iter().find(|token| token.id == id) {

@@ -63,8 +63,7 @@ pub(super) async fn page(State(web): State<Web>, visitor: Visitor) -> Result<Res
 
 /// Makes a token. It is shown in the answer and nowhere else.
 pub(super) async fn create(State(web): State<Web>, visitor: Visitor, fields: Fields) -> Result<Response, Oops> {
-    fields.check(&visitor.caller)?;
-    visitor.may_change(Role::Operator, Area::Tokens)?;
+    visitor.may_change(fields.csrf(), Role::Operator, Area::Tokens)?;
     let serial = Some(fields.text("serial").to_owned()).filter(|serial| !serial.is_empty());
     let new = NewToken {
         name: fields.text("name").to_owned(),
@@ -86,8 +85,7 @@ pub(super) async fn revoke(
     At(id): At<String>,
     fields: Fields,
 ) -> Result<Response, Oops> {
-    fields.check(&visitor.caller)?;
-    visitor.may_change(Role::Operator, Area::Tokens)?;
+    visitor.may_change(fields.csrf(), Role::Operator, Area::Tokens)?;
     web.services.store.revoke_token(&id, &visitor.by()).await?;
     Ok(Redirect::to("/tokens").into_response())
 }

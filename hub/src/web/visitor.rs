@@ -43,8 +43,9 @@ impl Visitor {
         Ok(self.caller.check(role, area, false)?)
     }
 
-    /// Whether they may change this.
-    pub(super) fn may_change(&self, role: Role, area: Area) -> Result<(), Oops> {
+    /// Whether they may change this, and whether the form is from a page of their login: `csrf` is what it repeats.
+    pub(super) fn may_change(&self, csrf: Option<&str>, role: Role, area: Area) -> Result<(), Oops> {
+        self.caller.check_csrf(csrf)?;
         Ok(self.caller.check(role, area, true)?)
     }
 

@@ -141,6 +141,12 @@ async fn a_token_is_shown_once_and_a_configuration_is_brought_assigned_and_taken
     let made = fleet.store().tokens().await.expect("read").into_iter().find(|token| token.name == "Wednesday").expect("made");
     assert_eq!(made.labels.get("row").map(String::as_str), Some("2"));
 
+    browser.fill("section.card [name=name]", "forged");
+    browser.eval("document.querySelectorAll('[name=csrf]').forEach(field => { field.value = 'guessed'; })");
+    browser.click("section.card button.main");
+    browser.wait_for("does not carry the login's word");
+    assert!(fleet.store().tokens().await.expect("read").iter().all(|token| token.name != "forged"));
+
     let file = fleet.folder().join("signed.yaml");
     std::fs::write(&file, config(4, "FZ4")).expect("written");
     browser.go("/configs");
