@@ -146,7 +146,7 @@ async fn configurations_of_a_hub_that_was_taken_over_are_refused_and_the_true_hu
     hub.stop().await;
 
     let attacker = Takeover::begin(folder.path(), address).await.expect("the attacker has key and address");
-    stands(&device, "it believes whoever has the key", |standing| standing.is_admitted() && standing.admissions == 2).await;
+    stands(&device, "it believes whoever has the key", |standing| standing.is_admitted() && standing.admissions >= 2).await;
     let forgeries = forgeries();
     for (number, (what, config, code)) in forgeries.iter().enumerate() {
         attacker.offer(config);
@@ -161,7 +161,7 @@ async fn configurations_of_a_hub_that_was_taken_over_are_refused_and_the_true_hu
     attacker.end().await;
 
     let hub = honest(folder.path(), address).await;
-    stands(&device, "it finds its hub again", |standing| standing.is_admitted() && standing.admissions == 3).await;
+    stands(&device, "it finds its hub again", |standing| standing.is_admitted() && standing.admissions >= 3).await;
     configure(&hub, &device, 6).await;
     let thief = Make {
         key: key(2),
@@ -185,9 +185,10 @@ async fn bytes_that_an_attacker_puts_into_tunnels_call_nothing() {
     let address = hub.address;
     hub.stop().await;
     let attacker = Takeover::begin(folder.path(), address).await.expect("the attacker has key and address");
-    stands(&device, "it believes whoever has the key", |standing| standing.is_admitted() && standing.admissions == 2).await;
+    stands(&device, "it believes whoever has the key", |standing| standing.is_admitted() && standing.admissions >= 2).await;
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
     let hello = [&[0x16, 3, 1, 0, 200, 1, 0, 0, 196, 3, 3][..], &[0x5a; 194]].concat();
+    let before = device.standing().borrow().admissions;
     for round in 0..16_u8 {
         let mut tunnel = attacker.sessions.open_tunnel(&device.id(), "nobody").await.expect("a tunnel");
         let bytes = match round % 4 {
@@ -204,7 +205,7 @@ async fn bytes_that_an_attacker_puts_into_tunnels_call_nothing() {
     }
     assert_eq!(device.calls(), 0);
     let standing = device.standing().borrow().clone();
-    assert!(standing.is_admitted() && standing.admissions == 2, "its session went through it: {standing:?}");
+    assert!(standing.is_admitted() && standing.admissions == before, "its session went through it: {standing:?}");
     attacker.end().await;
 }
 
@@ -284,7 +285,7 @@ async fn survives(rude: Rude) {
     .await;
     assert_eq!(device.generation(), 5, "{rude:?}");
     let hub = honest(folder.path(), address).await;
-    stands(&device, "it comes back to its hub", |standing| standing.is_admitted() && standing.admissions == 2).await;
+    stands(&device, "it comes back to its hub", |standing| standing.is_admitted() && standing.admissions >= 2).await;
     hub.stop().await;
 }
 
@@ -305,12 +306,12 @@ async fn a_database_of_yesterday_takes_no_device_back() {
     copy_files(folder.path(), yesterday.path());
 
     let hub = honest(folder.path(), address).await;
-    stands(&device, "it is back", |standing| standing.is_admitted() && standing.admissions == 2).await;
+    stands(&device, "it is back", |standing| standing.is_admitted() && standing.admissions >= 2).await;
     configure(&hub, &device, 6).await;
     hub.stop().await;
 
     let hub = honest(yesterday.path(), address).await;
-    stands(&device, "it is back at the hub of yesterday", |standing| standing.is_admitted() && standing.admissions == 3).await;
+    stands(&device, "it is back at the hub of yesterday", |standing| standing.is_admitted() && standing.admissions >= 3).await;
     let store = &hub.services.store;
     let known = async || store.device(&device.id()).await.expect("the database").expect("known").config_generation;
     until("the hub learns what the device runs", async || known().await == 6).await;
