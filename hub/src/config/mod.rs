@@ -7,7 +7,8 @@ mod choose;
 mod draft;
 mod upload;
 
-pub use choose::choose;
+pub(crate) use choose::AFTER_REFUSAL;
+pub use choose::candidates;
 pub use draft::{DraftError, draft};
 pub(crate) use upload::would_take;
 pub use upload::{UploadError, check_devices, describe, judge_upload};

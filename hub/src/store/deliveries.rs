@@ -1,22 +1,18 @@
 //! How far configurations came, device by device, and what a device is offered next.
 
-use std::time::Duration;
-
 use machine_config::DeviceId;
 use machine_config::types::Digest;
 use serde_json::json;
+use sqlx::AnyConnection;
 
 use super::error::StoreError;
 use super::query;
 use super::row::Fields;
 use super::tx::Tx;
 use super::{Store, configs, devices, registry};
-use crate::config::{choose, would_take};
+use crate::config::{AFTER_REFUSAL, candidates, would_take};
 use crate::model::text::bounded;
 use crate::model::{Actor, By, Config, Delivery, DeliveryState, DeviceState, MAX_PAGE, Time};
-
-/// How long a configuration that a device refused is not offered to it again, unless somebody assigns it anew.
-const AFTER_REFUSAL: Duration = Duration::from_secs(3600);
 
 /// What a device is to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +72,13 @@ pub(super) async fn running(tx: &mut Tx, device: &DeviceId, digest: &Digest, at:
     Ok(())
 }
 
+/// What a device refused later than that.
+async fn refused_since(conn: &mut AnyConnection, device: &DeviceId, since: Time) -> Result<Vec<Digest>, StoreError> {
+    let statement = sqlx::query("SELECT digest FROM deliveries WHERE device = $1 AND state = 'refused' AND at > $2");
+    let statement = statement.bind(device.to_string()).bind(since.millis());
+    query::list(conn, statement, "look for refusals", |row| row.word("digest")).await
+}
+
 impl Store {
     /// What this device is to be offered now, if anything: the newest that is assigned to it, that it does not have and would take, and did not
     /// refuse within the hour.
@@ -88,18 +91,21 @@ impl Store {
             return Ok(None);
         };
         let assigned = configs::assigned(&mut conn, &device).await?;
-        let Some(config) = choose(&device, &assigned).cloned() else { return Ok(None) };
-        let last = sqlx::query("SELECT * FROM deliveries WHERE device = $1 AND digest = $2 AND state = 'refused' AND at > $3");
-        let last = last.bind(id.to_string()).bind(config.digest.to_string()).bind(now.before(AFTER_REFUSAL).millis());
-        if query::find(&mut conn, last, "look for a refusal", read).await?.is_some() {
+        let possible = candidates(&device, &assigned);
+        if possible.is_empty() {
             return Ok(None);
         }
-        let Some(bytes) = configs::bytes(&mut conn, &config.digest).await? else { return Ok(None) };
+        let refused = refused_since(&mut conn, id, now.before(AFTER_REFUSAL)).await?;
         let fleets = registry::fleets(&mut conn).await?;
-        let fleet = fleets.iter().find(|fleet| fleet.name.as_str() == config.fleet);
-        // A group's configuration may be for one of its devices: the others are not bothered with it.
-        let is_taken = fleet.is_some_and(|fleet| would_take(&bytes, fleet, &device).is_ok());
-        Ok(is_taken.then_some(Offer { config, bytes }))
+        for config in possible.into_iter().filter(|config| !refused.contains(&config.digest)) {
+            let Some(bytes) = configs::bytes(&mut conn, &config.digest).await? else { continue };
+            let fleet = fleets.iter().find(|fleet| fleet.name.as_str() == config.fleet);
+            // What was left behind by a change of the fleet's keys is passed over.
+            if fleet.is_some_and(|fleet| would_take(&bytes, fleet, &device).is_ok()) {
+                return Ok(Some(Offer { config: config.clone(), bytes }));
+            }
+        }
+        Ok(None)
     }
 
     /// Notes how far a configuration came on a device: offered by the hub, taken or refused by the device.

@@ -93,6 +93,31 @@ on_both! {
 }
 
 on_both! {
+    /// Each box of a group has its own file; the newest of them is for somebody else, or was signed with a key that counts no more.
+    async fn each_device_of_a_group_is_offered_its_own(db: Db) {
+        let store = db.store().await;
+        let group = || AssignTo::Group("shops".into());
+        let mut devices = vec![];
+        for number in 1..=2 {
+            let id = admitted(&store, number).await.id;
+            store.edit_device(&id, Edit { groups: Some(vec!["shops".into()]), ..Edit::default() }, &kim()).await.unwrap();
+            devices.push(id);
+        }
+        let mut digests = vec![];
+        for (generation, target) in [(3, "serial: S1"), (5, "serial: S2"), (2, "any: true")] {
+            let config = upload(&store, generation, target).await.unwrap();
+            store.assign(&config.digest, group(), &kim()).await.unwrap();
+            digests.push(config.digest);
+        }
+        let offered = async |device: usize| store.to_deliver(&devices[device], NOW).await.unwrap().map(|offer| offer.config.digest);
+        assert_eq!([offered(0).await.as_ref(), offered(1).await.as_ref()], [Some(&digests[0]), Some(&digests[1])]);
+        let refused = DeliveryState::Refused { code: "semantics".into(), message: String::new() };
+        store.record_delivery(&devices[0], &digests[0], refused, &kim()).await.unwrap();
+        assert_eq!(offered(0).await.as_ref(), Some(&digests[2]), "the next best, while the best is refused");
+    }
+}
+
+on_both! {
     async fn a_delivery_is_offered_then_taken_then_running(db: Db) {
         let store = db.store().await;
         let device = admitted(&store, 1).await;
