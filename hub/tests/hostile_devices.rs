@@ -9,6 +9,7 @@ use api::hub::v1::{Answer, DeviceMessage, Heartbeat, Inventory, TunnelData, devi
 use api::v1::HardwareResponse;
 use hub::listen::Limits;
 use hub::metrics::{Unserved, WhyUnserved};
+use hub::session::Dismissal;
 use machine_config::DeviceId;
 use support::device::{Call, hello, key, secure};
 use support::{TestHub, until};
@@ -216,6 +217,21 @@ async fn a_full_hub_tells_the_next_device_to_come_back() {
         again = Call::admitted(hub.address, &hub.pin, &key(3)).await;
     }
     again.expect("the place of the first");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removal_that_could_not_be_read_ends_the_session_once_it_can() {
+    let hub = generous().await;
+    let mut call = Call::admitted(hub.address, &hub.pin, &key(1)).await.expect("admitted");
+    let id = DeviceId::of(&key(1).verifying_key());
+    let message = "it was removed".to_owned();
+    let why = Dismissal::Verdict { code: "removed".to_owned(), message, retry_seconds: 3600 };
+    hub.directory.with(|notes| (notes.failing, notes.not_served) = (true, Some(why)));
+    hub.sessions.look_again(&id);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(hub.sessions.has(&id), "a database that fails ends nothing");
+    hub.directory.with(|notes| notes.failing = false);
+    assert_eq!(refusal(call.verdict().await), "removed");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -20,6 +20,7 @@ use super::registry::Entry;
 use super::service::Hub;
 use crate::listen::Visit;
 use crate::metrics::{Ended, HowEnded, Outcome, Way, WhatBecame, WhichWay};
+use crate::model::text::bounded;
 use crate::tunnel::{OperatorEnd, SessionEnd, pipe};
 
 /// When a device that calls too often is to come again.
@@ -156,8 +157,7 @@ impl<D: Directory> Driver<D> {
         }
         for wish in self.mailbox.take() {
             match wish {
-                Wish::LookAgain if self.errands.iter().any(|errand| matches!(errand, Errand::Offer)) => {}
-                Wish::LookAgain => self.errands.push_back(Errand::Offer),
+                Wish::LookAgain => self.look_again(),
                 Wish::Dismiss(why) => self.happen(Event::Dismiss(why)),
                 Wish::Open { who, answer } => {
                     self.requests += 1;
@@ -165,6 +165,12 @@ impl<D: Directory> Driver<D> {
                     self.happen(Event::Open { request: self.requests, who });
                 }
             }
+        }
+    }
+
+    fn look_again(&mut self) {
+        if !self.errands.iter().any(|errand| matches!(errand, Errand::Offer)) {
+            self.errands.push_back(Errand::Offer);
         }
     }
 
@@ -225,6 +231,9 @@ impl<D: Directory> Driver<D> {
             }
             Action::Happened(events) => self.with_device(|hub, device, _| hub.directory.happened(device, events)),
             Action::Outcome(outcome) => self.outcome(outcome),
+            Action::Postponed(outcome) => self.postponed(&outcome),
+            Action::LookAgain => self.look_again(),
+            Action::NoteAgain => self.errands.push_back(Errand::Began),
             Action::Opening { request, id } => self.opening(request, id),
             Action::NotOpened { request, reason } => self.answer(request, Err(reason)),
             Action::Opened { id } => self.with_tunnel(id, SessionEnd::opened),
@@ -268,6 +277,13 @@ impl<D: Directory> Driver<D> {
         let became = if outcome.accepted { Outcome::Accepted } else { Outcome::Refused };
         self.hub.metrics.outcomes.get_or_create(&WhatBecame { outcome: became }).inc();
         self.errands.push_back(Errand::Outcome(outcome));
+    }
+
+    fn postponed(&self, outcome: &ConfigOutcome) {
+        let code = bounded(&outcome.code, 64);
+        self.with_device(
+            |_, device, _| debug!(%device, code, "the device cannot judge a configuration now; it is offered again"),
+        );
     }
 
     fn opening(&mut self, request: u64, id: u32) {
@@ -373,13 +389,14 @@ fn decided(decision: Result<Decision, DirectoryFailed>, visit: &Visit) -> Event 
 
 fn assigned(assigned: Result<Assigned, DirectoryFailed>) -> Option<Event> {
     match assigned {
-        Ok(Assigned::Nothing) | Err(DirectoryFailed) => None,
+        Ok(Assigned::Nothing) => None,
+        Err(DirectoryFailed) => Some(Event::StoreFailed),
         Ok(Assigned::Offer(offer)) => Some(Event::Offer(offer)),
         Ok(Assigned::NotServed(why)) => Some(Event::Dismiss(why)),
     }
 }
 
-/// The directory has logged its failure; the session goes on, and what was not written is written with the next report or session.
+/// The directory has logged its failure; the session goes on, and what was not written is written a little later, or with the next report.
 fn written(result: Result<(), DirectoryFailed>) -> Option<Event> {
     result.err().map(|DirectoryFailed| Event::StoreFailed)
 }

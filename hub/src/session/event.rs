@@ -144,6 +144,12 @@ pub enum Action {
     Heard(Box<Heartbeat>),
     /// Write down what became of an offer.
     Outcome(ConfigOutcome),
+    /// The device could not judge an offer, which says nothing about it; it is offered again.
+    Postponed(ConfigOutcome),
+    /// Look again what is assigned to the device, and whether it is still served.
+    LookAgain,
+    /// Make the session known once more: that may have failed.
+    NoteAgain,
     /// Write down what happened on it.
     Happened(Vec<api::v1::Event>),
     /// The tunnel with this request has this number, and is not open yet.

@@ -17,6 +17,7 @@ use super::allowance::Allowance;
 use super::event::{Action, Attempt, Decision, Dismissal, End, Event, Offer, Wanted};
 use super::proof::{Channel, ProofError, Proven, prove};
 use super::tunnels::{TunnelFault, Tunnels};
+use crate::config::AFTER_REFUSAL;
 
 /// How often a device is asked for a sign of life: often enough to keep addresses translated, seldom enough for a metered link.
 pub const HEARTBEAT: Duration = Duration::from_secs(150);
@@ -37,6 +38,16 @@ const PAUSE: Duration = Duration::from_secs(1);
 const MAX_EVENTS: usize = 512;
 /// Offers that are not answered yet.
 const MAX_OFFERS: usize = 4;
+/// What a device answers when it cannot judge an offer at the moment. Every other code is its refusal, also one that a later device has more.
+const PASSING: [&str; 6] = ["not-ready", "store", "busy", "unavailable", "superseded", "defect"];
+/// The pause before it is asked again, which doubles each time up to [`AFTER_REFUSAL`]: an offer may have 256 KiB.
+const AFTER_PASSING: Duration = Duration::from_secs(60);
+/// The pause after the database failed: a removal may be what could not be read.
+const AFTER_FAILURE: Duration = Duration::from_secs(5);
+/// What the clocks of the session and of the database may differ by.
+const GRACE: Duration = Duration::from_secs(5);
+/// Looks that are due later, at most.
+const MAX_LOOKS: usize = 16;
 
 #[derive(Debug)]
 enum Phase {
@@ -56,6 +67,12 @@ struct Live {
     accepted: Option<String>,
     tunnels: Tunnels,
     allowance: Allowance,
+    /// When to look again what the device is to get.
+    looks: BTreeSet<Instant>,
+    /// Offers in a row that it could not judge.
+    passed: u32,
+    /// Something could not be written; the session's entry in the database may be what is missing.
+    unwritten: bool,
 }
 
 /// The hub's side of one session.
@@ -92,7 +109,7 @@ impl Machine {
             Event::Device(kind) => self.said(now, *kind),
             Event::Looked(wanted) => self.looked(now, wanted),
             Event::Decided(decision) => self.decided(now, decision),
-            Event::StoreFailed => self.store_failed(),
+            Event::StoreFailed => self.store_failed(now),
             Event::Dismiss(why) => self.dismissed(why),
             Event::Tick => self.tick(now),
             Event::Offer(offer) => self.live().map_or_else(Vec::new, |live| live.offer(offer)),
@@ -113,7 +130,7 @@ impl Machine {
     pub fn deadline(&self) -> Option<Instant> {
         match &self.phase {
             Phase::Over => None,
-            Phase::Admitted(live) => Some(live.tunnels.deadline().map_or(self.due, |tunnels| tunnels.min(self.due))),
+            Phase::Admitted(live) => live.deadline().into_iter().chain([self.due]).min(),
             Phase::Greeting | Phase::Looking(..) | Phase::Asking(..) | Phase::Deciding(_) => Some(self.due),
         }
     }
@@ -231,10 +248,16 @@ impl Machine {
         }
     }
 
-    fn store_failed(&mut self) -> Actions {
-        match &self.phase {
+    /// Who is admitted is kept, and looked at again soon.
+    fn store_failed(&mut self, now: Instant) -> Actions {
+        match &mut self.phase {
             Phase::Looking(..) | Phase::Deciding(_) => store_failed(),
-            Phase::Greeting | Phase::Asking(..) | Phase::Admitted(_) | Phase::Over => Vec::new(),
+            Phase::Admitted(live) => {
+                live.unwritten = true;
+                live.look_at(now + AFTER_FAILURE);
+                Vec::new()
+            }
+            Phase::Greeting | Phase::Asking(..) | Phase::Over => Vec::new(),
         }
     }
 
@@ -255,7 +278,7 @@ impl Machine {
         let late = self.due <= now;
         match &mut self.phase {
             Phase::Over => Vec::new(),
-            Phase::Admitted(live) if !late => live.overdue(now),
+            Phase::Admitted(live) if !late => live.tick(now),
             Phase::Greeting | Phase::Looking(..) | Phase::Asking(..) | Phase::Deciding(_) if !late => Vec::new(),
             Phase::Greeting => end(End::Silent("the proof of its key")),
             Phase::Asking(..) => end(End::Silent("the answer to what it was asked")),
@@ -295,8 +318,39 @@ fn close_message(id: u32, reason: String) -> Action {
 
 impl Live {
     fn begin(now: Instant) -> Self {
-        let allowance = Allowance::new(now, BURST, PAUSE);
-        Self { heartbeat: 0, offers: BTreeSet::new(), accepted: None, tunnels: Tunnels::default(), allowance }
+        Self {
+            heartbeat: 0,
+            offers: BTreeSet::new(),
+            accepted: None,
+            tunnels: Tunnels::default(),
+            allowance: Allowance::new(now, BURST, PAUSE),
+            // It may have refused something in a session before this one.
+            looks: BTreeSet::from([now + AFTER_REFUSAL + GRACE]),
+            passed: 0,
+            unwritten: false,
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.tunnels.deadline().into_iter().chain(self.looks.first().copied()).min()
+    }
+
+    fn look_at(&mut self, at: Instant) {
+        self.looks.insert(at);
+        if self.looks.len() > MAX_LOOKS {
+            self.looks.pop_last();
+        }
+    }
+
+    fn tick(&mut self, now: Instant) -> Actions {
+        let mut actions = self.overdue(now);
+        let due = self.looks.len();
+        self.looks.retain(|at| *at > now);
+        if self.looks.len() < due {
+            actions.extend(std::mem::take(&mut self.unwritten).then_some(Action::NoteAgain));
+            actions.push(Action::LookAgain);
+        }
+        actions
     }
 
     fn said(&mut self, now: Instant, kind: device_message::Kind) -> Actions {
@@ -313,7 +367,7 @@ impl Live {
         match kind {
             device_message::Kind::Hello(_) | device_message::Kind::Answer(_) => out_of_turn(),
             device_message::Kind::Heartbeat(heartbeat) => self.heard(heartbeat),
-            device_message::Kind::ConfigOutcome(outcome) => self.outcome(outcome),
+            device_message::Kind::ConfigOutcome(outcome) => self.outcome(now, outcome),
             device_message::Kind::Events(events) if events.events.len() <= MAX_EVENTS => vec![Action::Happened(events.events)],
             device_message::Kind::Events(_) => end(End::Broken("it sends too many events at once".to_owned())),
             device_message::Kind::TunnelOpened(opened) => self.opened(opened.id),
@@ -344,14 +398,22 @@ impl Live {
         vec![Action::Send(hub_message::Kind::ConfigOffer(ConfigOffer { config: offer.config, digest: offer.digest }))]
     }
 
-    fn outcome(&mut self, outcome: ConfigOutcome) -> Actions {
-        if self.offers.remove(&outcome.digest) {
-            if outcome.accepted {
-                self.accepted = Some(outcome.digest.clone());
-            }
-            return vec![Action::Outcome(outcome)];
+    fn outcome(&mut self, now: Instant, outcome: ConfigOutcome) -> Actions {
+        if !self.offers.remove(&outcome.digest) {
+            return end(End::Broken("it answers to a configuration that it was not offered".to_owned()));
         }
-        end(End::Broken("it answers to a configuration that it was not offered".to_owned()))
+        if !outcome.accepted && PASSING.contains(&outcome.code.as_str()) {
+            self.look_at(now + AFTER_PASSING.saturating_mul(1 << self.passed.min(6)).min(AFTER_REFUSAL));
+            self.passed += 1;
+            return vec![Action::Postponed(outcome)];
+        }
+        self.passed = 0;
+        if outcome.accepted {
+            self.accepted = Some(outcome.digest.clone());
+        } else {
+            self.look_at(now + AFTER_REFUSAL + GRACE);
+        }
+        vec![Action::Outcome(outcome)]
     }
 
     fn opened(&mut self, id: u32) -> Actions {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use api::hub::v1::{ConfigOutcome, Heartbeat};
-use hub::session::{Assigned, Attempt, Decision, Directory, DirectoryFailed, Offer, Proven, Wanted};
+use hub::session::{Assigned, Attempt, Decision, Directory, DirectoryFailed, Dismissal, Offer, Proven, Wanted};
 use machine_config::DeviceId;
 
 /// What was written down, and what is to be answered.
@@ -21,6 +21,8 @@ pub struct Notes {
     pub events: usize,
     pub ended: usize,
     pub failing: bool,
+    /// What connected devices are told, since they are not served any more.
+    pub not_served: Option<Dismissal>,
 }
 
 /// The directory.
@@ -64,7 +66,10 @@ impl Directory for Memory {
     }
 
     fn assigned(&self, _: &DeviceId, _: IpAddr, _: &[String]) -> impl Future<Output = Result<Assigned, DirectoryFailed>> + Send {
-        self.answer(|notes| notes.offer.clone().map_or(Assigned::Nothing, Assigned::Offer))
+        self.answer(|notes| match notes.not_served.clone() {
+            Some(why) => Assigned::NotServed(why),
+            None => notes.offer.clone().map_or(Assigned::Nothing, Assigned::Offer),
+        })
     }
 
     fn outcome(

@@ -130,6 +130,11 @@ fn a_slow_or_failing_database_tells_the_device_to_come_back() {
     }
     let mut machine = admitted(start);
     assert!(machine.on_event(start, Event::StoreFailed).is_empty(), "an admitted device is not cut off for it");
+    // But what could not be read may be its removal, and what could not be written where it is.
+    let due = machine.deadline().unwrap();
+    assert!(due <= start + Duration::from_secs(10));
+    assert_eq!(machine.on_event(due, Event::Tick), [Action::NoteAgain, Action::LookAgain]);
+    assert!(machine.on_event(due, Event::Tick).is_empty(), "once");
 }
 
 #[test]
@@ -160,6 +165,54 @@ fn an_answer_to_what_was_never_offered_breaks_the_protocol() {
     assert!(matches!(machine.on_event(now, outcome("d")).as_slice(), [Action::Outcome(_)]));
     assert_eq!(machine.offered(), Vec::<String>::new(), "refused: it may be offered again");
     assert!(ended(&machine.on_event(now, outcome("d"))).is_some(), "one answer to one offer");
+}
+
+/// Offers a configuration, which the device answers with this code; what follows, and after how many seconds the hub looks again.
+fn answered(machine: &mut Machine, now: Instant, code: &str) -> (Actions, u64) {
+    machine.on_event(now, Event::Offer(Offer { digest: "d".into(), config: vec![1] }));
+    let outcome = ConfigOutcome { digest: "d".into(), code: code.into(), ..ConfigOutcome::default() };
+    let actions = machine.on_event(now, says(device_message::Kind::ConfigOutcome(outcome)));
+    let mut at = now;
+    for number in 1.. {
+        // It lives as long as it is waited for.
+        at = machine.deadline().unwrap().min(at + Duration::from_secs(60));
+        if machine.on_event(at, Event::Tick).contains(&Action::LookAgain) {
+            return (actions, (at - now).as_secs());
+        }
+        machine.on_event(at, heartbeat(number));
+    }
+    unreachable!("a session has an end")
+}
+
+#[test]
+fn a_device_that_cannot_judge_now_is_asked_again_soon_and_one_that_refuses_after_an_hour() {
+    let now = Instant::now();
+    for code in PASSING {
+        let (actions, seconds) = answered(&mut admitted(now), now, code);
+        assert!(matches!(actions.as_slice(), [Action::Postponed(_)]), "{code}: {actions:?}");
+        assert_eq!(seconds, 60, "{code}");
+    }
+    for code in ["semantics", "generation-older", "target", "what-a-later-device-says", ""] {
+        let (actions, seconds) = answered(&mut admitted(now), now, code);
+        assert!(matches!(actions.as_slice(), [Action::Outcome(_)]), "{code}: {actions:?}");
+        assert_eq!(seconds, 3605, "{code}");
+    }
+}
+
+#[test]
+fn a_device_that_can_never_judge_is_asked_less_and_less() {
+    let now = Instant::now();
+    let mut machine = admitted(now);
+    let mut pauses = vec![];
+    for _ in 0..9 {
+        machine.on_event(now, Event::Offer(Offer { digest: "d".into(), config: vec![1] }));
+        let outcome = ConfigOutcome { digest: "d".into(), code: "defect".into(), ..ConfigOutcome::default() };
+        machine.on_event(now, says(device_message::Kind::ConfigOutcome(outcome)));
+        let live = machine.live().unwrap();
+        pauses.push((*live.looks.last().unwrap() - now).as_secs().min(3600));
+        live.looks.clear();
+    }
+    assert_eq!(pauses[1..], [120, 240, 480, 960, 1920, 3600, 3600, 3600]);
 }
 
 #[test]
@@ -252,7 +305,12 @@ impl Seen {
         assert!(!self.over || matches!(action, Action::NotOpened { .. }), "nothing follows the end: {action:?}");
         match action {
             Action::Admitted(_) => assert!(!std::mem::replace(&mut self.admitted, true), "admitted twice"),
-            Action::Heard(_) | Action::Outcome(_) | Action::Happened(_) => assert!(self.admitted, "{action:?} of a stranger"),
+            Action::Heard(_)
+            | Action::Outcome(_)
+            | Action::Postponed(_)
+            | Action::LookAgain
+            | Action::NoteAgain
+            | Action::Happened(_) => assert!(self.admitted, "{action:?} of a stranger"),
             Action::Send(hub_message::Kind::ConfigOffer(_) | hub_message::Kind::TunnelOpen(_)) => {
                 assert!(self.admitted, "{action:?} to a stranger");
             }
