@@ -5,11 +5,11 @@ mod support;
 use std::time::{Duration, Instant};
 
 use api::hub::DEVICE_ALPN;
-use api::hub::v1::{Answer, DeviceMessage, Heartbeat, Inventory, TunnelData, device_message, verdict};
+use api::hub::v1::{Answer, ConfigOutcome, DeviceMessage, Heartbeat, Inventory, TunnelData, device_message, verdict};
 use api::v1::HardwareResponse;
 use hub::listen::Limits;
 use hub::metrics::{Unserved, WhyUnserved};
-use hub::session::Dismissal;
+use hub::session::{Dismissal, Offer};
 use machine_config::DeviceId;
 use support::device::{Call, hello, key, secure};
 use support::{TestHub, until};
@@ -85,6 +85,29 @@ async fn inventory_bombs_end_the_session_and_cost_a_message_at_most() {
     assert_eq!(hub.directory.with(|notes| notes.attempts.len()), 0);
     hub.directory.with(|notes| notes.everybody = true);
     good_device_is_served(&hub, 2).await;
+}
+
+/// Two bytes for each disk on the wire, a hundred in memory; what an admitted device says may be long.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_inventory_of_forty_thousand_empty_disks_is_not_decoded() {
+    let hub = TestHub::start(Limits::default()).await;
+    let mut call = Call::open(hub.address, &hub.pin).await.unwrap();
+    call.greet(&key(1), &hub.pin).await;
+    call.next().await.expect("it asks for the inventory");
+    let hardware = HardwareResponse { disks: vec![api::v1::Disk::default(); 40_000], ..HardwareResponse::default() };
+    let bomb = Answer { inventory: Some(Inventory { hardware: Some(hardware) }), ..Answer::default() };
+    call.send(device_message::Kind::Answer(bomb)).await;
+    assert!(call.verdict().await.is_none(), "no verdict, the call ends");
+    assert_eq!(hub.directory.with(|notes| notes.attempts.len()), 0);
+    hub.directory.with(|notes| {
+        notes.everybody = true;
+        notes.offer = Some(Offer { digest: "d".to_owned(), config: vec![1] });
+    });
+    let mut admitted = Call::admitted(hub.address, &hub.pin, &key(2)).await.expect("admitted");
+    admitted.next().await.expect("an offer");
+    let outcome = ConfigOutcome { digest: "d".to_owned(), message: "m".repeat(100 << 10), ..ConfigOutcome::default() };
+    admitted.send(device_message::Kind::ConfigOutcome(outcome)).await;
+    until("a long refusal is heard", || hub.directory.with(|notes| notes.outcomes.len()) == 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

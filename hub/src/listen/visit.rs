@@ -55,6 +55,11 @@ impl Visit {
         true
     }
 
+    /// Whether the device was admitted.
+    pub fn is_admitted(&self) -> bool {
+        self.stage.load(Ordering::Acquire) == ADMITTED
+    }
+
     /// The call is over; the connection is of no more use.
     pub fn end(&self) {
         self.step(OVER);

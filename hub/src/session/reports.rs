@@ -1,39 +1,29 @@
 //! What connected devices report, gathered in memory until it is written in one piece: a thousand heartbeats cost one transaction.
 //!
-//! Only the last report of a device is kept, and a bounded number of events; what does not fit is counted as lost. A hub that dies loses the
+//! Only the last report of a device is kept, and a bounded number of events, all of them cut already; what does not fit is counted as lost. A hub that dies loses the
 //! reports of its last second, which the next heartbeats bring again.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use api::hub::v1::Heartbeat;
 use machine_config::DeviceId;
 
-use crate::model::Time;
+use crate::model::DeviceEvent;
+use crate::store::Beat;
 
 /// Events that wait at most, of all devices together.
 const MAX_EVENTS: usize = 20_000;
-
-/// The last report of a device.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Heard {
-    pub(super) from: IpAddr,
-    pub(super) at: Time,
-    pub(super) heartbeat: Heartbeat,
-}
 
 /// What happened on a device.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Happened {
     pub(super) device: DeviceId,
-    pub(super) at: Time,
-    pub(super) events: Vec<api::v1::Event>,
+    pub(super) events: Vec<DeviceEvent>,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
-    heard: HashMap<DeviceId, Heard>,
+    heard: HashMap<DeviceId, Beat>,
     happened: Vec<Happened>,
     events: usize,
 }
@@ -45,18 +35,18 @@ pub(super) struct Reports(Arc<Mutex<Waiting>>);
 /// What was gathered.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    pub(super) heard: HashMap<DeviceId, Heard>,
+    pub(super) heard: HashMap<DeviceId, Beat>,
     pub(super) happened: Vec<Happened>,
 }
 
 impl Reports {
     /// Adds a heartbeat. One without a report keeps that of the one before, if it waits still.
-    pub(super) fn heard(&self, device: DeviceId, mut heard: Heard) {
+    pub(super) fn heard(&self, mut beat: Beat) {
         let mut waiting = self.lock();
-        if heard.heartbeat.report.is_none() {
-            heard.heartbeat.report = waiting.heard.remove(&device).and_then(|before| before.heartbeat.report);
+        if beat.report.is_none() {
+            beat.report = waiting.heard.remove(&beat.device).and_then(|before| before.report);
         }
-        waiting.heard.insert(device, heard);
+        waiting.heard.insert(beat.device.clone(), beat);
     }
 
     /// Adds events; false: there is no room for them.
@@ -78,11 +68,11 @@ impl Reports {
     }
 
     /// Puts reports back that could not be written; what came later counts.
-    pub(super) fn put_back(&self, heard: HashMap<DeviceId, Heard>) {
+    pub(super) fn put_back(&self, heard: HashMap<DeviceId, Beat>) {
         let mut waiting = self.lock();
         for (device, before) in heard {
             match waiting.heard.get_mut(&device) {
-                Some(later) if later.heartbeat.report.is_none() => later.heartbeat.report = before.heartbeat.report,
+                Some(later) if later.report.is_none() => later.report = before.report,
                 Some(_) => {}
                 None => {
                     waiting.heard.insert(device, before);
@@ -99,38 +89,52 @@ impl Reports {
 
 #[cfg(test)]
 mod tests {
-    use api::hub::v1::Report;
+    use api::hub::v1::{Heartbeat, Release, Report};
 
     use super::*;
+    use crate::model::Time;
 
     fn device() -> DeviceId {
         "ab".repeat(32).parse().unwrap()
     }
 
-    fn heard(number: u64, report: bool) -> Heard {
-        let heartbeat = Heartbeat { number, report: report.then(Report::default), ..Heartbeat::default() };
-        Heard { from: [192, 0, 2, 1].into(), at: Time::from_millis(number as i64), heartbeat }
+    fn beat(number: i64, report: Option<Report>) -> Beat {
+        let heartbeat = Heartbeat { report, ..Heartbeat::default() };
+        Beat::of(device(), &heartbeat, [192, 0, 2, 1].into(), Time::from_millis(number))
     }
 
     #[test]
     fn the_last_heartbeat_counts_and_no_report_is_lost_to_a_shorter_one() {
         let reports = Reports::default();
-        reports.heard(device(), heard(1, true));
-        reports.heard(device(), heard(2, false));
+        reports.heard(beat(1, Some(Report::default())));
+        reports.heard(beat(2, None));
         let batch = reports.take();
-        let last = &batch.heard[&device()].heartbeat;
-        assert_eq!((last.number, last.report.is_some()), (2, true));
+        let last = &batch.heard[&device()];
+        assert_eq!((last.at, last.report.is_some()), (Time::from_millis(2), true));
         assert!(reports.take().heard.is_empty());
-        reports.heard(device(), heard(3, false));
+        reports.heard(beat(3, None));
         reports.put_back(batch.heard);
-        let last = reports.take().heard.remove(&device()).unwrap().heartbeat;
-        assert_eq!((last.number, last.report.is_some()), (3, true), "what could not be written comes back");
+        let last = reports.take().heard.remove(&device()).unwrap();
+        assert_eq!((last.at, last.report.is_some()), (Time::from_millis(3), true), "what could not be written comes back");
+    }
+
+    #[test]
+    fn a_bloated_report_does_not_wait_as_it_came() {
+        let reports = Reports::default();
+        let release = Release { version: "v".repeat(300 << 10), ..Release::default() };
+        let status = api::v1::StatusResponse { errors: vec![String::new(); 100_000], ..Default::default() };
+        reports.heard(beat(1, Some(Report { status: Some(status), release: Some(release) })));
+        let kept = format!("{:?}", reports.take().heard);
+        assert!(kept.len() < 8 << 10, "{} bytes", kept.len());
     }
 
     #[test]
     fn events_are_bounded_however_slow_the_database_is() {
         let reports = Reports::default();
-        let some = || Happened { device: device(), at: Time::from_millis(0), events: vec![api::v1::Event::default(); 500] };
+        let some = || Happened {
+            device: device(),
+            events: vec![DeviceEvent::of(&api::v1::Event::default(), Time::from_millis(0)); 500],
+        };
         let taken = (0..1000).take_while(|_| reports.happened(some())).count();
         assert_eq!(taken, MAX_EVENTS / 500);
     }

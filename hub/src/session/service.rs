@@ -6,10 +6,11 @@ use api::hub::v1::{DeviceMessage, HubMessage};
 use api::hub::{MAX_MESSAGE_BYTES, NONCE_BYTES};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use machine_config::DeviceId;
+use prost::bytes::Buf as _;
 use std::num::NonZeroU32;
 use std::time::Duration;
 use tonic::body::Body;
-use tonic::codec::{BufferSettings, Codec, Streaming};
+use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, Streaming};
 use tonic::server::{Grpc, StreamingService};
 use tonic::{Request, Response, Status};
 use tonic_prost::{ProstCodec, ProstDecoder, ProstEncoder};
@@ -29,6 +30,8 @@ const METHOD: &str = "/skerry.hub.v1.Devices/Session";
 const BUFFER_BYTES: usize = 1 << 10;
 /// Bytes that are put into one frame before it is sent.
 const YIELD_BYTES: usize = 32 << 10;
+/// Bytes of a message of a device that is not admitted. Decoded a message may take seventy times its bytes, and anybody has a key of his own.
+const STRANGERS_BYTES: usize = 64 << 10;
 /// Calls of one proven device at once, and the pause after which it may call once more.
 const CALLS_AT_ONCE: NonZeroU32 = NonZeroU32::new(10).expect("ten is not zero");
 const CALL_PAUSE: Duration = Duration::from_secs(4);
@@ -68,8 +71,9 @@ impl<D: Directory> Devices<D> {
         if request.uri().path() != METHOD {
             return Status::unimplemented("a device has one thing to say to its hub: Session").into_http();
         }
+        let codec = SmallCodec(Arc::clone(&visit));
         let call = Call { hub: Arc::clone(&self.0), visit };
-        Grpc::new(SmallCodec).max_decoding_message_size(MAX_MESSAGE_BYTES).streaming(call, request).await
+        Grpc::new(codec).max_decoding_message_size(MAX_MESSAGE_BYTES).streaming(call, request).await
     }
 }
 
@@ -105,20 +109,42 @@ impl<D: Directory> Call<D> {
 }
 
 /// Protobuf with buffers of a size that thousands of idle calls can have.
-#[derive(Debug, Clone, Copy)]
-struct SmallCodec;
+struct SmallCodec(Arc<Visit>);
+
+/// Looks at a message's size before it is decoded.
+struct Measured {
+    visit: Arc<Visit>,
+    inner: ProstDecoder<DeviceMessage>,
+}
+
+impl Decoder for Measured {
+    type Item = DeviceMessage;
+    type Error = Status;
+
+    fn decode(&mut self, message: &mut DecodeBuf<'_>) -> Result<Option<DeviceMessage>, Status> {
+        if message.remaining() > STRANGERS_BYTES && !self.visit.is_admitted() {
+            return Err(Status::out_of_range("a device that is not admitted sends a message larger than 64 KiB"));
+        }
+        self.inner.decode(message)
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        self.inner.buffer_settings()
+    }
+}
 
 impl Codec for SmallCodec {
     type Encode = HubMessage;
     type Decode = DeviceMessage;
     type Encoder = ProstEncoder<HubMessage>;
-    type Decoder = ProstDecoder<DeviceMessage>;
+    type Decoder = Measured;
 
     fn encoder(&mut self) -> Self::Encoder {
         ProstCodec::<HubMessage, DeviceMessage>::raw_encoder(BufferSettings::new(BUFFER_BYTES, YIELD_BYTES))
     }
 
     fn decoder(&mut self) -> Self::Decoder {
-        ProstCodec::<HubMessage, DeviceMessage>::raw_decoder(BufferSettings::new(BUFFER_BYTES, YIELD_BYTES))
+        let inner = ProstCodec::<HubMessage, DeviceMessage>::raw_decoder(BufferSettings::new(BUFFER_BYTES, YIELD_BYTES));
+        Measured { visit: Arc::clone(&self.0), inner }
     }
 }

@@ -16,8 +16,8 @@ use tracing::{error, warn};
 use super::directory::{Assigned, Directory, DirectoryFailed};
 use super::event::{Attempt, Decision, Dismissal, Offer, Wanted};
 use super::proof::Proven;
-use super::reports::{Batch, Happened, Heard, Reports};
-use crate::enrol::{self, Verdict, refusal_of};
+use super::reports::{Batch, Happened, Reports};
+use crate::enrol::{self, Claims, Verdict, refusal_of};
 use crate::metrics::Metrics;
 use crate::model::{Actor, By, DeliveryState, Device, DeviceEvent, Stream, Time};
 use crate::store::{Beat, Store, StoreError};
@@ -73,8 +73,8 @@ impl Stored {
         let mut heard: Vec<_> = heard.into_iter().collect();
         while !heard.is_empty() {
             let piece = heard.split_off(heard.len().saturating_sub(PIECE));
-            let beats = piece.iter().map(|(device, heard)| Beat::of(device.clone(), &heard.heartbeat, heard.from, heard.at));
-            if let Err(error) = self.store.record_heartbeats(beats.collect()).await {
+            let beats = piece.iter().map(|(_, beat)| beat.clone()).collect();
+            if let Err(error) = self.store.record_heartbeats(beats).await {
                 warn!(
                     error = &error as &dyn std::error::Error,
                     reports = heard.len() + piece.len(),
@@ -84,9 +84,9 @@ impl Stored {
                 break;
             }
         }
-        let written = happened.into_iter().map(|Happened { device, at, events }| async move {
-            let kept = events.iter().map(|event| DeviceEvent::of(event, at)).collect();
-            self.store.record_events(&device, kept).await.map_err(|error| (events.len(), error))
+        let written = happened.into_iter().map(|Happened { device, events }| async move {
+            let count = events.len();
+            self.store.record_events(&device, events).await.map_err(|error| (count, error))
         });
         for (events, error) in futures_util::future::join_all(written).await.into_iter().filter_map(Result::err) {
             warn!(error = &error as &dyn std::error::Error, events, "cannot write events; they are lost");
@@ -127,14 +127,15 @@ fn not_served(device: Option<&Device>) -> Option<Dismissal> {
     }
 }
 
-fn enrolment(attempt: Attempt, address: IpAddr) -> enrol::Attempt {
+/// What a device came with, cut to what is kept.
+fn claims(attempt: Attempt, address: IpAddr) -> Claims {
     let Attempt { proven, hello, answer } = attempt;
     let answer = answer.unwrap_or_default();
     let with_digest = |inventory: Inventory| {
         let digest = Sha256::digest(inventory.encode_to_vec()).into();
         (inventory.hardware.unwrap_or_default(), digest)
     };
-    enrol::Attempt {
+    let attempt = enrol::Attempt {
         key: proven.key,
         name: hello.device_name,
         fleet: hello.fleet,
@@ -144,7 +145,8 @@ fn enrolment(attempt: Attempt, address: IpAddr) -> enrol::Attempt {
         token: Some(answer.join_token).filter(|token| !token.is_empty()).map(Secret::from),
         inventory: answer.inventory.map(with_digest),
         address,
-    }
+    };
+    Claims::from(&attempt)
 }
 
 impl From<Verdict> for Decision {
@@ -164,8 +166,9 @@ impl Directory for Stored {
     }
 
     async fn decide(&self, attempt: Attempt, from: IpAddr) -> Result<Decision, DirectoryFailed> {
-        let attempt = enrolment(attempt, from);
-        let enrolled = self.store.enrol(&attempt, Time::now()).await.map_err(failed("decide about a device"))?;
+        // The message itself ends here: many may wait for their turn to write.
+        let claims = claims(attempt, from);
+        let enrolled = self.store.enrol_claims(claims, Time::now()).await.map_err(failed("decide about a device"))?;
         Ok(enrolled.verdict.into())
     }
 
@@ -200,12 +203,13 @@ impl Directory for Stored {
     }
 
     fn heard(&self, device: &DeviceId, from: IpAddr, heartbeat: Heartbeat) {
-        self.reports.heard(device.clone(), Heard { from, at: Time::now(), heartbeat });
+        self.reports.heard(Beat::of(device.clone(), &heartbeat, from, Time::now()));
     }
 
     fn happened(&self, device: &DeviceId, events: Vec<api::v1::Event>) {
-        let count = events.len() as u64;
-        if !self.reports.happened(Happened { device: device.clone(), at: Time::now(), events }) {
+        let (at, count) = (Time::now(), events.len() as u64);
+        let events = events.iter().map(|event| DeviceEvent::of(event, at)).collect();
+        if !self.reports.happened(Happened { device: device.clone(), events }) {
             self.metrics.reports_lost.inc_by(count);
         }
     }

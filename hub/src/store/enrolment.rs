@@ -62,7 +62,14 @@ impl Store {
     /// # Errors
     /// The database failed; the device is to be told to come back later.
     pub async fn enrol(&self, attempt: &Attempt, now: Time) -> Result<Enrolled, StoreError> {
-        let claims = Claims::from(attempt);
+        self.enrol_claims(Claims::from(attempt), now).await
+    }
+
+    /// The same, for whoever has cut it already to what is kept. Only that waits for its turn to write, not a message of many megabytes.
+    ///
+    /// # Errors
+    /// The database failed; the device is to be told to come back later.
+    pub async fn enrol_claims(&self, claims: Claims, now: Time) -> Result<Enrolled, StoreError> {
         self.write(move |tx| Box::pin(enrol(tx, claims, now))).await
     }
 }

@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use api::hub::v1::Release as ReleaseMessage;
 use api::v1::StatusResponse;
 use machine_config::DeviceId;
 
@@ -11,10 +10,10 @@ use super::row::json;
 use super::tx::Tx;
 use super::{Store, deliveries};
 use crate::enrol::release;
-use crate::model::{Status, Time, Use};
+use crate::model::{Release, Status, Time, Use};
 
-/// One heartbeat.
-#[derive(Debug, Clone)]
+/// One heartbeat, cut to what is kept: it waits in memory until it is written.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Beat {
     /// Whose.
     pub device: DeviceId,
@@ -25,7 +24,7 @@ pub struct Beat {
     /// The use of its resources.
     pub resources: Option<Use>,
     /// What changed, if anything did.
-    pub report: Option<(Status, ReleaseMessage)>,
+    pub report: Option<(Status, Release)>,
 }
 
 impl Beat {
@@ -33,7 +32,7 @@ impl Beat {
     pub fn of(device: DeviceId, beat: &api::hub::v1::Heartbeat, address: IpAddr, at: Time) -> Self {
         let report = beat.report.as_ref().map(|report| {
             let status = Status::of(report.status.as_ref().unwrap_or(&StatusResponse::default()));
-            (status, report.release.clone().unwrap_or_default())
+            (status, release(&report.release.clone().unwrap_or_default()))
         });
         Self { device, at, address, resources: beat.r#use.map(Use::from), report }
     }
@@ -73,13 +72,12 @@ async fn record(tx: &mut Tx, beat: Beat) -> Result<(), StoreError> {
     .bind(i64::from(resources.data_available_mib));
     tx.run(presence, "note a heartbeat").await?;
     match beat.report {
-        Some((status, message)) => report(tx, &beat.device, &status, &message, beat.at).await,
+        Some((status, release)) => report(tx, &beat.device, &status, release, beat.at).await,
         None => Ok(()),
     }
 }
 
-async fn report(tx: &mut Tx, device: &DeviceId, status: &Status, message: &ReleaseMessage, at: Time) -> Result<(), StoreError> {
-    let release = release(message);
+async fn report(tx: &mut Tx, device: &DeviceId, status: &Status, release: Release, at: Time) -> Result<(), StoreError> {
     let digest = status.config_digest.parse::<machine_config::types::Digest>().ok();
     let statement = sqlx::query(
         "UPDATE devices SET healthy = $2, phase = $3, status = $4, config_generation = $5, config_digest = $6, version = $7, board = $8, \
