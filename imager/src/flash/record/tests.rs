@@ -41,6 +41,24 @@ fn a_record_has_one_form_that_a_golden_line_keeps() {
 }
 
 #[test]
+fn a_good_drive_is_told_with_serial_model_and_what_was_read_back() {
+    let mut good = entry(1);
+    good.drive.model = Some("SanDisk Ultra Fit".into());
+    let line = Record::line(good.clone(), Link { line: 1, ..Link::default() }, &key(1));
+    let expected = concat!(
+        r#"{"record":{"form":"skerry.dev/v1 flash record","line":1,"imager":"0.1.0","flash":{"#,
+        r#""started":"2026-09-21T14:13:21.123Z","ended":"2026-09-21T14:14:26.555Z","milliseconds":65432,"#,
+        r#""path":"/dev/sd1","drive":{"serial":"S\u001b[1","model":"SanDisk Ultra Fit","bytes":68719476736,"transport":"usb","port":"usb-0:3"},"#,
+        r#""device":{"name":"box-1","serial":"FZ-box-1","board":"nuc","version":"0.1.0","fleet":"acme","hub":"https://hub.example"},"#,
+        r#""imageSha256":"6105d6cc76af400325e94d588ce511be5bfdbb73b437dc51eca43917d7a43e3d","#,
+        r#""readbackSha256":"6105d6cc76af400325e94d588ce511be5bfdbb73b437dc51eca43917d7a43e3d","bytesWritten":314572800,"result":"ok"},"#,
+        r#""station":"8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c"},"signature":""#,
+    );
+    assert_eq!(&line[..expected.len().min(line.len())], expected);
+    assert_eq!(Record::parse(line.as_bytes(), Some(&public(1))).expect("holds").flash, good);
+}
+
+#[test]
 fn a_clock_that_was_set_back_makes_no_negative_time() {
     let mut set_back = outcome(0);
     set_back.ended = set_back.started - jiff::Span::new().hours(1);
