@@ -18,7 +18,7 @@ use super::buffer::{BUFFER_BYTES, Buffer, Pool};
 use super::facts::{DeviceNumber, Facts, Kind};
 use super::outcome::{Failure, Reason, Transport};
 use super::plan::Job;
-use super::target::{Discard, Drives, Target};
+use super::target::{Discard, Drives, Forgotten, Target};
 use crate::sys;
 
 /// How long another program may hold the lock: the device manager looks at a drive that was just plugged in.
@@ -207,10 +207,15 @@ impl Target for Device {
         self.write_zeros(range)
     }
 
-    fn forget(&mut self, range: Range<u64>) -> bool {
-        match self.size_file {
-            Some(_) => sys::discard(&self.file, range).is_ok(),
-            None => self.fallocate(FallocateFlags::PUNCH_HOLE, &range).is_ok(),
+    fn forget(&mut self, range: Range<u64>) -> Forgotten {
+        let done = match self.size_file {
+            Some(_) => sys::discard(&self.file, range),
+            None => self.fallocate(FallocateFlags::PUNCH_HOLE, &range).map_err(io::Error::from),
+        };
+        match done {
+            Ok(()) => Forgotten::Taken,
+            Err(error) if Errno::from_io_error(&error).is_some_and(is_unknown) => Forgotten::Unable,
+            Err(error) => Forgotten::Refused(error),
         }
     }
 

@@ -14,9 +14,9 @@ use super::probe;
 use super::proof::Proof;
 use super::readback::{self, Origin};
 use super::source::{Piece, Reader};
-use super::status::{Patience, Stage, Status};
+use super::status::{News, Patience, Stage, Status};
 use super::stop::{self, Stop};
-use super::target::{Discard, Target};
+use super::target::{Discard, Forgotten, Target};
 use crate::image::digest::Digest;
 
 /// A drive is asked to write no more zeros than this at once, so that it is seen to be alive.
@@ -66,7 +66,7 @@ pub(super) fn run(work: &Work<'_>, target: &mut dyn Target) -> (Option<Digest>, 
 }
 
 fn write_and_prove(work: &Work<'_>, target: &mut dyn Target, digest: &mut Option<Digest>) -> Result<(), Failure> {
-    let mut drive = OneDrive { work, target, unfinished: 0 };
+    let mut drive = OneDrive { work, target, unfinished: 0, discards: work.discard == Discard::Allowed };
     work.status.stage(Stage::Clearing);
     drive.clear()?;
     drive.write_probes()?;
@@ -94,6 +94,8 @@ struct OneDrive<'a, 'w> {
     target: &'w mut dyn Target,
     /// What it took since it was asked to finish.
     unfinished: u64,
+    /// Whether it may be offered to discard: it is allowed, and the drive took it so far.
+    discards: bool,
 }
 
 impl OneDrive<'_, '_> {
@@ -135,15 +137,21 @@ impl OneDrive<'_, '_> {
     }
 
     fn forget(&mut self, range: Range<u64>) -> Result<(), Failure> {
-        let mut listens = self.work.discard == Discard::Allowed;
         for part in steps(range, FORGET_STEP) {
-            if !listens {
+            if !self.discards {
                 break;
             }
+            let mut forgotten = Forgotten::Unable;
             self.ask("discard", part.start, |target| {
-                listens = target.forget(part.clone());
+                forgotten = target.forget(part.clone());
                 Ok(())
             })?;
+            self.discards = matches!(forgotten, Forgotten::Taken);
+            if let Forgotten::Refused(error) = forgotten {
+                let at = part.start;
+                let text = format!("it refused to discard at byte {at} ({error}); what nobody needs there keeps its old bytes");
+                self.work.status.tell(News::Note(text));
+            }
         }
         Ok(())
     }

@@ -15,6 +15,18 @@ pub enum Discard {
     Never,
 }
 
+/// What a drive made of being told that nobody needs a range. It is an offer, so none of these fails a drive: what it keeps means nothing to the new system,
+/// and whether it still works shows when it is written to and read back.
+#[derive(Debug)]
+pub enum Forgotten {
+    /// It took it.
+    Taken,
+    /// It cannot discard, and need not be asked again.
+    Unable,
+    /// It says that it can, and did not: it is asked no more, and whoever looks on is told why.
+    Refused(io::Error),
+}
+
 /// A drive that is open for writing. One thread writes to it; several may read.
 pub trait Target: Send + Sync {
     /// Writes all of `bytes`. Offsets, lengths and the memory are aligned for direct I/O; only an image's very end may be aligned to 512 bytes alone.
@@ -29,9 +41,8 @@ pub trait Target: Send + Sync {
     /// As for writing.
     fn zero(&mut self, range: Range<u64>, discard: Discard) -> io::Result<()>;
 
-    /// Tells the drive that nobody needs what is in a range; what it reads as then is not defined. False: the drive will not hear of it, and need not be asked
-    /// again. Whether it fails otherwise shows when it is written to.
-    fn forget(&mut self, range: Range<u64>) -> bool;
+    /// Tells the drive that nobody needs what is in a range; what it reads as then is not defined.
+    fn forget(&mut self, range: Range<u64>) -> Forgotten;
 
     /// Waits until everything is on the medium, and forgets what memory holds of it.
     ///

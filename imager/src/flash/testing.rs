@@ -13,7 +13,7 @@ use super::facts::{Block, DeviceNumber, Facts, Kind};
 use super::image::{Image, Trust};
 use super::outcome::{Drive, Failure, Transport};
 use super::plan::Job;
-use super::target::{Discard, Drives, Target};
+use super::target::{Discard, Drives, Forgotten, Target};
 
 pub(super) const MIB: u64 = 1 << 20;
 
@@ -110,6 +110,8 @@ pub(super) enum Fault {
     WaitsToRead(u64),
     /// What it takes may wait in memory.
     Cached,
+    /// It says that it can discard, and does not.
+    RefusesToForget,
     /// Writing this place panics: this program's own mistake.
     PanicsAt(u64),
 }
@@ -262,10 +264,13 @@ impl Target for OpenMedium {
         Ok(())
     }
 
-    fn forget(&mut self, range: Range<u64>) -> bool {
+    fn forget(&mut self, range: Range<u64>) -> Forgotten {
+        if self.0.fault == Fault::RefusesToForget {
+            return Forgotten::Refused(Errno::REMOTEIO.into());
+        }
         let garbled = vec![0xdd; at(range.end - range.start)];
         self.0.store(range.start, &garbled);
-        true
+        Forgotten::Taken
     }
 
     fn sync(&mut self) -> io::Result<()> {

@@ -61,6 +61,20 @@ fn files_carry_the_image_whether_they_were_empty_or_full() {
     }
 }
 
+/// What nobody needs between the image and the last MiB is dropped where that is allowed, and else as it was but for the probes.
+fn check_beyond(file: &Path, discard: Discard) {
+    let found = std::fs::read(file).expect("read");
+    let (beyond, kept) = (16 * MIB..63 * MIB, if discard == Discard::Allowed { 0 } else { 0xee });
+    let probed = probe::places(16 * MIB, 64 * MIB);
+    for at_block in (beyond.start..beyond.end).step_by(4096) {
+        let expected = if probed.contains(&at_block) { 0 } else { kept };
+        let block = &found[at(at_block)..at(at_block) + 4096];
+        assert!(block.iter().all(|byte| *byte == expected), "byte {at_block} with {discard:?}: {} for {expected}", block[0]);
+    }
+    let allocated = std::fs::metadata(file).expect("there").blocks() * 512;
+    assert_eq!(allocated < 32 * MIB, discard == Discard::Allowed, "{allocated} bytes are allocated with {discard:?}");
+}
+
 /// A loop device for as long as this lives: it is detached at once, which the kernel does when nobody has it open any more.
 struct Loop {
     path: PathBuf,
@@ -96,6 +110,7 @@ fn loop_devices_are_drives_and_who_uses_one_is_seen() {
             assert_eq!(outcome.drive.bytes, 64 * MIB);
         }
         files.iter().for_each(|file| check(file, 64 * MIB));
+        files.iter().for_each(|file| check_beyond(file, discard));
     }
     let claimed =
         rustix::fs::open(&loops[0].path, OFlags::RDONLY | OFlags::EXCL | OFlags::CLOEXEC, Mode::empty()).expect("claimed");

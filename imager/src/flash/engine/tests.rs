@@ -36,6 +36,16 @@ fn expected() -> Vec<u8> {
 
 /// Flashes one image to drives of this size with these faults.
 fn flash(image: &Arc<Image>, bytes: u64, faults: &[Fault], patience: Duration) -> (Vec<Outcome>, Vec<Arc<Medium>>) {
+    flash_watched(image, bytes, faults, patience, &mut Unwatched)
+}
+
+fn flash_watched(
+    image: &Arc<Image>,
+    bytes: u64,
+    faults: &[Fault],
+    patience: Duration,
+    watcher: &mut dyn Watcher,
+) -> (Vec<Outcome>, Vec<Arc<Medium>>) {
     let mut shelf = Shelf::default();
     let sticks: Vec<Facts> = (0u32..).zip(faults).map(|(minor, _)| stick(&format!("sd{minor}"), minor, bytes)).collect();
     let media = sticks.iter().zip(faults).map(|(stick, fault)| shelf.put(stick, fault.clone())).collect();
@@ -43,9 +53,35 @@ fn flash(image: &Arc<Image>, bytes: u64, faults: &[Fault], patience: Duration) -
     assert!(plan.refused.is_empty());
     let shelf = Arc::new(shelf);
     let drives: Arc<dyn Drives> = Arc::clone(&shelf) as _;
-    let outcomes = run(plan.jobs, &drives, &options(patience), &mut Unwatched);
+    let outcomes = run(plan.jobs, &drives, &options(patience), watcher);
     shelf.release();
     (outcomes, media)
+}
+
+/// Keeps what people should know of each drive.
+#[derive(Default)]
+struct Notes(Vec<(usize, String)>);
+
+impl Watcher for Notes {
+    fn event(&mut self, drive: usize, event: Event<'_>) {
+        if let Event::Note(note) = event {
+            self.0.push((drive, note.to_owned()));
+        }
+    }
+
+    fn stopping(&mut self, _: Hurry) {}
+}
+
+#[test]
+fn a_drive_that_refuses_to_discard_is_good_and_says_so_once() {
+    let folder = tempfile::tempdir().expect("temp folder");
+    let mut notes = Notes::default();
+    let faults = [Fault::None, Fault::RefusesToForget];
+    let (outcomes, media) = flash_watched(&base(folder.path()), 64 * MIB, &faults, PATIENCE, &mut notes);
+    assert!(outcomes.iter().all(Outcome::is_good));
+    assert!(media.iter().all(|medium| medium.content()[..at(IMAGE_BYTES)] == expected()));
+    assert_eq!(notes.0.len(), 1, "{:?}", notes.0);
+    assert!(notes.0[0].0 == 1 && notes.0[0].1.starts_with("it refused to discard at byte "), "{:?}", notes.0);
 }
 
 fn reason(outcome: &Outcome) -> Option<Reason> {
