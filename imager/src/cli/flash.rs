@@ -12,6 +12,7 @@ mod args;
 mod choose;
 mod record;
 mod report;
+mod row;
 mod signals;
 mod watch;
 

@@ -1,15 +1,17 @@
 //! The live table: a line per drive with state, speed and time left on a terminal, JSON events for programs, a line per finished drive otherwise. Appends
 //! each drive's record the moment it is over, so that a power cut loses no drive that was done.
 
+use std::fmt;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use serde_json::json;
 
 use super::record::Records;
 use super::report;
+use super::row::{self, Pace};
 use crate::cli::ui::line;
 use crate::flash::engine::{Event, Watcher};
 use crate::flash::outcome::Outcome;
@@ -22,7 +24,8 @@ use crate::stamp::manifest::Manifest;
 /// JSON events of one drive's progress come no faster than this.
 const JSON_PAUSE: Duration = Duration::from_millis(200);
 const TICK: Duration = Duration::from_millis(250);
-const RUNNING: &str = "{prefix} {msg:<12} [{bar:24}] {binary_bytes_per_sec:>12}  {eta:>4} left";
+/// While it runs: the line of [`Pace`].
+const RUNNING: &str = "{prefix} {pace}";
 const ENDED: &str = "{prefix} {msg}";
 
 /// One drive as it is shown.
@@ -168,7 +171,7 @@ impl Shown {
     fn begin(&mut self, stage: Stage, json: bool) {
         (self.stage, self.began, self.told) = (stage, Instant::now(), None);
         if let Some(bar) = &self.bar {
-            bar.set_message(stage.as_str());
+            bar.set_style(running(stage));
             bar.reset();
         }
         if json {
@@ -187,30 +190,104 @@ impl Shown {
 
     fn tell(&mut self, done: u64) {
         self.told = Some(Instant::now());
-        let seconds = self.began.elapsed().as_secs_f64();
-        let speed = if done == 0 { 0 } else { (done as f64 / seconds) as u64 };
+        let pace = Pace { stage: self.stage, done, total: self.total, elapsed: self.began.elapsed() };
         line(&json!({
-            "event": "drive", "device": self.device, "device_name": self.name, "state": self.stage.as_str(),
-            "done_bytes": done, "total_bytes": self.total, "bytes_per_second": speed,
+            "event": "drive", "device": self.device, "device_name": self.name, "state": self.stage.as_str(), "done_bytes": done,
+            "total_bytes": self.total, "bytes_per_second": pace.bytes_per_second(), "seconds_left": pace.seconds_left(),
         }));
     }
 
     fn end(&self, outcome: &Outcome) {
         let Some(bar) = &self.bar else { return };
         bar.set_style(ProgressStyle::with_template(ENDED).expect("the template above is well formed"));
-        bar.abandon_with_message(match &outcome.result {
-            Ok(()) => "ok".to_owned(),
-            Err(failure) => format!("FAILED ({})", failure.reason),
-        });
+        bar.abandon_with_message(row::ended(outcome));
     }
+}
+
+/// The line of a drive in this stage, drawn anew at each tick: a drive that stands still takes longer and longer.
+fn running(stage: Stage) -> ProgressStyle {
+    let pace = move |state: &ProgressState, out: &mut dyn fmt::Write| {
+        let pace = Pace { stage, done: state.pos(), total: state.len().unwrap_or(0), elapsed: state.elapsed() };
+        write!(out, "{pace}").unwrap_or_default(); // into memory, which takes all
+    };
+    ProgressStyle::with_template(RUNNING).expect("the template above is well formed").with_key("pace", pace)
 }
 
 fn bar(job: &Job, width: usize) -> ProgressBar {
     let bar = ProgressBar::new(job.bytes());
-    let style = ProgressStyle::with_template(RUNNING).expect("the template above is well formed");
-    bar.set_style(style.progress_chars("=> "));
+    bar.set_style(running(Stage::Opening));
     bar.set_prefix(format!("{:<width$}", prefix(job)));
-    bar.set_message(Stage::Opening.as_str());
     bar.enable_steady_tick(TICK);
     bar
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use indicatif::{ProgressDrawTarget, TermLike};
+
+    use super::*;
+
+    /// A terminal that keeps all that was ever written to it.
+    #[derive(Debug, Clone, Default)]
+    struct Screen(Arc<Mutex<String>>);
+
+    impl TermLike for Screen {
+        fn width(&self) -> u16 {
+            200
+        }
+
+        fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn write_line(&self, text: &str) -> io::Result<()> {
+            self.write_str(&format!("{text}\n"))
+        }
+
+        fn write_str(&self, text: &str) -> io::Result<()> {
+            self.0.lock().expect("not poisoned").push_str(text);
+            Ok(())
+        }
+
+        fn clear_line(&self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_terminal_shows_the_line_of_the_drive_s_stage() {
+        let screen = Screen::default();
+        let bar = ProgressBar::with_draw_target(Some(100), ProgressDrawTarget::term_like(Box::new(screen.clone())));
+        bar.set_prefix("/dev/sdb  Stick");
+        for stage in [Stage::Clearing, Stage::Writing, Stage::ReadingBack] {
+            bar.set_style(running(stage));
+            bar.tick();
+        }
+        bar.set_position(50);
+        bar.tick();
+        let shown = screen.0.lock().expect("not poisoned").clone();
+        for expected in ["clearing     [>   ", "/dev/sdb  Stick writing      [>   ", "reading back [============>"] {
+            assert!(shown.contains(expected), "{expected}: {shown}");
+        }
+        assert!(shown.contains("/s ") && shown.contains(" left"), "{shown}");
+    }
 }
