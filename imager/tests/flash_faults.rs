@@ -232,6 +232,22 @@ fn a_mounted_disk_is_refused_with_its_mount_point_and_keeps_what_is_on_it() {
 }
 
 #[test]
+fn a_drive_larger_than_allowed_is_refused_and_keeps_what_is_on_it() {
+    if !rig::usable() {
+        return;
+    }
+    let station = Station::new();
+    let content = station.used_disk(DRIVE);
+    let drives = [Drive::used(&content)];
+    let flash = |limit: &str| station.flash_with(Path::new(&station.log()), &drives, &["--max-size", limit], |_, _| {});
+    let flashed = flash("32M");
+    assert_eq!((flashed.code, outcomes(&flashed.results)), (1, vec!["refused"]), "{}", flashed.text);
+    assert!(flashed.text.contains("--max-size"), "{}", flashed.text);
+    assert!(drives[0].content(0, DRIVE) == content, "something was written");
+    assert_eq!(outcomes(&flash("40M").results), ["ok"], "as large as allowed");
+}
+
+#[test]
 fn nothing_of_an_earlier_life_is_found_on_a_drive() {
     if !rig::usable() {
         return;
