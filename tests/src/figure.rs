@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-/// One measured figure; as JSON, one line.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// One measured figure; printed, one line of JSON.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Figure {
     /// Its name.
     pub figure: Cow<'static, str>,
@@ -18,7 +18,7 @@ pub struct Figure {
     pub reach: Option<Bound>,
 }
 
-/// A value to keep to. As JSON its number alone: which way it holds stands in the documentation of the figure.
+/// A value to keep to.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Bound {
     /// Not to exceed it.
@@ -27,11 +27,18 @@ pub enum Bound {
     AtLeast(f64),
 }
 
-impl Serialize for Bound {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (Self::AtMost(value) | Self::AtLeast(value)) = self;
-        serializer.serialize_f64(*value)
-    }
+/// A figure as it is printed.
+#[derive(Serialize)]
+struct Line<'a> {
+    figure: &'a str,
+    value: f64,
+    unit: &'a str,
+    /// The bound's number; null: there is none.
+    reach: Option<f64>,
+    /// Which way it holds.
+    bound: Option<&'static str>,
+    /// Whether the value keeps to it.
+    met: Option<bool>,
 }
 
 impl Figure {
@@ -62,8 +69,29 @@ impl Figure {
 
 impl fmt::Display for Figure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
+        let bound = self.reach.map(|reach| match reach {
+            Bound::AtMost(value) => (value, "at-most"),
+            Bound::AtLeast(value) => (value, "at-least"),
+        });
+        let line = Line {
+            figure: &self.figure,
+            value: self.value,
+            unit: self.unit,
+            reach: bound.map(|(value, _)| value),
+            bound: bound.map(|(_, way)| way),
+            met: bound.map(|_| !self.missed()),
+        };
+        f.write_str(&serde_json::to_string(&line).map_err(|_| fmt::Error)?)
     }
+}
+
+/// The names of those that do not keep to their bounds, as an error; nothing when all do.
+///
+/// # Errors
+/// When there are any.
+pub fn all_met(missed: &[String]) -> anyhow::Result<()> {
+    anyhow::ensure!(missed.is_empty(), "{} figures do not keep to their bounds: {}", missed.len(), missed.join(", "));
+    Ok(())
 }
 
 /// The value below which a `share` (0 to 1) of the values lies; none of none.
@@ -92,9 +120,19 @@ mod tests {
 
     #[test]
     fn a_figure_is_one_line_of_json() {
-        let figure = Figure::new("uki_bytes", 12.0, "bytes").at_most(45.0);
-        assert_eq!(figure.to_string(), r#"{"figure":"uki_bytes","value":12.0,"unit":"bytes","reach":45.0}"#);
-        assert_eq!(Figure::new("a", 1.23456, "s").to_string(), r#"{"figure":"a","value":1.235,"unit":"s","reach":null}"#);
+        for (figure, expected) in [
+            (
+                Figure::new("uki_bytes", 12.0, "bytes").at_most(45.0),
+                r#"{"figure":"uki_bytes","value":12.0,"unit":"bytes","reach":45.0,"bound":"at-most","met":true}"#,
+            ),
+            (
+                Figure::new("a", 1.23456, "1/s").at_least(2.0),
+                r#"{"figure":"a","value":1.235,"unit":"1/s","reach":2.0,"bound":"at-least","met":false}"#,
+            ),
+            (Figure::new("a", 1.0, "s"), r#"{"figure":"a","value":1.0,"unit":"s","reach":null,"bound":null,"met":null}"#),
+        ] {
+            assert_eq!(figure.to_string(), expected);
+        }
     }
 
     #[test]
@@ -109,6 +147,13 @@ mod tests {
         ] {
             assert_eq!(figure.missed(), missed, "{figure}");
         }
+    }
+
+    #[test]
+    fn a_missed_bound_is_an_error_that_names_the_figure() {
+        all_met(&[]).expect("all are met");
+        let error = all_met(&["uki_bytes".into(), "pid1_rss_bytes".into()]).expect_err("missed").to_string();
+        assert_eq!(error, "2 figures do not keep to their bounds: uki_bytes, pid1_rss_bytes");
     }
 
     #[test]

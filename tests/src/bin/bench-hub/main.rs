@@ -69,7 +69,7 @@ async fn bench() -> Result<()> {
     for figure in replicas::measure(devices.min(2000), postgres.database("replicas")?).await? {
         record.keep(&figure)?;
     }
-    eprintln!("bench-hub: kept in {}; {} figures do not reach their bound", path.display(), record.missed);
+    eprintln!("bench-hub: kept in {}; {} figures do not keep to their bounds", path.display(), record.missed);
     Ok(())
 }
 
