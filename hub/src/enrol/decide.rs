@@ -10,6 +10,9 @@ use crate::model::{
 };
 use crate::tokens::{self, Bearer, TokenError};
 
+/// The audit's word for a device that reports other hardware than before.
+pub(crate) const HARDWARE_CHANGED: &str = "device.hardware";
+
 /// What a decision goes by.
 #[derive(Debug, Clone)]
 pub struct Facts {
@@ -169,7 +172,7 @@ fn refresh(device: &mut Device, claims: &Claims, now: Time) -> Vec<Note> {
     device.inventory = Some(inventory.clone());
     device.inventory_digest = claims.inventory_digest.clone();
     (device.serials, device.macs) = (serials, macs);
-    let note = Note { actor: Actor::Device(device.id.clone()), action: "device.hardware", details };
+    let note = Note { actor: Actor::Device(device.id.clone()), action: HARDWARE_CHANGED, details };
     moved.then_some(note).into_iter().collect()
 }
 

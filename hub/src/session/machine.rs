@@ -18,6 +18,7 @@ use super::event::{Action, Attempt, Decision, Dismissal, End, Event, Offer, Want
 use super::proof::{Channel, ProofError, Proven, prove};
 use super::tunnels::{TunnelFault, Tunnels};
 use crate::config::AFTER_REFUSAL;
+use crate::model::text::bounded;
 
 /// How often a device is asked for a sign of life: often enough to keep addresses translated, seldom enough for a metered link.
 pub const HEARTBEAT: Duration = Duration::from_secs(150);
@@ -34,6 +35,8 @@ const RETRY_SECONDS: u32 = 60;
 /// Messages outside tunnels that a device may send at once, and the pause after which it may send one more.
 const BURST: u32 = 60;
 const PAUSE: Duration = Duration::from_secs(1);
+/// Bytes of a device's reason to close a tunnel, which the audit keeps for good.
+const REASON_BYTES: usize = 256;
 /// Events in one message.
 const MAX_EVENTS: usize = 512;
 /// Offers that are not answered yet.
@@ -434,7 +437,7 @@ impl Live {
 
     fn closed(&mut self, close: TunnelClose) -> Actions {
         match self.tunnels.closed(close.id) {
-            Ok(true) => vec![Action::Closed { id: close.id, reason: close.reason }],
+            Ok(true) => vec![Action::Closed { id: close.id, reason: bounded(&close.reason, REASON_BYTES) }],
             Ok(false) => Vec::new(),
             Err(fault) => broken(fault),
         }

@@ -1,5 +1,7 @@
 //! How far configurations came, device by device, and what a device is offered next.
 
+use std::time::Duration;
+
 use machine_config::DeviceId;
 use machine_config::types::Digest;
 use serde_json::json;
@@ -13,6 +15,9 @@ use super::{Store, configs, devices, registry};
 use crate::config::{AFTER_REFUSAL, candidates, would_take};
 use crate::model::text::bounded;
 use crate::model::{Actor, By, Config, Delivery, DeliveryState, DeviceState, MAX_PAGE, Time};
+
+/// How long it is not audited again that the same configuration was offered to the same device, or taken by it.
+const AUDITED_AGAIN: Duration = Duration::from_secs(3600);
 
 /// What a device is to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,6 +128,8 @@ impl Store {
         self.write(move |tx| {
             Box::pin(async move {
                 put(tx, &device, &digest, &state, by.at).await?;
+                // A device that says at each call that it has nothing is offered the same each time.
+                let repeats = matches!(state, DeliveryState::Offered | DeliveryState::Taken);
                 let action = match &state {
                     DeliveryState::Offered => "config.offer",
                     DeliveryState::Taken => "config.taken",
@@ -130,7 +137,11 @@ impl Store {
                     DeliveryState::Running => "config.running",
                 };
                 let (_, code, message) = columns(&state);
-                tx.audit(&by, action, Some(&device), json!({ "digest": digest, "code": code, "message": message })).await
+                let details = json!({ "digest": digest, "code": code, "message": message });
+                if repeats && tx.audited(&device, action, Some(&details), by.at.before(AUDITED_AGAIN)).await? > 0 {
+                    return Ok(());
+                }
+                tx.audit(&by, action, Some(&device), details).await
             })
         })
         .await

@@ -1,5 +1,7 @@
 //! Enrolment in the database: the facts are read and the decision written inside one write of the lane, so that nothing comes between.
 
+use std::time::Duration;
+
 use machine_config::DeviceId;
 use machine_config::types::MacAddress;
 use sqlx::AnyConnection;
@@ -7,9 +9,13 @@ use sqlx::AnyConnection;
 use super::error::StoreError;
 use super::tx::Tx;
 use super::{Store, deliveries, devices, expected, query, refusals, rules, settings, tokens};
-use crate::enrol::{Attempt, Claims, Decision, Facts, Note, TokenFact, Verdict, decide};
+use crate::enrol::{Attempt, Claims, Decision, Facts, HARDWARE_CHANGED, Note, TokenFact, Verdict, decide};
 use crate::model::{By, Device, DeviceState, Policy, Time};
 use crate::tokens::TokenError;
+
+const HOUR: Duration = Duration::from_secs(3600);
+/// Changes of its hardware that are audited in an hour: a device may say something else at each call.
+const CHANGES_PER_HOUR: i64 = 6;
 
 /// What a device that has just said who it is should be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,6 +136,9 @@ async fn carry_out(tx: &mut Tx, facts: &Facts, decision: &Decision, now: Time) -
         expected::take(tx, place, &device.id).await?;
     }
     for Note { actor, action, details } in &decision.notes {
+        if *action == HARDWARE_CHANGED && tx.audited(&device.id, action, None, now.before(HOUR)).await? >= CHANGES_PER_HOUR {
+            continue;
+        }
         tx.audit(&By::new(actor.clone(), address.clone(), now), action, Some(&device.id), details.clone()).await?;
     }
     let reported = facts.known.as_ref().and_then(|known| known.config_digest.as_ref());

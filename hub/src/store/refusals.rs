@@ -1,5 +1,5 @@
-//! Calls that were refused. Each device's reason is audited once a day, and only so many devices a minute: an audit that strangers can fill is no
-//! use to anybody. The rest is counted.
+//! Calls that were refused. Each device's reason is audited once a day, and only so many a minute, an hour, and of one neighbour: an audit that
+//! strangers can fill is no use to anybody, and it cannot be shortened. The rest is counted.
 
 use machine_config::DeviceId;
 use serde_json::json;
@@ -7,7 +7,9 @@ use serde_json::json;
 use super::Store;
 use super::error::StoreError;
 use super::query;
+use super::row::Fields;
 use super::tx::Tx;
+use crate::listen::neighbour;
 use crate::model::{Actor, By, Time};
 use std::time::Duration;
 
@@ -15,6 +17,10 @@ use std::time::Duration;
 const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
 /// New refusals that are audited in a minute.
 const PER_MINUTE: i64 = 100;
+/// In an hour.
+const PER_HOUR: i64 = 300;
+/// In an hour of one neighbour.
+const OF_ONE_PER_HOUR: i64 = 60;
 /// Under which the rest is counted.
 const UNNAMED: &str = "";
 
@@ -31,24 +37,37 @@ pub(super) async fn note(tx: &mut Tx, id: &DeviceId, code: &str, address: &str, 
 /// Counts it; whether it is to be audited.
 async fn is_new(tx: &mut Tx, device: &str, code: &str, address: &str, now: Time) -> Result<bool, StoreError> {
     const DOING: &str = "note a refusal";
+    let address = address.parse().map_or_else(|_| address.to_owned(), |address| neighbour(address).to_string());
     let again =
         sqlx::query("UPDATE refusals SET count = count + 1, address = $3 WHERE device = $1 AND code = $2 AND first_at > $4");
     let since = now.before(REMEMBERED).millis();
-    let again = again.bind(device.to_owned()).bind(code.to_owned()).bind(address.to_owned()).bind(since);
+    let again = again.bind(device.to_owned()).bind(code.to_owned()).bind(address.clone()).bind(since);
     if tx.run(again, DOING).await? > 0 {
         return Ok(false);
     }
     tx.run(sqlx::query("DELETE FROM refusals WHERE first_at <= $1 AND device <> ''").bind(since), DOING).await?;
-    let recent = sqlx::query("SELECT COUNT(*) AS total FROM refusals WHERE first_at > $1 AND device <> ''");
-    let recent = recent.bind(now.before(Duration::from_secs(60)).millis());
-    let recent = query::find(tx.conn(), recent, DOING, |row| row.int("total")).await?.unwrap_or(0);
-    let (name, code) = if recent < PER_MINUTE { (device, code) } else { (UNNAMED, UNNAMED) };
+    let is_room = is_room(tx, &address, now).await?;
+    let (name, code) = if is_room { (device, code) } else { (UNNAMED, UNNAMED) };
     let insert = sqlx::query(
         "INSERT INTO refusals (device, code, count, first_at, address) VALUES ($1, $2, 1, $3, $4) \
          ON CONFLICT (device, code) DO UPDATE SET count = refusals.count + 1",
     );
-    tx.run(insert.bind(name.to_owned()).bind(code.to_owned()).bind(now.millis()).bind(address.to_owned()), DOING).await?;
-    Ok(recent < PER_MINUTE)
+    tx.run(insert.bind(name.to_owned()).bind(code.to_owned()).bind(now.millis()).bind(address), DOING).await?;
+    Ok(is_room)
+}
+
+/// Whether one more of this neighbour is audited.
+async fn is_room(tx: &mut Tx, neighbour: &str, now: Time) -> Result<bool, StoreError> {
+    let count = sqlx::query(
+        "SELECT COUNT(CASE WHEN first_at > $1 THEN 1 END) AS minute, COUNT(*) AS hour, COUNT(CASE WHEN address = $2 THEN 1 END) AS own \
+         FROM refusals WHERE first_at > $3 AND device <> ''",
+    );
+    let (minute, hour) = (now.before(Duration::from_secs(60)), now.before(Duration::from_secs(3600)));
+    let count = count.bind(minute.millis()).bind(neighbour.to_owned()).bind(hour.millis());
+    let read = |row: &Fields<'_>| {
+        Ok(row.int("minute")? < PER_MINUTE && row.int("hour")? < PER_HOUR && row.int("own")? < OF_ONE_PER_HOUR)
+    };
+    Ok(query::find(tx.conn(), count, "count refusals", read).await?.unwrap_or(true))
 }
 
 /// How many were only counted since this was asked last.

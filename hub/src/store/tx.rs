@@ -9,7 +9,7 @@ use super::error::{Doing, StoreError};
 use super::query::{self, Statement};
 use super::row::Fields;
 use crate::audit::{Head, Line};
-use crate::model::By;
+use crate::model::{By, Time};
 
 /// An open transaction.
 pub(super) struct Tx {
@@ -95,6 +95,22 @@ impl Tx {
         self.run(insert, "append to the audit").await?;
         self.head = Some(Head { seq: head.seq + 1, hash });
         Ok(())
+    }
+
+    /// How often the audit says this of a device since then; with `details` only where it says the same.
+    pub(super) async fn audited(
+        &mut self,
+        device: &DeviceId,
+        action: &'static str,
+        details: Option<&serde_json::Value>,
+        since: Time,
+    ) -> Result<i64, StoreError> {
+        let count = sqlx::query(
+            "SELECT COUNT(*) AS total FROM audit WHERE device = $1 AND action = $2 AND at > $3 AND ($4 = '' OR details = $4)",
+        );
+        let count = count.bind(device.to_string()).bind(action).bind(since.millis());
+        let count = count.bind(details.map(ToString::to_string).unwrap_or_default());
+        query::find(&mut self.inner, count, "look into the audit", |row| row.int("total")).await.map(Option::unwrap_or_default)
     }
 
     async fn read_head(&mut self) -> Result<Head, StoreError> {

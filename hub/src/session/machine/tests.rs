@@ -241,6 +241,16 @@ fn removal_ends_a_live_session_at_once_and_tells_the_device() {
 }
 
 #[test]
+fn a_long_reason_to_close_a_tunnel_is_cut() {
+    let now = Instant::now();
+    let mut machine = admitted(now);
+    machine.on_event(now, Event::Open { request: 1, who: "kim".into() });
+    let close = TunnelClose { id: 1, reason: "r".repeat(300 << 10) };
+    let actions = machine.on_event(now, says(device_message::Kind::TunnelClose(close)));
+    assert!(matches!(actions.as_slice(), [Action::Closed { id: 1, reason }] if reason.len() <= REASON_BYTES));
+}
+
+#[test]
 fn a_device_that_does_not_open_a_tunnel_loses_that_tunnel_only() {
     let now = Instant::now();
     let mut machine = admitted(now);

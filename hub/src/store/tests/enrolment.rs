@@ -122,7 +122,7 @@ on_both! {
 }
 
 on_both! {
-    /// Two thousand calls of strangers: an audit of a hundred lines, and a number.
+    /// Two thousand calls of strangers from one address: an audit of sixty lines, and a number.
     async fn strangers_cannot_fill_the_audit(db: Db) {
         let store = db.store().await;
         let calls = 2_000;
@@ -131,15 +131,64 @@ on_both! {
             assert!(words.iter().all(|word| *word == "token-unknown"));
         }
         let lines = store.changes_after(0).await.unwrap();
-        assert_eq!(lines.len(), 100);
+        assert_eq!(lines.len(), 60);
         assert_eq!(call(&store, 0, Some("skj_no-such-token-at-all")).await, "token-unknown");
-        assert_eq!(store.changes_after(0).await.unwrap().len(), 100, "a device's reason is written once a day");
+        assert_eq!(store.changes_after(0).await.unwrap().len(), 60, "a device's reason is written once a day");
         let later = NOW.after(Duration::from_secs(61));
         store.record_refusal(None, "proof", "192.0.2.9", later).await.unwrap();
-        let last = store.changes_after(100).await.unwrap();
-        assert_eq!(last[0].details["unrecordedBefore"], calls - 100);
+        let last = store.changes_after(60).await.unwrap();
+        assert_eq!(last[0].details["unrecordedBefore"], calls - 60);
         assert_eq!((last[0].actor.as_str(), last[0].action.as_str()), ("stranger", "device.refused"));
         assert!(store.devices(&Default::default()).await.unwrap().items.is_empty());
+    }
+}
+
+on_both! {
+    /// Each from an address of his own, for some minutes.
+    async fn a_crowd_of_strangers_cannot_fill_the_audit_either(db: Db) {
+        let store = db.store().await;
+        for minute in 0..4u64 {
+            let now = NOW.after(Duration::from_secs(240 * minute));
+            let calls = (0..150u32).map(|number| {
+                let number = number + 1000 * u32::try_from(minute).unwrap();
+                let mut attempt = attempt(number, Some("skj_no-such-token-at-all"));
+                attempt.address = std::net::Ipv4Addr::from(0x0a00_0000 + number).into();
+                let store = store.clone();
+                async move { store.enrol(&attempt, now).await.unwrap().verdict.word() }
+            });
+            assert!(join_all(calls).await.iter().all(|word| *word == "token-unknown"));
+        }
+        assert_eq!(store.changes_after(0).await.unwrap().len(), 300);
+    }
+}
+
+on_both! {
+    /// A device that says another serial number at each call, and each time that it has no configuration.
+    async fn a_device_that_repeats_itself_cannot_fill_the_audit(db: Db) {
+        let store = db.store().await;
+        let device = admitted(&store, 1).await;
+        let digest = machine_config::types::Digest::of(b"a file");
+        let count = async |action: &str| {
+            let lines = store.changes_after(0).await.unwrap();
+            lines.iter().filter(|line| line.action == action).count()
+        };
+        let by = |at| crate::model::By { at, ..kim() };
+        for number in 0..20u64 {
+            let now = NOW.after(Duration::from_secs(number));
+            let mut attempt = attempt(1, None);
+            if let Some((hardware, _)) = &mut attempt.inventory {
+                hardware.serial = format!("S{}", 100 + number);
+            }
+            store.enrol(&attempt, now).await.unwrap();
+            for state in [crate::model::DeliveryState::Offered, crate::model::DeliveryState::Taken] {
+                store.record_delivery(&device.id, &digest, state, &by(now)).await.unwrap();
+            }
+        }
+        assert_eq!([count("device.hardware").await, count("config.offer").await, count("config.taken").await], [6, 1, 1]);
+        let later = NOW.after(Duration::from_secs(3700));
+        store.enrol(&attempt(1, None), later).await.unwrap();
+        store.record_delivery(&device.id, &digest, crate::model::DeliveryState::Offered, &by(later)).await.unwrap();
+        assert_eq!([count("device.hardware").await, count("config.offer").await], [7, 2], "an hour later it is worth a line");
     }
 }
 
