@@ -89,6 +89,16 @@ impl Auth {
         Ok(caller)
     }
 
+    /// Who looks at a page: by the cookie alone. Pages are for browsers; what a token may do, it does in the REST interface.
+    ///
+    /// # Errors
+    /// Nobody is signed in, or they call too often.
+    pub async fn visitor(&self, headers: &HeaderMap, peer: Peer, now: Time) -> Result<Caller, AuthError> {
+        let caller = self.by_cookie(headers, peer, now).await?;
+        self.rates.count_caller(&caller.actor)?;
+        Ok(caller)
+    }
+
     async fn by_token(&self, text: &str, peer: Peer, now: Time) -> Result<Caller, AuthError> {
         let token = self.store.api_token_of(text, now).await?.ok_or(AuthError::Credentials)?;
         if token.last_used.is_none_or(|last| now.since(last) >= TOUCH) {

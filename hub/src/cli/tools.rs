@@ -42,7 +42,7 @@ pub(super) async fn first_admin_token(store: &Store) -> anyhow::Result<Option<St
 async fn make_admin_token(store: &Store) -> anyhow::Result<String> {
     let new = NewApiToken { name: ADMIN_TOKEN.to_owned(), role: Role::Admin, scopes: Default::default(), expires_at: None };
     let by = By::new(Actor::Host, "", Time::now());
-    let (_, text) = store.create_api_token(new, &by).await.context("cannot make an admin token")?;
+    let (_, text) = store.create_api_token(new, &Default::default(), &by).await.context("cannot make an admin token")?;
     Ok(text.expose().to_owned())
 }
 

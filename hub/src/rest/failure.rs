@@ -67,6 +67,7 @@ impl From<StoreError> for Failure {
             | StoreError::Corrupt { .. }
             | StoreError::Closed => return Self { code: error.code(), ..Self::internal(&error) },
             StoreError::Missing { .. } => StatusCode::NOT_FOUND,
+            StoreError::Scopes => StatusCode::FORBIDDEN,
             StoreError::Ambiguous { .. } | StoreError::Transition { .. } | StoreError::InUse { .. } => StatusCode::CONFLICT,
             StoreError::Label(_) | StoreError::Invalid { .. } | StoreError::Upload(_) | StoreError::Import(_) => {
                 StatusCode::UNPROCESSABLE_ENTITY

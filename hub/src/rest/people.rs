@@ -100,12 +100,7 @@ pub(super) async fn create_api_token(
         );
         return Err(Failure::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", why));
     }
-    // Whoever has a limited token must not make themselves a whole one.
-    if !caller.scopes.is_empty() && (new.scopes.is_empty() || !new.scopes.is_subset(&caller.scopes)) {
-        let why = "cannot give another token more than this one has: name some of its own scopes";
-        return Err(Failure::new(StatusCode::FORBIDDEN, "scope", why));
-    }
-    let (token, text) = app.services.store.create_api_token(new, &caller.by(Time::now())).await?;
+    let (token, text) = app.services.store.create_api_token(new, &caller.scopes, &caller.by(Time::now())).await?;
     Ok((StatusCode::CREATED, Json(MadeApiToken { token, text: text.expose().to_owned() })))
 }
 

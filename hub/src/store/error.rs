@@ -95,6 +95,9 @@ pub enum StoreError {
         /// What it should be.
         why: String,
     },
+    /// An API token that could do more than the one it is made with.
+    #[error("cannot give another token more than this one has: name some of its own scopes")]
+    Scopes,
     /// A configuration that no device would take.
     #[error(transparent)]
     Upload(#[from] UploadError),
@@ -125,6 +128,7 @@ impl StoreError {
             Self::Transition { .. } => "state",
             Self::InUse { .. } => "in-use",
             Self::Label(_) | Self::Invalid { .. } => "invalid",
+            Self::Scopes => "scope",
             Self::Upload(error) => error.code(),
             Self::Import(error) => error.code(),
         }

@@ -57,11 +57,20 @@ fn read_user(row: &Fields<'_>) -> Result<User, StoreError> {
 }
 
 impl Store {
-    /// Makes an API token, and gives its text: once.
+    /// Makes an API token, and gives its text: once. `maker` are the scopes of who makes it, none: all; the new one gets no other.
     ///
     /// # Errors
-    /// It has no name, or would have expired already.
-    pub async fn create_api_token(&self, new: NewApiToken, by: &By) -> Result<(ApiToken, Secret), StoreError> {
+    /// It has no name, would have expired already, or could do more than its maker.
+    pub async fn create_api_token(
+        &self,
+        new: NewApiToken,
+        maker: &BTreeSet<String>,
+        by: &By,
+    ) -> Result<(ApiToken, Secret), StoreError> {
+        // Whoever has a limited token must not make themselves a whole one.
+        if !maker.is_empty() && (new.scopes.is_empty() || !new.scopes.is_subset(maker)) {
+            return Err(StoreError::Scopes);
+        }
         let invalid = |why: &str| StoreError::Invalid { what: "the API token", why: why.to_owned() };
         let name = bounded(new.name.trim(), 64);
         if name.is_empty() || new.expires_at.is_some_and(|end| end <= by.at) || new.scopes.len() > 64 {

@@ -150,7 +150,7 @@ pub(super) async fn create_token(State(web): State<Web>, visitor: Visitor, field
         scopes: scopes.into_iter().collect(),
         expires_at: fields.days("days", visitor.now)?,
     };
-    let (token, text) = web.services.store.create_api_token(new, &visitor.by()).await?;
+    let (token, text) = web.services.store.create_api_token(new, &visitor.caller.scopes, &visitor.by()).await?;
     render(&web, &visitor, "", Some((token.name, text.expose().to_owned()))).await
 }
 

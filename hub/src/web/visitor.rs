@@ -26,7 +26,7 @@ impl FromRequestParts<Web> for Visitor {
         let Extension(peer) = Extension::<Peer>::from_request_parts(parts, web).await.map_err(|error| Oops::internal(&error))?;
         web.auth.count_call(peer.address)?;
         let now = Time::now();
-        match web.auth.caller(&parts.headers, peer, now).await {
+        match web.auth.visitor(&parts.headers, peer, now).await {
             Ok(caller) => Ok(Self { caller, now }),
             Err(AuthError::Nobody | AuthError::Over) => {
                 let asked = parts.uri.path_and_query().map_or("/", |asked| asked.as_str());

@@ -86,8 +86,7 @@ impl Hub {
         let services = running.services.clone();
         let provider = oidc::Provider::new(&setup.oidc, URL).expect("a provider or none");
         let auth = Auth::new(services.store.clone(), setup.allowance.unwrap_or_default(), provider);
-        let app = App { services, auth: auth.clone(), images: Images::new(setup.images), reader: None };
-        let router = hub::rest::router(app).merge(hub::auth::routes(auth));
+        let router = hub::cli::routes(App { services, auth, images: Images::new(setup.images), reader: None });
         Self { running, admin, router, folder }
     }
 
@@ -132,7 +131,7 @@ impl Hub {
     pub async fn token(&self, role: Role, scopes: &[&str]) -> String {
         let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
         let new = NewApiToken { name: format!("test-{role}"), role, scopes, expires_at: None };
-        self.store().create_api_token(new, &kim()).await.expect("a token").1.expose().to_owned()
+        self.store().create_api_token(new, &Default::default(), &kim()).await.expect("a token").1.expose().to_owned()
     }
 
     /// The actions in the audit, the newest first.

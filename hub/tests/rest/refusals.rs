@@ -110,7 +110,7 @@ async fn tokens_that_do_not_count_are_refused() {
         scopes: Default::default(),
         expires_at: Some(hub::model::Time::now().after(std::time::Duration::from_millis(300))),
     };
-    let (_, text) = hub.store().create_api_token(new, &kim()).await.unwrap();
+    let (_, text) = hub.store().create_api_token(new, &Default::default(), &kim()).await.unwrap();
     tokio::time::sleep(std::time::Duration::from_millis(400)).await;
     assert_eq!(hub.call(text.expose(), Method::GET, "/api/v1/me", Value::Null).await.refusal(), (401, "credentials".into()));
 }

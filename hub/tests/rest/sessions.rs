@@ -52,6 +52,26 @@ async fn a_browser_signs_in_with_a_token_and_changes_need_the_logins_word() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_token_opens_no_page_and_makes_itself_no_wider_token_there() {
+    let hub = Hub::start().await;
+    let limited = hub.token(Role::Admin, &["people"]).await;
+    let before = hub.get("/api/v1/api-tokens").await;
+    for token in [&limited, &hub.admin] {
+        let mut form = request(Method::POST, "/people/tokens")
+            .header("authorization", format!("Bearer {token}"))
+            .body(Body::from("name=x&role=admin&scopes="))
+            .unwrap();
+        form.headers_mut().insert("content-type", "application/x-www-form-urlencoded".parse().unwrap());
+        let answer = hub.ask(form).await;
+        assert_eq!((answer.status, answer.header("location")), (StatusCode::SEE_OTHER, "/sign-in?next=%2F"));
+        let page = hub.call(token, Method::GET, "/devices", Value::Null).await;
+        assert_eq!(page.header("location"), "/sign-in?next=%2Fdevices");
+    }
+    let after = hub.get("/api/v1/api-tokens").await;
+    assert_eq!(before["items"].as_array().unwrap().len(), after["items"].as_array().unwrap().len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_page_of_another_site_can_neither_sign_in_nor_open_a_connection() {
     let hub = Hub::start().await;
     let foreign = request(Method::POST, "/sign-in/token")

@@ -22,7 +22,7 @@ use talking::{ClientCa, Device};
 /// A token of this role.
 async fn token(fleet: &Fleet, role: Role) -> String {
     let new = NewApiToken { name: format!("a-{role}"), role, scopes: Default::default(), expires_at: None };
-    fleet.store().create_api_token(new, &kim(Time::now())).await.expect("made").1.expose().to_owned()
+    fleet.store().create_api_token(new, &Default::default(), &kim(Time::now())).await.expect("made").1.expose().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]

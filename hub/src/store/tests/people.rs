@@ -9,7 +9,7 @@ on_both! {
     async fn an_api_token_counts_until_it_is_revoked_or_over(db: Db) {
         let store = db.store().await;
         let new = NewApiToken { name: "ci".into(), role: Role::Operator, scopes: ["devices".to_owned()].into(), expires_at: None };
-        let (token, text) = store.create_api_token(new.clone(), &kim()).await.unwrap();
+        let (token, text) = store.create_api_token(new.clone(), &Default::default(), &kim()).await.unwrap();
         assert!(text.expose().starts_with("ska_"));
         let found = store.api_token_of(text.expose(), NOW).await.unwrap().expect("counts");
         assert_eq!(found, token);
@@ -18,10 +18,27 @@ on_both! {
         store.revoke_api_token(&token.id, &kim()).await.unwrap();
         assert_eq!(store.api_token_of(text.expose(), NOW).await.unwrap(), None);
         let end = NOW.after(Duration::from_secs(5));
-        let (_, text) = store.create_api_token(NewApiToken { expires_at: Some(end), ..new.clone() }, &kim()).await.unwrap();
+        let (_, text) = store.create_api_token(NewApiToken { expires_at: Some(end), ..new.clone() }, &Default::default(), &kim()).await.unwrap();
         assert!(store.api_token_of(text.expose(), NOW).await.unwrap().is_some());
         assert!(store.api_token_of(text.expose(), end).await.unwrap().is_none());
-        assert!(store.create_api_token(NewApiToken { name: " ".into(), ..new }, &kim()).await.is_err());
+        assert!(store.create_api_token(NewApiToken { name: " ".into(), ..new }, &Default::default(), &kim()).await.is_err());
+        assert_eq!(store.api_tokens().await.unwrap().len(), 2);
+    }
+}
+
+on_both! {
+    async fn a_limited_token_makes_no_token_that_may_do_more(db: Db) {
+        let store = db.store().await;
+        let scopes = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<std::collections::BTreeSet<_>>();
+        let make = async |wanted: &[&str], maker: &[&str]| {
+            let new = NewApiToken { name: "ci".into(), role: Role::Admin, scopes: scopes(wanted), expires_at: None };
+            store.create_api_token(new, &scopes(maker), &kim()).await.map(|_| ()).map_err(|error| error.code())
+        };
+        for beyond in [&[][..], &["devices"], &["people", "devices"]] {
+            assert_eq!(make(beyond, &["people", "audit"]).await, Err("scope"), "{beyond:?}");
+        }
+        assert_eq!(make(&["audit"], &["people", "audit"]).await, Ok(()));
+        assert_eq!(make(&[], &[]).await, Ok(()));
         assert_eq!(store.api_tokens().await.unwrap().len(), 2);
     }
 }

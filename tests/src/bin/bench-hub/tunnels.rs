@@ -23,7 +23,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// The 99th percentile of `Version` through the hub, while all devices are connected.
 pub(crate) async fn version_calls(program: &HubProgram, store: &Store, swarm: &Swarm) -> Result<Figure> {
     let new = NewApiToken { name: "bench".into(), role: Role::Reader, scopes: Default::default(), expires_at: None };
-    let (_, token) = store.create_api_token(new, &host()).await?;
+    let (_, token) = store.create_api_token(new, &Default::default(), &host()).await?;
     let pin: Digest = hex::encode(program.pin).parse().ok().context("a pin is 64 digits")?;
     let url = format!("https://{}", program.options.listen).parse().map_err(anyhow::Error::msg)?;
     let hub = Hub { url, trust: HubTrust::Pin(pin), token: Some(token), timeout: TIMEOUT };
