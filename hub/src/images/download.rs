@@ -162,13 +162,13 @@ impl Images {
         self.stamp(&kept, &token_of(name)).await
     }
 
-    /// A file of the folder as it is.
+    /// An image, or what stands beside one, as it is.
     ///
     /// # Errors
-    /// There is none.
+    /// There is none, or it is none that is shown.
     pub async fn file(&self, name: &str) -> Result<Served, ImageError> {
+        let OpenImage { file, bytes } = self.open_offered(name).await?;
         let sha256 = self.hash(name).await?;
-        let OpenImage { file, bytes } = self.open(name).await?;
         Ok(Served {
             patched: Patched { file, at: 0, patch: vec![] },
             bytes,

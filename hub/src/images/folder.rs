@@ -1,11 +1,14 @@
-//! The folder of images: which there are, what they hash to, and which of them can be stamped.
+//! The folder of images: which there are and what they hash to. Images that can be stamped and were not, and what stands beside them, are all
+//! that is shown: `imager stamp` leaves tokens, keys and stamped images in its folders.
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use imager::seed_place;
+use machine_config::disk::SEED_BYTES;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -110,12 +113,28 @@ impl Images {
         blocking(move || list(&folder)).await
     }
 
-    /// Opens a file of the folder: an image, or what stands beside one.
+    /// Opens an image that anybody who may look may have, or what stands beside one.
+    pub(super) async fn open_offered(&self, name: &str) -> Result<OpenImage, ImageError> {
+        let (opened, folder, asked) = (self.open(name).await?, self.folder()?.to_owned(), name.to_owned());
+        let (opened, is_offered) = blocking(move || {
+            let is_offered = match is_beside(&asked) {
+                true => list(&folder)?.iter().any(|image| image.beside.contains(&asked)),
+                false => is_blank(&opened.file),
+            };
+            Ok((opened, is_offered))
+        })
+        .await?;
+        is_offered.then_some(opened).ok_or_else(|| missing(name))
+    }
+
+    /// Opens a file of the folder, whatever it is.
     pub(super) async fn open(&self, name: &str) -> Result<OpenImage, ImageError> {
-        let missing = || ImageError::Missing { name: crate::model::text::bounded(name, 128) };
-        let path = Some(name).filter(|name| is_name(name)).ok_or_else(missing).and_then(|name| Ok(self.folder()?.join(name)))?;
+        let path = match is_name(name) {
+            true => self.folder()?.join(name),
+            false => return Err(missing(name)),
+        };
         let opened = blocking(move || open(&path)).await?;
-        opened.ok_or_else(missing)
+        opened.ok_or_else(|| missing(name))
     }
 
     /// The image's SHA-256, computed unless the file is the one that was hashed before. It is the one that its `.sha256` says.
@@ -146,6 +165,22 @@ pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ImageError> + Send + 'static,
 ) -> Result<T, ImageError> {
     tokio::task::spawn_blocking(work).await.unwrap_or(Err(ImageError::Stopping))
+}
+
+fn missing(name: &str) -> ImageError {
+    ImageError::Missing { name: crate::model::text::bounded(name, 128) }
+}
+
+/// Whether a file is an image with an empty SEED: it holds nothing of any device's.
+fn is_blank(file: &File) -> bool {
+    let Ok(place) = seed_place::find(file) else { return false };
+    let mut seed = vec![1; SEED_BYTES as usize];
+    place.bytes == SEED_BYTES && file.read_exact_at(&mut seed, place.offset).is_ok() && seed.iter().all(|byte| *byte == 0)
+}
+
+/// Whether a name is that of a file which stands beside an image.
+fn is_beside(name: &str) -> bool {
+    name.ends_with(HASH) || BESIDE.iter().any(|end| name.ends_with(end))
 }
 
 /// Whether a text is the name of a file in the folder, and leads nowhere else.
@@ -179,15 +214,13 @@ fn list(folder: &Path) -> Result<Vec<Image>, ImageError> {
     let mut names: Vec<String> =
         entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).filter(|name| is_name(name)).collect();
     names.sort();
-    let is_beside = |name: &str| name.ends_with(HASH) || BESIDE.iter().any(|end| name.ends_with(end));
     let mut images = vec![];
     for name in names.iter().filter(|name| !is_beside(name)) {
         let path = folder.join(name);
-        let Some(opened) = open(&path)? else { continue };
+        let Some(opened) = open(&path)?.filter(|opened| is_blank(&opened.file)) else { continue };
         let stem = name.split_once('.').map_or(name.as_str(), |(stem, _)| stem);
         let beside = names.iter().filter(|other| is_beside(other) && belongs(other, name, stem)).cloned().collect();
-        let stampable = seed_place::place(&opened.file).is_ok();
-        images.push(Image { name: name.clone(), bytes: opened.bytes, sha256: stated_hash(&path), stampable, beside });
+        images.push(Image { name: name.clone(), bytes: opened.bytes, sha256: stated_hash(&path), stampable: true, beside });
     }
     Ok(images)
 }
@@ -200,7 +233,12 @@ fn belongs(beside: &str, image: &str, stem: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::sample;
     use super::*;
+
+    fn images(folder: &Path) -> Images {
+        Images::new(Some(folder.to_owned()))
+    }
 
     #[test]
     fn a_name_leads_out_of_no_folder() {
@@ -215,23 +253,23 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
         let hash = "ab".repeat(32);
-        write("a.img", "image");
+        sample::write(&folder.path().join("a.img"));
         write("a.img.sha256", &format!("{hash}  a.img\n"));
         write("a.img.spdx.json", "{}");
         write("a.bmap", "");
-        write("b.img", "other");
+        sample::write(&folder.path().join("b.img"));
         write(".secret", "");
         std::fs::create_dir(folder.path().join("folder")).unwrap();
-        let images = Images::new(Some(folder.path().to_owned()));
+        let images = images(folder.path());
         let listed = images.list().await.unwrap();
         let a = Image {
             name: "a.img".into(),
-            bytes: 5,
+            bytes: sample::BYTES,
             sha256: Some(hash),
-            stampable: false,
+            stampable: true,
             beside: vec!["a.bmap".into(), "a.img.sha256".into(), "a.img.spdx.json".into()],
         };
-        let b = Image { name: "b.img".into(), bytes: 5, sha256: None, stampable: false, beside: vec![] };
+        let b = Image { name: "b.img".into(), bytes: sample::BYTES, sha256: None, stampable: true, beside: vec![] };
         assert_eq!(listed, [a, b]);
         assert!(matches!(images.hash("a.img").await, Err(ImageError::Damaged { .. })));
         assert_eq!(images.hash("b.img").await.unwrap().len(), 64);
@@ -240,9 +278,34 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_a_stamping_left_in_the_folder_is_neither_listed_nor_given() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        sample::write(&path("base.img"));
+        sample::write(&path("till-1.img"));
+        let stamped = File::options().write(true).open(path("till-1.img")).unwrap();
+        stamped.write_all_at(b"token", seed_place::find(&File::open(path("base.img")).unwrap()).unwrap().offset + 4096).unwrap();
+        let secrets =
+            ["till-1.img", "till-1.token", "till-1.manifest.json", "till-1.img.sha256", "fleet.key", "hub.pem", "base.token"];
+        for name in &secrets[1..] {
+            std::fs::write(path(name), "secret").unwrap();
+        }
+        std::fs::write(path("base.bmap"), "").unwrap();
+        let images = images(folder.path());
+        let listed = images.list().await.unwrap();
+        assert_eq!(listed.iter().map(|image| image.name.as_str()).collect::<Vec<_>>(), ["base.img"]);
+        for name in secrets {
+            assert!(matches!(images.file(name).await, Err(ImageError::Missing { .. })), "{name}");
+        }
+        for name in ["base.img", "base.bmap"] {
+            assert!(images.file(name).await.is_ok(), "{name}");
+        }
+    }
+
+    #[tokio::test]
     async fn a_file_that_was_changed_is_hashed_again() {
         let folder = tempfile::tempdir().unwrap();
-        let images = Images::new(Some(folder.path().to_owned()));
+        let images = images(folder.path());
         std::fs::write(folder.path().join("a.img"), "one").unwrap();
         let first = images.hash("a.img").await.unwrap();
         assert_eq!(images.hash("a.img").await.unwrap(), first);
