@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use api::hub::DEVICE_ALPN;
 use hub::listen::Limits;
 use support::TestHub;
@@ -24,4 +26,15 @@ async fn a_browser_gets_pages_and_a_device_its_own_protocol_on_the_same_port() {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).unwrap();
     assert_eq!(api::hub::pin(parsed.public_key().raw), hub.pin, "and sees the key it pins");
     assert!(secure(hub.address, &hub.pin, &[b"imap"]).await.is_err(), "nothing else is spoken here");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_never_ends_gives_its_place_back_when_the_connection_has_had_its_time() {
+    let time = Duration::from_millis(300);
+    let hub = TestHub::start(Limits { web_visit: time, web_answer: time, ..Limits::default() }).await;
+    let mut slow = secure(hub.address, &hub.pin, &[b"http/1.1"]).await.unwrap();
+    slow.write_all(b"POST / HTTP/1.1\r\nHost: hub\r\nContent-Length: 100\r\n\r\nx").await.unwrap();
+    let mut rest = Vec::new();
+    tokio::time::timeout(Duration::from_secs(10), slow.read_to_end(&mut rest)).await.expect("it is hung up on").ok();
+    assert_eq!(rest, b"", "nothing was answered to half a form");
 }

@@ -1,8 +1,11 @@
 //! Everything that answers HTTP, put together; and the few answers that belong to no other part: signs of life, counters, tunnels between processes.
 
+use std::time::Duration;
+
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -21,14 +24,15 @@ use crate::rest::{self, App};
 use crate::tunnel::TunnelError;
 use crate::web;
 
-/// All routes of the hub.
-pub fn routes(app: App) -> Router {
+/// All routes of the hub. Whoever asks, `time` after a request's headers its answer begins.
+pub fn routes(app: App, time: Duration) -> Router {
     let own = Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/metrics", get(metrics))
         .route(&format!("{PATH}{{device}}"), get(replica_tunnel))
         .with_state(app.services.clone());
-    own.merge(auth::routes(app.auth.clone())).merge(web::routes(app.clone())).merge(rest::router(app))
+    let all = own.merge(auth::routes(app.auth.clone())).merge(web::routes(app.clone())).merge(rest::router(app));
+    all.layer(from_fn_with_state(time, rest::in_time))
 }
 
 /// An answer that is an error: a stable code and a line for a person.

@@ -183,7 +183,8 @@ impl Hub {
         tasks.spawn(replicas.live(stopped.clone()));
         tasks.spawn(follow(store, sessions.clone(), known, stopped));
         let devices = Devices::new(key.pin(), directory, sessions, metrics.clone());
-        let door = Door::new(Parts { devices, web: routes(app), tls, limits: options.limits, metrics });
+        let door =
+            Door::new(Parts { devices, web: routes(app, options.limits.web_request), tls, limits: options.limits, metrics });
         Ok((door, services, (stop, tasks)))
     }
 }

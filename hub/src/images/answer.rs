@@ -12,6 +12,7 @@ use hyper::body::Bytes;
 
 use super::range::{Wanted, wanted};
 use super::stamp::Patched;
+use crate::listen::Lasting;
 
 /// Bytes of a piece.
 const PIECE: u64 = 256 << 10;
@@ -44,7 +45,7 @@ pub fn answer(served: Served, headers: &HeaderMap) -> Response {
     if tags.is_some_and(|tags| tags.split(',').any(|tag| tag.trim() == etag)) {
         return (StatusCode::NOT_MODIFIED, [(header::ETAG, value(etag))]).into_response();
     }
-    match wanted(headers, bytes, &etag) {
+    let mut response = match wanted(headers, bytes, &etag) {
         Wanted::Whole => (common(bytes), body(patched, 0..bytes)).into_response(),
         Wanted::Part(part) => {
             let place = value(format!("bytes {}-{}/{bytes}", part.start, part.end - 1));
@@ -54,7 +55,9 @@ pub fn answer(served: Served, headers: &HeaderMap) -> Response {
         Wanted::Nothing => {
             (StatusCode::RANGE_NOT_SATISFIABLE, [(header::CONTENT_RANGE, value(format!("bytes */{bytes}")))]).into_response()
         }
-    }
+    };
+    response.extensions_mut().insert(Lasting);
+    response
 }
 
 /// These bytes as a stream. Nothing is read before it is asked for; an error breaks the connection off, so that nobody takes a part for the whole.

@@ -9,7 +9,7 @@ pub struct Limits {
     pub devices: usize,
     /// Connections at once that have not shown a device's key.
     pub strangers: usize,
-    /// Those of one address. A whole site, or all that call through one proxy, is one address.
+    /// Those of one address. A whole site, or all that call through one proxy, is one address. A /48 has twice as many.
     pub strangers_of_one: usize,
     /// Web connections at once.
     pub web: usize,
@@ -21,14 +21,20 @@ pub struct Limits {
     pub calls_at_once: u32,
     /// Time for TLS.
     pub handshake: Duration,
+    /// Time from TLS to the call that a device has a connection for.
+    pub first_call: Duration,
     /// Time from TLS to the verdict.
     pub verdict: Duration,
     /// What is still under way may finish for this long after a session.
     pub drain: Duration,
     /// Time for the header of a web request.
     pub web_header: Duration,
-    /// How long a web connection takes new requests; an answer or a tunnel on it lasts longer.
+    /// Time from a web request's header to its answer's.
+    pub web_request: Duration,
+    /// How long a web connection takes new requests; an image, a log or a tunnel on it lasts longer.
     pub web_visit: Duration,
+    /// How long any other answer may take after that.
+    pub web_answer: Duration,
 }
 
 impl Default for Limits {
@@ -42,10 +48,13 @@ impl Default for Limits {
             calls_per_second: 50,
             calls_at_once: 1000,
             handshake: Duration::from_secs(10),
+            first_call: Duration::from_secs(15),
             verdict: Duration::from_secs(75),
             drain: Duration::from_secs(5),
             web_header: Duration::from_secs(10),
+            web_request: Duration::from_secs(60),
             web_visit: Duration::from_secs(600),
+            web_answer: Duration::from_secs(120),
         }
     }
 }

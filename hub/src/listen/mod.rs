@@ -15,5 +15,6 @@ pub use door::{Door, Parts, serve, serve_plain};
 pub use limits::Limits;
 pub use peer::Peer;
 pub use visit::Visit;
+pub use web::Lasting;
 
 pub(crate) use places::neighbour;

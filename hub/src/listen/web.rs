@@ -1,8 +1,10 @@
 //! A web connection: HTTP/1.1 or HTTP/2, for pages, the REST interface, tunnels and metrics.
 
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -25,8 +27,12 @@ const MAX_CALLS: u32 = 32;
 /// Bytes that may come in before a handler has read them.
 const WINDOW: u32 = 256 << 10;
 
-/// An answer may take this long after the connection's own time: an image over a thin line.
+/// An answer that is [`Lasting`] may take this long after the connection's own time: an image over a thin line.
 const LONGEST_ANSWER: Duration = Duration::from_secs(6 * 3600);
+
+/// Marks an answer that may take hours: an image, a log that is followed. It goes into the answer's extensions; only who is proven gets one.
+#[derive(Debug, Clone, Copy)]
+pub struct Lasting;
 
 /// How somebody came in.
 #[derive(Debug, Clone, Copy)]
@@ -51,11 +57,21 @@ where
     D: Directory,
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let router = door.web.clone();
-    let service = hyper::service::service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
-        let peer = entrance.peer(request.headers());
-        request.extensions_mut().insert(peer);
-        router.clone().oneshot(request.map(Body::new))
+    let (router, lasts) = (door.web.clone(), Arc::new(AtomicBool::new(false)));
+    let service = hyper::service::service_fn({
+        let lasts = Arc::clone(&lasts);
+        move |mut request: http::Request<hyper::body::Incoming>| {
+            let peer = entrance.peer(request.headers());
+            request.extensions_mut().insert(peer);
+            let (answer, lasts) = (router.clone().oneshot(request.map(Body::new)), Arc::clone(&lasts));
+            async move {
+                let answer = answer.await?;
+                if answer.extensions().get::<Lasting>().is_some() {
+                    lasts.store(true, Ordering::Relaxed);
+                }
+                Ok::<_, Infallible>(answer)
+            }
+        }
     });
     let builder = builder(door.limits.web_header);
     let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
@@ -63,7 +79,11 @@ where
         Ok(ended) => ended,
         Err(_) => {
             connection.as_mut().graceful_shutdown();
-            timeout(LONGEST_ANSWER, connection).await.unwrap_or(Ok(()))
+            match timeout(door.limits.web_answer, connection.as_mut()).await {
+                Ok(ended) => ended,
+                Err(_) if lasts.load(Ordering::Relaxed) => timeout(LONGEST_ANSWER, connection).await.unwrap_or(Ok(())),
+                Err(_) => Ok(()),
+            }
         }
     };
     drop(place);

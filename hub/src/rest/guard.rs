@@ -1,5 +1,5 @@
 //! The one gate before every route: counts the caller, proves him, looks into the table, and only then lets the request through. A route that
-//! stands in no row of the table is not served.
+//! stands in no row of the table is not served. The bound of time here is for everything that answers HTTP.
 
 use std::time::Duration;
 
@@ -16,8 +16,6 @@ use crate::auth::{AuthError, CSRF_HEADER, Caller, Proof, is_same_origin};
 use crate::listen::Peer;
 use crate::model::Time;
 
-/// Time from a request's headers to its answer's. What streams after that has the connection's own time.
-const TIME: Duration = Duration::from_secs(60);
 /// What no browser may do with an answer: run it, guess its type, show it in a frame, keep it.
 static HEADERS: [(HeaderName, &str); 5] = [
     (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
@@ -72,10 +70,19 @@ async fn admit(
     }
 }
 
-/// Ends what takes too long, and puts the headers on every answer.
-pub(super) async fn bound(request: Request, next: Next) -> Response {
+/// Ends what takes too long from a request's headers to its answer's: also a body that is sent a byte a minute, by whoever proved nothing. What
+/// streams after that has the connection's own time.
+pub(crate) async fn in_time(State(time): State<Duration>, request: Request, next: Next) -> Response {
     let late = || Failure::new(StatusCode::REQUEST_TIMEOUT, "slow", "the request took too long").into_response();
-    let mut response = timeout(TIME, next.run(request)).await.unwrap_or_else(|_| late());
+    timeout(time, next.run(request)).await.unwrap_or_else(|_| dressed(late()))
+}
+
+/// Puts the headers on every answer.
+pub(super) async fn dress(request: Request, next: Next) -> Response {
+    dressed(next.run(request).await)
+}
+
+fn dressed(mut response: Response) -> Response {
     for (name, value) in &HEADERS {
         response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }

@@ -42,6 +42,7 @@ pub use openapi::document;
 pub use routes::{ROUTES, Route, Who, route_of};
 
 pub(crate) use failure::causes;
+pub(crate) use guard::in_time;
 
 /// Bytes of a body at most, where nothing else is said.
 const MAX_BODY: usize = 512 << 10;
@@ -124,7 +125,7 @@ fn described() -> OpenApiRouter<App> {
         .merge(logs)
 }
 
-/// The router, gate and bounds included.
+/// The router with its gate. The bound of time is [`in_time`], around this and all other routes.
 pub fn router(app: App) -> Router {
     let (router, _) = described().split_for_parts();
     let nowhere = async || Failure::missing("this path: see /api/v1/openapi.json");
@@ -132,6 +133,6 @@ pub fn router(app: App) -> Router {
         .route_layer(from_fn_with_state(app.clone(), guard::guard))
         .route("/api/v1/{*path}", any(nowhere))
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(from_fn(guard::bound))
+        .layer(from_fn(guard::dress))
         .with_state(app)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use api::v1::LogLine;
 use askama::Template;
-use axum::extract::{Query, State};
+use axum::extract::{Extension, Query, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{StreamExt as _, once};
@@ -18,6 +18,7 @@ use super::shell::{Section, Shell};
 use super::view::title;
 use super::visitor::Visitor;
 use crate::auth::Area;
+use crate::listen::Lasting;
 use crate::model::text::bounded;
 use crate::people::Role;
 use crate::reader::{FollowError, Reader, Wanted};
@@ -93,7 +94,8 @@ fn log(error: &FollowError) {
 }
 
 fn events_of(events: impl futures_util::Stream<Item = Event> + Send + 'static) -> Response {
-    Sse::new(events.map(Ok::<_, Infallible>)).keep_alive(KeepAlive::new().interval(ALIVE)).into_response()
+    let events = Sse::new(events.map(Ok::<_, Infallible>)).keep_alive(KeepAlive::new().interval(ALIVE));
+    (Extension(Lasting), events).into_response()
 }
 
 fn over(why: &str) -> Event {

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -12,7 +13,7 @@ use http_body_util::BodyExt as _;
 use hub::auth::{Allowance, Auth, oidc};
 use hub::cli::serve::{Options, Running, start};
 use hub::images::Images;
-use hub::listen::Peer;
+use hub::listen::{Limits, Peer};
 use hub::model::{Actor, By, Time};
 use hub::people::Role;
 use hub::rest::App;
@@ -30,6 +31,7 @@ pub struct Setup {
     pub oidc: oidc::Options,
     pub allowance: Option<Allowance>,
     pub without_url: bool,
+    pub request_time: Option<Duration>,
 }
 
 /// A hub, and its answers.
@@ -86,7 +88,8 @@ impl Hub {
         let services = running.services.clone();
         let provider = oidc::Provider::new(&setup.oidc, URL).expect("a provider or none");
         let auth = Auth::new(services.store.clone(), setup.allowance.unwrap_or_default(), provider);
-        let router = hub::cli::routes(App { services, auth, images: Images::new(setup.images), reader: None });
+        let app = App { services, auth, images: Images::new(setup.images), reader: None };
+        let router = hub::cli::routes(app, setup.request_time.unwrap_or(Limits::default().web_request));
         Self { running, admin, router, folder }
     }
 

@@ -1,5 +1,7 @@
 //! Logins in a browser: by token, their cookie, the login's word, pages of other sites, and how they end.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::response::IntoResponse as _;
 use http::{Method, StatusCode};
@@ -91,6 +93,16 @@ async fn a_page_of_another_site_can_neither_sign_in_nor_open_a_connection() {
     };
     assert_eq!(socket("https://evil.example").await.refusal(), (403, "origin".into()));
     assert_ne!(socket("https://hub.example").await.refusal().1, "origin");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_that_never_ends_is_answered_in_time_without_anybody_having_signed_in() {
+    let hub = Hub::with(Setup { request_time: Some(Duration::from_millis(200)), ..Setup::default() }).await;
+    let endless = Body::from_stream(futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+    let mut form = request(Method::POST, "/sign-in/token").body(endless).unwrap();
+    form.headers_mut().insert("content-type", "application/x-www-form-urlencoded".parse().unwrap());
+    let answer = tokio::time::timeout(Duration::from_secs(10), hub.ask(form)).await.expect("an answer");
+    assert_eq!((answer.refusal(), answer.header("x-frame-options")), ((408, "slow".into()), "DENY"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

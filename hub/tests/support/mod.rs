@@ -40,7 +40,8 @@ impl TestHub {
         let (sessions, metrics) = (Sessions::default(), Metrics::default());
         let devices = Devices::new(key.pin(), directory.clone(), sessions.clone(), metrics.clone());
         let tls = TlsConfigs::new(Certificates { hub: &key, web: None }).expect("certificates");
-        let web = axum::Router::new().route("/", axum::routing::get(|| async { "hub" }));
+        let page = axum::routing::get(|| async { "hub" }).post(|body: String| async { body });
+        let web = axum::Router::new().route("/", page);
         let door = Door::new(Parts { devices, web, tls, limits, metrics: metrics.clone() });
         let listener = TcpListener::bind(address).await.expect("a port");
         let address = listener.local_addr().expect("an address");
