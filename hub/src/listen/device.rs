@@ -4,12 +4,14 @@ use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::hub::{EXPORTER_BYTES, EXPORTER_LABEL};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 use tonic::body::Body;
@@ -51,9 +53,9 @@ pub(super) async fn serve<D: Directory>(tls: TlsStream<TcpStream>, caller: IpAdd
     let mut connection = pin!(builder().serve_connection(TokioIo::new(tls), service));
     let decided = tokio::select! {
         _ = connection.as_mut() => return,
-        decided = timeout(door.limits.verdict, visit.decided()) => decided,
+        decided = timeout(door.limits.verdict, decided(&visit, door.limits.first_call)) => decided,
     };
-    if decided.is_err() {
+    if !matches!(decided, Ok(Ok(()))) {
         door.turn_away(Unserved::Slow);
         info!(%caller, "a device took too long to prove itself");
         return;
@@ -66,6 +68,13 @@ pub(super) async fn serve<D: Directory>(tls: TlsStream<TcpStream>, caller: IpAdd
     if timeout(door.limits.drain, connection).await.is_err() {
         debug!(%caller, "a device did not take its last words");
     }
+}
+
+/// Completes when the device is admitted or its call is over; an error: it did not call in time.
+async fn decided(visit: &Visit, first_call: Duration) -> Result<(), Elapsed> {
+    timeout(first_call, visit.called()).await?;
+    visit.decided().await;
+    Ok(())
 }
 
 fn builder() -> http2::Builder<TokioExecutor> {

@@ -17,7 +17,7 @@ use tokio_rustls::server::TlsStream;
 use tracing::{debug, info, warn};
 
 use super::limits::Limits;
-use super::places::{NoPlace, Place, Places, neighbour};
+use super::places::{NoPlace, Place, Places, Shares, neighbour};
 use super::{device, web};
 use crate::metrics::{Metrics, Unserved, WhyUnserved};
 use crate::session::{Devices, Directory};
@@ -62,9 +62,9 @@ impl<D: Directory> Door<D> {
         let at_least_one = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
         let quota = Quota::per_second(at_least_one(limits.calls_per_second)).allow_burst(at_least_one(limits.calls_at_once));
         Arc::new(Self {
-            device_places: Places::new(limits.devices, limits.devices),
-            strangers: Places::new(limits.strangers, limits.strangers_of_one),
-            web_places: Places::new(limits.web, limits.web_of_one),
+            device_places: Places::new(Shares::of_anybody(limits.devices)),
+            strangers: Places::new(Shares::of_each(limits.strangers, limits.strangers_of_one)),
+            web_places: Places::new(Shares::of_each(limits.web, limits.web_of_one)),
             rates: RateLimiter::keyed(quota),
             devices,
             web,

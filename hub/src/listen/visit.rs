@@ -44,7 +44,9 @@ impl Visit {
 
     /// The one call of this connection begins; false: there was one.
     pub fn call(&self) -> bool {
-        self.stage.compare_exchange(QUIET, CALLING, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        let is_first = self.stage.compare_exchange(QUIET, CALLING, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        self.changed.notify_one();
+        is_first
     }
 
     /// The device is admitted; false: the hub has as many devices as it takes.
@@ -68,6 +70,11 @@ impl Visit {
     fn step(&self, stage: u8) {
         self.stage.fetch_max(stage, Ordering::AcqRel);
         self.changed.notify_one();
+    }
+
+    /// Completes when the call begins.
+    pub(super) async fn called(&self) {
+        self.reached(CALLING).await;
     }
 
     /// Completes when the device is admitted or the call is over.
