@@ -18,7 +18,7 @@ use super::routes::routes;
 use super::services::Services;
 use super::tools::{first_admin_token, open_store};
 use crate::auth::{Allowance, Auth, oidc};
-use crate::images::Images;
+use crate::images::{DownloadKey, Images};
 use crate::listen::{Door, Limits, Parts, serve, serve_plain};
 use crate::metrics::{Exposition, Metrics};
 use crate::model::Time;
@@ -175,7 +175,8 @@ impl Hub {
         let provider = oidc::Provider::new(&options.oidc, services.url.as_deref().unwrap_or_default())?;
         let auth = Auth::new(store.clone(), Allowance::default(), provider);
         let reader = options.reader.as_ref().map(|(certificate, key)| Reader::open(certificate, key)).transpose()?;
-        let app = App { services: services.clone(), auth, images: Images::new(options.images), reader };
+        let images = Images::new(options.images, DownloadKey::of(&key));
+        let app = App { services: services.clone(), auth, images, reader };
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         let known = *store.committed().borrow();

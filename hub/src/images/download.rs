@@ -1,8 +1,10 @@
 //! Downloads of stamped images. Making one makes a join token for it and gives a secret address; asking for that address gives the image.
 //!
-//! The token is derived from the download's own random name, which the database has as a hash: neither the token nor the image lies anywhere, and
-//! yet every request gets the same bytes. The image goes to whoever made it, over the hub's own TLS, and to nobody else.
+//! The token is derived from the download's own random name, which the database has as a hash, and from the hub's key: neither the token nor the
+//! image lies anywhere, and yet every request gets the same bytes. Who reads the address in a log has no token. The image goes to whoever made it,
+//! as long as the token counts, and to nobody else.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use imager::seed_place;
@@ -14,18 +16,47 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use utoipa::ToSchema;
+use zeroize::Zeroizing;
 
 use super::answer::Served;
 use super::folder::{ImageError, Images, OpenImage, blocking};
 use super::stamp::Patched;
 use crate::model::{Binding, By, Labels, Time, Token};
 use crate::store::{NewToken, Store, StoreError, new_name};
-use crate::tokens::{PREFIX, TOKEN_BYTES, text};
+use crate::tls::HubKey;
+use crate::tokens::{self, PREFIX, TOKEN_BYTES, text};
 
 /// How long a download can be gone on with.
 const LIFE: Duration = Duration::from_secs(24 * 3600);
 /// No other use of a name hashes bytes that begin like this.
-const CONTEXT: &[u8] = b"skerry.dev/hub-download-token/v1\0";
+const CONTEXT: &[u8] = b"skerry.dev/hub-download-token/v2\0";
+/// And no other use of the hub's key is called like this.
+const PURPOSE: &str = "skerry.dev/hub-download/v1";
+
+/// What makes join tokens of downloads' names. All processes of a hub have the same.
+#[derive(Clone)]
+pub struct DownloadKey(Arc<Zeroizing<[u8; 32]>>);
+
+impl std::fmt::Debug for DownloadKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DownloadKey")
+    }
+}
+
+impl DownloadKey {
+    /// The key of this hub.
+    pub fn of(hub: &HubKey) -> Self {
+        Self(Arc::new(hub.derive(PURPOSE)))
+    }
+
+    /// The join token of the download with this name.
+    fn token(&self, name: &str) -> Secret {
+        let hash = Sha256::new().chain_update(CONTEXT).chain_update(self.0.as_slice()).chain_update(name).finalize();
+        let mut bytes = [0; TOKEN_BYTES];
+        bytes.copy_from_slice(&hash[..TOKEN_BYTES]);
+        text(PREFIX, &bytes)
+    }
+}
 
 /// What to stamp.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
@@ -74,6 +105,9 @@ struct Kept {
     fleet: FleetTrust,
     hub: Hub,
     file: String,
+    /// The join token's id.
+    token: String,
+    made_by: String,
 }
 
 /// Why there is no download.
@@ -98,7 +132,7 @@ pub enum DownloadError {
     #[error(transparent)]
     Seed(#[from] EncodeError),
     /// It is over, or never was.
-    #[error("cannot find this download: it has ended, or there was none; make a new one")]
+    #[error("cannot find this download: it has ended, or you made none of this name; make a new one")]
     Over,
     /// The base is another file now.
     #[error("cannot go on with this download: the image `{image}` was changed; make a new one")]
@@ -106,14 +140,6 @@ pub enum DownloadError {
         /// Which.
         image: String,
     },
-}
-
-/// The join token of the download with this name.
-fn token_of(name: &str) -> Secret {
-    let hash: [u8; 32] = Sha256::new().chain_update(CONTEXT).chain_update(name).finalize().into();
-    let mut bytes = [0; TOKEN_BYTES];
-    bytes.copy_from_slice(&hash[..TOKEN_BYTES]);
-    text(PREFIX, &bytes)
 }
 
 impl Images {
@@ -134,10 +160,18 @@ impl Images {
         let fleet = choose_fleet(store, new.fleet.as_deref()).await?;
         let base_sha256 = self.hash(image).await?;
         let file = file_name(image, device_name.as_ref());
-        let kept =
-            Kept { image: image.to_owned(), base_sha256: base_sha256.clone(), device_name, fleet, hub, file: file.clone() };
         let name = new_name()?;
-        let secret = token_of(name.expose());
+        let secret = self.key().token(name.expose());
+        let kept = Kept {
+            image: image.to_owned(),
+            base_sha256: base_sha256.clone(),
+            device_name,
+            fleet,
+            hub,
+            file: file.clone(),
+            token: tokens::id(&tokens::hash(secret.expose())),
+            made_by: by.actor.to_string(),
+        };
         let stamped = self.stamp(&kept, &secret).await?;
         let (token, _) = store.create_token(new_token(new, &file, secret), by).await?;
         let expires_at = by.at.after(LIFE);
@@ -149,17 +183,22 @@ impl Images {
         Ok(Download { path, name: file, bytes: stamped.bytes, base_sha256, token, expires_at })
     }
 
-    /// The image of a download.
+    /// The image of a download, for whoever made it.
     ///
     /// # Errors
-    /// It has ended, or the image was changed since.
-    pub async fn download(&self, store: &Store, name: &str, now: Time) -> Result<Served, DownloadError> {
-        let value = store.download(name, now).await?.ok_or(DownloadError::Over)?;
+    /// It has ended, its token was revoked or has expired, somebody else made it, or the image was changed since.
+    pub async fn download(&self, store: &Store, name: &str, by: &By) -> Result<Served, DownloadError> {
+        let value = store.download(name, by.at).await?.ok_or(DownloadError::Over)?;
         let kept: Kept = serde_json::from_str(&value).map_err(|_| DownloadError::Over)?;
+        let token = store.token(&kept.token).await?;
+        let counts = token.is_some_and(|token| token.revoked_at.is_none() && token.expires_at.is_none_or(|end| end > by.at));
+        if !counts || kept.made_by != by.actor.to_string() {
+            return Err(DownloadError::Over);
+        }
         if self.hash(&kept.image).await? != kept.base_sha256 {
             return Err(DownloadError::Changed { image: kept.image });
         }
-        self.stamp(&kept, &token_of(name)).await
+        self.stamp(&kept, &self.key().token(name)).await
     }
 
     /// An image, or what stands beside one, as it is.
@@ -240,10 +279,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_token_follows_from_the_name_and_from_nothing_else() {
-        assert_eq!(token_of("skd_a").expose(), token_of("skd_a").expose());
-        assert_ne!(token_of("skd_a").expose(), token_of("skd_b").expose());
-        assert!(token_of("skd_a").expose().starts_with("skj_"));
+    fn the_token_follows_from_the_name_and_the_hubs_key_and_not_from_the_name_alone() {
+        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let [one, other] = folders.each_ref().map(|folder| DownloadKey::of(&HubKey::open(folder.path()).unwrap()));
+        let token = |key: &DownloadKey, name: &str| key.token(name).expose().to_owned();
+        assert_eq!(token(&one, "skd_a"), token(&one.clone(), "skd_a"));
+        assert_ne!(token(&one, "skd_a"), token(&one, "skd_b"));
+        assert_ne!(token(&one, "skd_a"), token(&other, "skd_a"));
+        assert!(token(&one, "skd_a").starts_with("skj_"));
+        assert_eq!(format!("{one:?}"), "DownloadKey");
     }
 
     #[test]

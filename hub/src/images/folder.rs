@@ -12,6 +12,7 @@ use machine_config::disk::SEED_BYTES;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::download::DownloadKey;
 use super::hash::{Hashes, hash_file};
 
 /// Files of one folder that are looked at.
@@ -85,6 +86,7 @@ pub enum ImageError {
 pub struct Images {
     folder: Option<Arc<Path>>,
     hashes: Arc<Mutex<Hashes>>,
+    key: DownloadKey,
 }
 
 /// An image that was opened.
@@ -95,9 +97,13 @@ pub(super) struct OpenImage {
 }
 
 impl Images {
-    /// The images in this folder.
-    pub fn new(folder: Option<PathBuf>) -> Self {
-        Self { folder: folder.map(Arc::from), hashes: Arc::default() }
+    /// The images in this folder, stamped with tokens of this key.
+    pub fn new(folder: Option<PathBuf>, key: DownloadKey) -> Self {
+        Self { folder: folder.map(Arc::from), hashes: Arc::default(), key }
+    }
+
+    pub(super) fn key(&self) -> &DownloadKey {
+        &self.key
     }
 
     fn folder(&self) -> Result<&Path, ImageError> {
@@ -237,7 +243,11 @@ mod tests {
     use super::*;
 
     fn images(folder: &Path) -> Images {
-        Images::new(Some(folder.to_owned()))
+        Images::new(Some(folder.to_owned()), key())
+    }
+
+    fn key() -> DownloadKey {
+        DownloadKey::of(&crate::tls::HubKey::open(tempfile::tempdir().unwrap().path()).unwrap())
     }
 
     #[test]
@@ -274,7 +284,7 @@ mod tests {
         assert!(matches!(images.hash("a.img").await, Err(ImageError::Damaged { .. })));
         assert_eq!(images.hash("b.img").await.unwrap().len(), 64);
         assert!(matches!(images.open("folder").await, Err(ImageError::Missing { .. })));
-        assert!(matches!(Images::new(None).list().await, Err(ImageError::NoFolder)));
+        assert!(matches!(Images::new(None, key()).list().await, Err(ImageError::NoFolder)));
     }
 
     #[tokio::test]

@@ -18,5 +18,5 @@ mod stamp;
 mod sample;
 
 pub use answer::{Served, answer};
-pub use download::{Download, DownloadError, NewDownload};
+pub use download::{Download, DownloadError, DownloadKey, NewDownload};
 pub use folder::{Image, ImageError, Images};

@@ -40,6 +40,11 @@ pub(super) async fn create(
 #[utoipa::path(get, operation_id = "getDownload", path = "/api/v1/downloads/{id}", tag = "images", params(("id" = String, Path, description = "As `path` said it")),
     responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream"), (status = 206, description = "The part asked for"),
         (status = "default", body = ErrorBody)))]
-pub(super) async fn get(State(app): State<App>, Named(id): Named<String>, headers: HeaderMap) -> Result<Response, Failure> {
-    Ok(answer(app.images.download(&app.services.store, &id, Time::now()).await?, &headers))
+pub(super) async fn get(
+    State(app): State<App>,
+    caller: Caller,
+    Named(id): Named<String>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    Ok(answer(app.images.download(&app.services.store, &id, &caller.by(Time::now())).await?, &headers))
 }

@@ -12,12 +12,13 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use hub::auth::{Allowance, Auth, oidc};
 use hub::cli::serve::{Options, Running, start};
-use hub::images::Images;
+use hub::images::{DownloadKey, Images};
 use hub::listen::{Limits, Peer};
 use hub::model::{Actor, By, Time};
 use hub::people::Role;
 use hub::rest::App;
 use hub::store::{NewApiToken, Store};
+use hub::tls::HubKey;
 use serde_json::Value;
 use tower::ServiceExt as _;
 
@@ -88,7 +89,9 @@ impl Hub {
         let services = running.services.clone();
         let provider = oidc::Provider::new(&setup.oidc, URL).expect("a provider or none");
         let auth = Auth::new(services.store.clone(), setup.allowance.unwrap_or_default(), provider);
-        let app = App { services, auth, images: Images::new(setup.images), reader: None };
+        let key = HubKey::load(folder.path()).expect("the start made it");
+        let images = Images::new(setup.images, DownloadKey::of(&key));
+        let app = App { services, auth, images, reader: None };
         let router = hub::cli::routes(app, setup.request_time.unwrap_or(Limits::default().web_request));
         Self { running, admin, router, folder }
     }

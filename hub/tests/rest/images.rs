@@ -169,6 +169,20 @@ async fn what_cannot_be_stamped_is_refused_before_a_token_is_made() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_download_is_its_makers_and_ends_with_its_token() {
+    let place = Place::new().await;
+    let made = place.download().await;
+    let path = made["path"].as_str().unwrap();
+    let other = place.hub.token(Role::Operator, &[]).await;
+    assert_eq!(place.hub.call(&other, Method::GET, path, Value::Null).await.refusal(), (404, "not-found".into()));
+    assert_eq!(place.get(path, &[]).await.status, StatusCode::OK);
+    let token = format!("/api/v1/tokens/{}", made["token"]["id"].as_str().unwrap());
+    let revoked = place.hub.call(&place.hub.admin, Method::DELETE, &token, Value::Null).await;
+    assert_eq!(revoked.status, StatusCode::NO_CONTENT);
+    assert_eq!(place.get(path, &[]).await.refusal(), (404, "not-found".into()), "nobody needs an image that joins nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_hub_that_does_not_know_its_address_stamps_nothing() {
     let folder = tempfile::tempdir().unwrap();
     image::write(&folder.path().join("nuc.img"));
