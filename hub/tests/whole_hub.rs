@@ -8,7 +8,8 @@ use std::path::Path;
 use futures_util::{SinkExt as _, StreamExt as _};
 use hub::cli::serve::{Options, Running as RunningHub, start};
 use hub::model::{Actor, AssignTo, AuditFilter, Binding, By, DeliveryState, DeviceState, Time};
-use hub::store::NewToken;
+use hub::people::Role;
+use hub::store::{NewApiToken, NewToken};
 use machine_config::{FleetTrust, Keyring, PublicKey, Trust, sign};
 use support::device::{key, secure};
 use support::node::{Made, Running};
@@ -103,6 +104,40 @@ async fn echoes(mut socket: Socket) {
 async fn actions(hub: &RunningHub) -> Vec<String> {
     let lines = hub.services.store.audit(&AuditFilter { limit: 500, ..AuditFilter::default() }).await.expect("the audit");
     lines.into_iter().rev().map(|line| line.action).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_ends_with_the_token_it_was_opened_with_and_nobody_holds_all_of_a_devices() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let hub = hub(folder.path(), "127.0.0.1:0").await;
+    let admin = hub.admin_token.clone().expect("the first start makes an admin token");
+    let device = device(&hub, 1, &token(&hub).await).await;
+    until("it waits for approval", || device.state().starts_with("Pending")).await;
+    let store = hub.services.store.clone();
+    store.approve(&device.id(), &kim()).await.expect("approved");
+    device.call_again();
+    until("it is admitted", || hub.services.sessions.has(&device.id())).await;
+    let new = NewApiToken { name: "ci".into(), role: Role::Reader, scopes: Default::default(), expires_at: None };
+    let (made, text) = store.create_api_token(new, &Default::default(), &kim()).await.expect("a token");
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        held.push(tunnel(&hub, &device, text.expose()).await.expect("a connection"));
+    }
+    let Err(Error::Http(refused)) = tunnel(&hub, &device, text.expose()).await else { panic!("a fifth of one token") };
+    assert_eq!(refused.status(), 429);
+    let others = tunnel(&hub, &device, &admin).await.expect("others have theirs");
+    store.revoke_api_token(&made.id, &kim()).await.expect("revoked");
+    let ended = async {
+        for socket in &mut held {
+            while let Some(Ok(message)) = socket.next().await {
+                if message.is_close() {
+                    break;
+                }
+            }
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), ended).await.expect("all of them are closed");
+    echoes(others).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

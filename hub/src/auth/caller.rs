@@ -8,6 +8,7 @@ use http::request::Parts;
 use sha2::{Digest as _, Sha256};
 
 use super::error::AuthError;
+use super::rights::Credential;
 use super::scope::{self, Area};
 use crate::model::people::Role;
 use crate::model::{Actor, By, Time};
@@ -51,6 +52,7 @@ pub struct Caller {
     pub address: IpAddr,
     /// How they proved it.
     pub proof: Proof,
+    pub(super) credential: Credential,
 }
 
 impl Caller {
@@ -113,6 +115,7 @@ mod tests {
             scopes: BTreeSet::new(),
             address,
             proof,
+            credential: Credential::Token("id".into()),
         }
     }
 

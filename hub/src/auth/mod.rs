@@ -9,6 +9,7 @@ mod error;
 pub mod oidc;
 mod origin;
 mod rates;
+mod rights;
 mod scope;
 mod session;
 mod sign_in;
@@ -23,12 +24,15 @@ use crate::listen::Peer;
 use crate::model::people::{ApiToken, Role, User};
 use crate::model::{Actor, Time};
 use crate::store::Store;
+use crate::tokens;
 use rates::Rates;
+use rights::Credential;
 
 pub use caller::{CSRF_HEADER, Caller, Proof};
 pub use error::AuthError;
 pub use origin::is_same_origin;
 pub use rates::Allowance;
+pub use rights::Rights;
 pub use scope::{Area, is_scope};
 pub use session::{LOGIN_LIFE, end_logins_of_token};
 pub use sign_in::{FAILED_PATH, routes};
@@ -99,6 +103,11 @@ impl Auth {
         Ok(caller)
     }
 
+    /// What tells whether what a caller opened may stay open.
+    pub fn rights(&self, caller: &Caller) -> Rights {
+        Rights::new(self.store.clone(), caller.credential.clone())
+    }
+
     async fn by_token(&self, text: &str, peer: Peer, now: Time) -> Result<Caller, AuthError> {
         let token = self.store.api_token_of(text, now).await?.ok_or(AuthError::Credentials)?;
         if token.last_used.is_none_or(|last| now.since(last) >= TOUCH) {
@@ -111,6 +120,7 @@ impl Auth {
             scopes: token.scopes,
             address: peer.address,
             proof: Proof::Token,
+            credential: Credential::Token(token.id),
         })
     }
 
@@ -125,6 +135,7 @@ impl Auth {
             scopes: Default::default(),
             address: peer.address,
             proof: Proof::Cookie { csrf: login.csrf },
+            credential: Credential::Login(tokens::hash(text)),
         })
     }
 }

@@ -64,6 +64,7 @@ async fn metrics(State(services): State<Services>, Extension(peer): Extension<Pe
 fn tunnel_refusal(error: &TunnelError) -> Response {
     let status = match error {
         TunnelError::Open(_) | TunnelError::Forward(_) => StatusCode::BAD_GATEWAY,
+        TunnelError::Enough(_) => StatusCode::TOO_MANY_REQUESTS,
         TunnelError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
     refusal(status, error.code(), &error.to_string())

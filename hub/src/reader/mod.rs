@@ -102,18 +102,23 @@ impl Reader {
         }
     }
 
-    /// Follows a log: its last lines, and then what comes. The tunnel is audited, and closed when the stream is dropped.
+    /// Follows a log: its last lines, and then what comes. The tunnel is audited, and closed when the stream is dropped, or when `ended`
+    /// completes: the rights of who asks end.
     ///
     /// # Errors
     /// See [`FollowError`].
-    pub async fn follow(
+    pub async fn follow<E>(
         &self,
         tunnels: &Tunnels,
         wanted: Wanted,
-    ) -> Result<impl Stream<Item = Result<LogLine, CallError>> + Send + use<>, FollowError> {
+        ended: E,
+    ) -> Result<impl Stream<Item = Result<LogLine, CallError>> + Send + use<E>, FollowError>
+    where
+        E: Future<Output = ()> + Send + 'static,
+    {
         let identity = self.identity().map_err(FollowError::Reader)?;
         let Wanted { device, name, service, by } = wanted;
-        let stream = Counted::new(tunnels.open(&by, &device).await?);
+        let stream = Counted::new(tunnels.open(&by, &device, ended).await?);
         let closing = Closing { tunnels: tunnels.clone(), by, device: device.clone(), counts: stream.counts() };
         let place = Place::Hub { device: name, hub: "this hub".to_owned() };
         let made = Made { stream, place, trust: Trust::Device(device), identity: Some(identity), timeout: TIMEOUT };

@@ -128,13 +128,14 @@ pub(super) async fn tunnel(
     Named(id): Named<DeviceId>,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, Failure> {
-    Ok(app.services.tunnels.serve(caller.by(Time::now()), id, upgrade).await?)
+    Ok(app.services.tunnels.serve(caller.by(Time::now()), id, app.auth.rights(&caller).ended(), upgrade).await?)
 }
 
 impl From<TunnelError> for Failure {
     fn from(error: TunnelError) -> Self {
         match error {
             TunnelError::Store(error) => error.into(),
+            TunnelError::Enough(_) => Self::new(StatusCode::TOO_MANY_REQUESTS, error.code(), error.to_string()),
             error @ (TunnelError::Open(_) | TunnelError::Forward(_)) => {
                 Self::new(StatusCode::BAD_GATEWAY, error.code(), super::causes(&error))
             }

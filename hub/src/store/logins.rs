@@ -63,6 +63,16 @@ impl Store {
         .await
     }
 
+    /// Whether the login whose cookie has this hash counts now.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn login_counts(&self, hash: &[u8; 32], now: Time) -> Result<bool, StoreError> {
+        let statement = sqlx::query("SELECT user_name FROM logins WHERE hash = $1 AND expires_at > $2");
+        let statement = statement.bind(hash.to_vec()).bind(now.millis());
+        Ok(query::find(&mut *self.reader().await?, statement, "look for a login", |row| row.text("user_name")).await?.is_some())
+    }
+
     /// Ends one login.
     ///
     /// # Errors

@@ -124,6 +124,18 @@ impl Store {
         query::find(&mut *self.reader().await?, statement, "look for an API token", read_token).await
     }
 
+    /// Whether the API token with this id counts now.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn api_token_counts(&self, id: &str, now: Time) -> Result<bool, StoreError> {
+        let statement = sqlx::query(
+            "SELECT id FROM api_tokens WHERE id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)",
+        );
+        let statement = statement.bind(id.to_owned()).bind(now.millis());
+        Ok(query::find(&mut *self.reader().await?, statement, "look for an API token", |row| row.text("id")).await?.is_some())
+    }
+
     /// Notes that a token was used; callers do so once an hour.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use axum::extract::ws::WebSocketUpgrade;
 use axum::response::Response;
@@ -13,6 +14,7 @@ use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::{info, warn};
 
+use super::holders::{Enough, Held, Holders};
 use super::socket::{Carried, bounded, carry};
 use crate::model::{By, Time};
 use crate::replica::{ForwardError, Replicas};
@@ -25,6 +27,9 @@ pub enum TunnelError {
     /// No.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// Who asks, or everybody, has enough of them.
+    #[error("cannot open another connection: {0}")]
+    Enough(#[from] Enough),
     /// The process that holds the device gives none.
     #[error(transparent)]
     Forward(#[from] ForwardError),
@@ -40,6 +45,7 @@ impl TunnelError {
             Self::Open(OpenError::NotConnected) => "not-connected",
             Self::Open(OpenError::Refused(_)) => "device-refused",
             Self::Open(OpenError::TimedOut) => "device-silent",
+            Self::Enough(_) => "too-many-tunnels",
             Self::Forward(_) => "replica-unreachable",
             Self::Store(_) => "database",
         }
@@ -50,8 +56,15 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// A tunnel to a device, wherever it is connected. Dropping it closes it.
-pub struct Tunnel(Box<dyn Stream>);
+/// A tunnel to a device, wherever it is connected. Dropping it closes it; nothing more is read from it when the rights of who opened it end.
+pub struct Tunnel {
+    stream: Box<dyn Stream>,
+    /// Completes when they do; none: they did.
+    ended: Option<Ended>,
+    _held: Held,
+}
+
+type Ended = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl std::fmt::Debug for Tunnel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -62,28 +75,32 @@ impl std::fmt::Debug for Tunnel {
 impl AsyncRead for Tunnel {
     fn poll_read(
         mut self: Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
+        context: &mut Context<'_>,
         buffer: &mut tokio::io::ReadBuf<'_>,
-    ) -> std::task::Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(context, buffer)
+    ) -> Poll<io::Result<()>> {
+        if self.ended.as_mut().is_some_and(|ended| ended.as_mut().poll(context).is_ready()) {
+            self.ended = None;
+        }
+        match &self.ended {
+            Some(_) => Pin::new(&mut self.stream).poll_read(context, buffer),
+            None => {
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::PermissionDenied, "the token or login of who opened it has ended")))
+            }
+        }
     }
 }
 
 impl AsyncWrite for Tunnel {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-        bytes: &[u8],
-    ) -> std::task::Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(context, bytes)
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> std::task::Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(context)
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> std::task::Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(context)
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 
@@ -93,20 +110,28 @@ pub struct Tunnels {
     store: Store,
     sessions: Sessions,
     replicas: Arc<Replicas>,
+    holders: Holders,
 }
 
 impl Tunnels {
     /// For the devices of these sessions, and those of the hub's other processes.
     pub fn new(store: Store, sessions: Sessions, replicas: Arc<Replicas>) -> Self {
-        Self { store, sessions, replicas }
+        Self { store, sessions, replicas, holders: Holders::default() }
     }
 
-    /// Opens a tunnel for whoever asks, and answers his WebSocket. He is answered with an error, and no WebSocket, when there is none.
+    /// Opens a tunnel for whoever asks, and answers his WebSocket. He is answered with an error, and no WebSocket, when there is none. It is
+    /// closed when `ended` completes: his rights end.
     ///
     /// # Errors
-    /// The device is not connected or does not want, or the database failed.
-    pub async fn serve(&self, by: By, device: DeviceId, upgrade: WebSocketUpgrade) -> Result<Response, TunnelError> {
-        let tunnel = self.open(&by, &device).await?;
+    /// The device is not connected or does not want, there are enough, or the database failed.
+    pub async fn serve(
+        &self,
+        by: By,
+        device: DeviceId,
+        ended: impl Future<Output = ()> + Send + 'static,
+        upgrade: WebSocketUpgrade,
+    ) -> Result<Response, TunnelError> {
+        let tunnel = self.open(&by, &device, ended).await?;
         let tunnels = self.clone();
         Ok(bounded(upgrade).on_upgrade(move |socket| async move {
             let carried = carry(socket, tunnel).await;
@@ -114,16 +139,24 @@ impl Tunnels {
         }))
     }
 
-    /// Opens a tunnel for whoever asks, wherever the device is connected; that is written down first.
+    /// Opens a tunnel for whoever asks, wherever the device is connected; that is written down first. It is of no more use when `ended`
+    /// completes: his rights end.
     ///
     /// # Errors
-    /// The device is not connected or does not want, or the database failed.
-    pub async fn open(&self, by: &By, device: &DeviceId) -> Result<Tunnel, TunnelError> {
+    /// The device is not connected or does not want, there are enough, or the database failed.
+    pub async fn open(
+        &self,
+        by: &By,
+        device: &DeviceId,
+        ended: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<Tunnel, TunnelError> {
         let who = by.actor.to_string();
-        let tunnel = match self.replicas.elsewhere(device).await? {
-            Some(replica) => Tunnel(Box::new(self.replicas.forward(&replica, device, &who).await?)),
-            None => Tunnel(Box::new(self.sessions.open_tunnel(device, &who).await?)),
+        let held = self.holders.hold(&who, device)?;
+        let stream: Box<dyn Stream> = match self.replicas.elsewhere(device).await? {
+            Some(replica) => Box::new(self.replicas.forward(&replica, device, &who).await?),
+            None => Box::new(self.sessions.open_tunnel(device, &who).await?),
         };
+        let tunnel = Tunnel { stream, ended: Some(Box::pin(ended)), _held: held };
         self.store.note(by, "tunnel.open", Some(device), json!({})).await?;
         info!(%device, who, address = by.address, "tunnel opened");
         Ok(tunnel)

@@ -4,10 +4,12 @@
 //! the device's to judge, by the client certificate inside.
 
 mod endpoint;
+mod holders;
 mod pipe;
 mod socket;
 
 pub use endpoint::{Tunnel, TunnelError, Tunnels};
+pub use holders::Enough;
 pub use pipe::{OperatorEnd, SessionEnd, pipe};
 pub use socket::Carried;
 pub(crate) use socket::{MAX_MESSAGE, carry_out};

@@ -75,7 +75,7 @@ pub(super) async fn stream(
     Query(asked): Query<Asked>,
 ) -> Result<Response, Oops> {
     let (reader, wanted) = wanted(&web, &visitor, id, &asked.service).await?;
-    Ok(match reader.follow(&web.services.tunnels, wanted).await {
+    Ok(match reader.follow(&web.services.tunnels, wanted, web.auth.rights(&visitor.caller).ended()).await {
         Ok(lines) => {
             let events = lines.map(|line| line.map_or_else(|error| over(&error.to_string()), |line| event(&line)));
             events_of(events.chain(once(async { over("The device ended the log.") })))
