@@ -75,6 +75,7 @@ fn bad_input_is_named_in_one_line() {
         (error(&["boards", "--kernel-dir", "/nowhere"]), vec!["/nowhere/boards"]),
         (error(&["stamp", "b", "--inventory", "/nowhere.csv", "--out", parent]), vec!["cannot read /nowhere.csv"]),
         (error(&["stamp", "b", "--inventory", "Cargo.toml", "--out", parent]), vec!["Cargo.toml", "line 1, column 1"]),
+        (error(&["stamp", "b", "--inventory", "/nowhere.csv", "--stdout"]), vec!["cannot read /nowhere.csv"]),
         (error(&["verify", "/nowhere.img", "--manifest", "/nowhere.json"]), vec!["cannot read /nowhere.json"]),
         (error(&["verify", "/nowhere.img", "--manifest", "Cargo.toml"]), vec!["cannot use the manifest"]),
         (error(&["station-key", "/dev/null/key"]), vec!["cannot make the folder /dev/null"]),
@@ -115,8 +116,34 @@ fn programs_whose_crates_nobody_knows_are_refused_before_anything_is_fetched() {
 #[test]
 fn wrong_options_end_with_another_code() {
     let cache = tempfile::tempdir().expect("temp folder");
-    for arguments in [&["build"][..], &["build", "--board", "b", "--out", "o", "--config", "c"], &["frobnicate"]] {
+    for arguments in [
+        &["build"][..],
+        &["build", "--board", "b", "--out", "o", "--config", "c"],
+        &["stamp", "b", "--inventory", "i"],
+        &["stamp", "b", "--inventory", "i", "--stdout", "--replace"],
+        &["frobnicate"],
+    ] {
         assert_eq!(imager(arguments, cache.path()).status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+/// The boards that have a file.
+fn board_names() -> Vec<String> {
+    imager::board::names(&workspace().join("kernel/boards")).expect("listed")
+}
+
+#[test]
+fn people_read_of_every_board_what_is_proven_and_what_awaits() {
+    let cache = tempfile::tempdir().expect("temp folder");
+    let output = imager(&["boards"], cache.path());
+    let text = String::from_utf8(output.stdout).expect("text");
+    let is_heading = |line: &&str| !line.starts_with(' ');
+    let told: Vec<&str> = text.lines().filter(is_heading).filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(told, board_names());
+    for what in ["proven", "awaits"] {
+        let lines: Vec<&str> = text.lines().filter_map(|line| line.trim_start().strip_prefix(what)).collect();
+        assert_eq!(lines.len(), told.len(), "{text}");
+        assert!(lines.iter().all(|line| line.trim().len() > 3), "{text}");
     }
 }
 
@@ -125,7 +152,16 @@ fn programs_get_json() {
     let cache = tempfile::tempdir().expect("temp folder");
     let output = imager(&["boards", "--json"], cache.path());
     let boards: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    assert!(boards.as_array().expect("a list").iter().any(|board| board["name"] == "qemu-x86_64"));
+    let boards = boards.as_array().expect("a list");
+    let told: Vec<&str> = boards.iter().map(|board| board["name"].as_str().expect("text")).collect();
+    assert_eq!(told, board_names());
+    for board in boards {
+        for what in ["proven", "awaits"] {
+            let lines = board["standing"][what].as_array().expect("a list");
+            let told = |line: &serde_json::Value| line.as_str().is_some_and(|text| !text.trim().is_empty());
+            assert!(!lines.is_empty() && lines.iter().all(told), "{}: {what} says nothing", board["name"]);
+        }
+    }
     let output = imager(&["--json", "inspect", "Cargo.toml"], cache.path());
     let event: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one line of JSON");
     assert_eq!(event["event"], "error");

@@ -107,13 +107,13 @@ pub(super) struct StampArgs {
     #[command(flatten)]
     pub(super) devices: DeviceArgs,
     /// Folder for NAME.img, NAME.manifest.json and, for `auto` tokens, NAME.token; made if it is missing.
-    #[arg(long, value_name = "DIR")]
-    pub(super) out: PathBuf,
-    /// Write the image of the only device to standard output; the other files go to --out.
+    #[arg(long, value_name = "DIR", required_unless_present = "stdout")]
+    pub(super) out: Option<PathBuf>,
+    /// Write the image of the only device to standard output; the other files go to --out, and are not kept without it.
     #[arg(long)]
     pub(super) stdout: bool,
     /// Write over files of the same names.
-    #[arg(long)]
+    #[arg(long, requires = "out")]
     pub(super) replace: bool,
 }
 

@@ -1,51 +1,91 @@
 //! `imager stamp`, `imager verify`, `imager station-key`: gathers what the options name, hands it to [`crate::stamp`], tells what came of it.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use machine_config::PublicKey;
 use serde_json::json;
 
+use super::Usage;
 use super::args::{StampArgs, StationKeyArgs, VerifyArgs};
 use super::devices::{self, Devices};
 use super::folder;
 use super::ui::Ui;
 use crate::draft::folder_of;
 use crate::progress::{Event, Progress, step};
+use crate::stamp::inventory::{IdentityChoice, Row, Token};
 use crate::stamp::station;
 use crate::stamp::verify::{Proof, verify};
-use crate::stamp::write::{Existing, Run, Stamped};
+use crate::stamp::write::{Existing, Run, Stamped, pipe};
 
 /// Stamps one image per row of the inventory.
 pub(super) fn run_stamp(json: bool, args: &StampArgs, ui: &Ui) -> Result<()> {
-    let rows = devices::read_rows(&args.devices)?;
-    if args.stdout {
-        check_stream(json, rows.len())?;
+    if !args.stdout {
+        return stamp_into(args, ui);
     }
-    folder::check(&args.out)?;
-    let Devices { press, stamps, fleet: _ } = devices::load(&args.base, &args.devices, &rows, ui)?;
-    folder::make(&args.out, ui)?;
-    let existing = if args.replace { Existing::Replace } else { Existing::Keep };
-    let run = step(ui, "hash", || Run::prepare(&press, &stamps, &args.out, existing))?;
-    if args.stdout {
-        run.stream(&mut std::io::stdout().lock())?;
-        return Ok(());
-    }
-    let stamped = run.write(ui)?;
-    ui.done(&stamped, &summary(&stamped, &args.out));
-    Ok(())
-}
-
-fn check_stream(json: bool, rows: usize) -> Result<()> {
     if json {
         bail!("cannot use --stdout with --json: both write to standard output; leave one out");
     }
-    if rows != 1 {
-        bail!("cannot use --stdout: the inventory lists {rows} devices, one image goes out; leave one device in it");
-    }
     if std::io::stdout().is_terminal() {
         bail!("cannot use --stdout: standard output is a terminal; pipe it to what takes the image");
+    }
+    stream(args, ui, &mut std::io::stdout().lock())
+}
+
+/// Writes images and what belongs to them into the folder.
+fn stamp_into(args: &StampArgs, ui: &Ui) -> Result<()> {
+    let Some(out) = &args.out else {
+        return Err(Usage::new("cannot stamp: neither --out nor --stdout says where images go").into());
+    };
+    let rows = devices::read_rows(&args.devices)?;
+    folder::check(out)?;
+    let Devices { press, stamps, fleet: _ } = devices::load(&args.base, &args.devices, &rows, ui)?;
+    folder::make(out, ui)?;
+    let run = step(ui, "hash", || Run::prepare(&press, &stamps, out, existing(args)))?;
+    let stamped = run.write(ui)?;
+    ui.done(&stamped, &summary(&stamped, out));
+    Ok(())
+}
+
+/// Writes the image of the only device to `into`; what belongs to it goes into the folder, when one is named.
+fn stream(args: &StampArgs, ui: &Ui, into: &mut dyn Write) -> Result<()> {
+    let rows = devices::read_rows(&args.devices)?;
+    if rows.len() != 1 {
+        bail!("cannot use --stdout: the inventory lists {} devices, one image goes out; leave one device in it", rows.len());
+    }
+    match &args.out {
+        Some(out) => folder::check(out)?,
+        None => rows.iter().try_for_each(check_nothing_is_lost)?,
+    }
+    let Devices { press, stamps, fleet: _ } = devices::load(&args.base, &args.devices, &rows, ui)?;
+    match &args.out {
+        Some(out) => {
+            folder::make(out, ui)?;
+            step(ui, "hash", || Run::prepare(&press, &stamps, out, existing(args)))?.stream(into)?;
+        }
+        None => {
+            let message = "no manifest is kept, so nobody can prove the image later; --out names a folder for it";
+            ui.event(Event::Warn { message });
+            stamps.iter().try_for_each(|stamp| pipe(&press, stamp, into))?;
+        }
+    }
+    Ok(())
+}
+
+fn existing(args: &StampArgs) -> Existing {
+    if args.replace { Existing::Replace } else { Existing::Keep }
+}
+
+/// Without a folder, what is made for the device and stands nowhere but in a file beside its image would be gone.
+fn check_nothing_is_lost(row: &Row) -> Result<()> {
+    let name = &row.name;
+    let hint = "name a folder for it with --out";
+    if matches!(row.token, Token::Auto) {
+        bail!("cannot use --stdout alone: the join token made for {name} would be in its image only; {hint}");
+    }
+    if matches!(row.identity, IdentityChoice::Auto) {
+        bail!("cannot use --stdout alone: the id of the key made for {name} stands in its manifest; {hint}");
     }
     Ok(())
 }

@@ -176,14 +176,9 @@ impl<'a> Run<'a> {
 
     /// Writes the images to `out`, one after the other, and their manifests and tokens to their places.
     pub fn stream(&self, out: &mut dyn Write) -> Result<Vec<Stamped>, WriteError> {
-        let image = self.base().image();
         for job in &self.jobs {
             self.records(job)?;
-            let copy = |mut from: Window<'_>, out: &mut dyn Write| io::copy(&mut from, out);
-            copy(image.before(), out).map_err(WriteError::Stream)?;
-            out.write_all(&job.stamp.seed()).map_err(WriteError::Stream)?;
-            copy(image.after(), out).and_then(|_| out.flush()).map_err(WriteError::Stream)?;
-            self.base().check_unchanged()?;
+            pipe(self.press, job.stamp, out)?;
         }
         Ok(self.jobs.iter().map(|job| job.stamped(None)).collect())
     }
@@ -225,6 +220,17 @@ impl<'a> Run<'a> {
     fn records(&self, job: &Job<'_>) -> Result<(), WriteError> {
         job.records.write(job.stamp, &self.press.manifest(job.stamp, job.image_sha256))
     }
+}
+
+/// Writes one device's image to `out` and keeps nothing: neither manifest nor token.
+pub fn pipe(press: &Press, stamp: &Stamp, out: &mut dyn Write) -> Result<(), WriteError> {
+    let base = &press.base().opened;
+    let image = base.image();
+    let copy = |mut from: Window<'_>, out: &mut dyn Write| io::copy(&mut from, out);
+    copy(image.before(), out).map_err(WriteError::Stream)?;
+    out.write_all(&stamp.seed()).map_err(WriteError::Stream)?;
+    copy(image.after(), out).and_then(|_| out.flush()).map_err(WriteError::Stream)?;
+    Ok(base.check_unchanged()?)
 }
 
 const STEP: &str = "stamp";

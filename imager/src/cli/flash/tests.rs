@@ -37,7 +37,7 @@ impl Bench {
         let inventory = bench.path("devices.csv");
         let devices =
             DeviceArgs { inventory, config: None, station_key: Some(bench.path("station")), fleet: None, hub_proxy: None };
-        let args = StampArgs { base, devices, out: bench.path("images"), stdout: false, replace: false };
+        let args = StampArgs { base, devices, out: Some(bench.path("images")), stdout: false, replace: false };
         run_stamp(false, &args, &Ui::new(false)).expect("stamped");
         bench
     }

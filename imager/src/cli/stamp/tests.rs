@@ -46,7 +46,7 @@ impl Bench {
     }
 
     fn args(&self) -> StampArgs {
-        StampArgs { base: self.base.clone(), devices: self.devices(), out: self.path("out"), stdout: false, replace: false }
+        StampArgs { base: self.base.clone(), devices: self.devices(), out: Some(self.path("out")), stdout: false, replace: false }
     }
 
     /// A configuration signed by a fleet's key.
@@ -169,7 +169,7 @@ fn a_key_is_one_device_s_whatever_the_inventory_and_the_folder() {
     let stamp = |inventory: &str, rows: &str, out: &str| {
         std::fs::write(bench.path(inventory), format!("name,board,identity\n{rows}")).expect("written");
         let args = bench.with(|devices| DeviceArgs { inventory: bench.path(inventory), ..devices });
-        let args = StampArgs { out: bench.path(out), replace: true, ..args };
+        let args = StampArgs { out: Some(bench.path(out)), replace: true, ..args };
         run_stamp(false, &args, &Ui::new(false)).map_err(|error| super::super::one_line(&error))
     };
     let error = stamp("a.csv", "box-1,test,k.key\nbox-2,test,copy.key\n", "out").expect_err("in one inventory");
@@ -201,7 +201,7 @@ fn a_base_without_a_fleet_needs_one_and_a_given_one_wins() {
 #[test]
 fn a_missing_folder_is_made_once_every_row_is_right() {
     let bench = Bench::of_fleet();
-    let args = || StampArgs { out: bench.path("new"), ..bench.args() };
+    let args = || StampArgs { out: Some(bench.path("new")), ..bench.args() };
     bench.inventory("box-1,S1,nuc,\n");
     bench.stamp(&args()).expect_err("another board");
     assert!(!bench.path("new").exists());
@@ -212,18 +212,55 @@ fn a_missing_folder_is_made_once_every_row_is_right() {
     assert!(bench.path("a/b/station.pub").is_file());
 }
 
+/// The arguments that send the image to standard output, without a folder or with one.
+fn piped(bench: &Bench, out: Option<&str>) -> StampArgs {
+    StampArgs { out: out.map(|name| bench.path(name)), stdout: true, ..bench.args() }
+}
+
+#[test]
+fn an_image_that_is_piped_is_the_one_that_a_folder_gets() {
+    let bench = Bench::of_fleet();
+    bench.inventory("box-1,S1,test,\n");
+    let (mut alone, mut with_folder) = (Vec::new(), Vec::new());
+    stream(&piped(&bench, None), &Ui::new(false), &mut alone).expect("streamed");
+    assert_eq!(std::fs::read_dir(bench.path("out")).expect("listed").count(), 0, "nothing is kept");
+    stream(&piped(&bench, Some("out")), &Ui::new(false), &mut with_folder).expect("streamed");
+    assert!(alone == with_folder, "two images");
+    let manifest = std::fs::read(bench.path("out/box-1.manifest.json")).expect("read");
+    std::fs::write(bench.path("piped"), alone).expect("written");
+    verify(&bench.path("piped"), &manifest, None, Some(&bench.base)).expect("proved");
+}
+
+#[test]
+fn what_would_be_lost_is_not_piped() {
+    let bench = Bench::of_fleet();
+    let token = format!("box-1,test,auto,https://hub.example,{}\n", "ab".repeat(32));
+    for (columns, rows, expected) in [
+        ("join_token,hub,hub_pin", token.as_str(), "the join token made for box-1"),
+        ("identity", "box-1,test,auto\n", "the id of the key made for box-1"),
+        ("serial", "box-1,test,S1\nbox-2,test,S2\n", "the inventory lists 2 devices"),
+    ] {
+        std::fs::write(bench.path("devices.csv"), format!("name,board,{columns}\n{rows}")).expect("written");
+        let mut out = Vec::new();
+        let error = stream(&piped(&bench, None), &Ui::new(false), &mut out).expect_err(expected).to_string();
+        assert!(error.contains(expected) && out.is_empty(), "{error}");
+    }
+    std::fs::write(bench.path("devices.csv"), "name,board,identity\nbox-1,test,auto\n").expect("written");
+    stream(&piped(&bench, Some("out")), &Ui::new(false), &mut Vec::new()).expect("its id is kept");
+}
+
 #[test]
 fn what_cannot_be_begun_says_what_to_do() {
     let bench = Bench::of_fleet();
     bench.inventory("box-1,S1,test,\nbox-2,S2,test,\n");
     let (nowhere, key) = (bench.path("nowhere"), bench.path("devices.csv"));
     for (args, expected) in [
-        (StampArgs { out: nowhere.join("out"), ..bench.args() }, "make that first"),
+        (StampArgs { out: Some(nowhere.join("out")), ..bench.args() }, "make that first"),
         (bench.with(|devices| DeviceArgs { station_key: None, ..devices }), "imager station-key"),
         (bench.with(|devices| DeviceArgs { station_key: Some(key), ..devices }), "as a station's key"),
         (bench.with(|devices| DeviceArgs { inventory: nowhere.clone(), ..devices }), "cannot read "),
         (StampArgs { base: nowhere, ..bench.args() }, "cannot open "),
-        (StampArgs { stdout: true, ..bench.args() }, "the inventory lists 2 devices"),
+        (StampArgs { out: None, ..bench.args() }, "neither --out nor --stdout"),
     ] {
         let error = bench.stamp(&args).expect_err(expected);
         assert!(error.contains(expected), "{error} lacks {expected}");
