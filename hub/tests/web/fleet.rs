@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use api::hub::v1::Release;
+use api::hub::v1::{Heartbeat, Release, Report, ResourceUse};
 use api::v1::{Disk, HardwareResponse, Nic, StatusResponse};
 use hub::cli::serve::{Options, Running, start};
 use hub::enrol::Attempt;
-use hub::model::{Actor, AssignTo, By, DeliveryState, DeviceEvent, Policy, Status, Strangers, Time, Use};
+use hub::model::{Actor, AssignTo, By, DeliveryState, DeviceEvent, Policy, Strangers, Time};
 use hub::store::{Beat, Edit, NewToken, Store};
 use machine_config::{DeviceId, FleetTrust, PublicKey, SigningKey, sign};
 
@@ -217,7 +217,7 @@ fn release(board: &str) -> Release {
 }
 
 fn beat(number: u32, at: Time, trouble: Option<&str>) -> Beat {
-    let report = StatusResponse {
+    let status = StatusResponse {
         hostname: format!("shop-{number:04}"),
         phase: "running".into(),
         healthy: trouble.is_none(),
@@ -229,11 +229,8 @@ fn beat(number: u32, at: Time, trouble: Option<&str>) -> Beat {
         config_generation: 3,
         ..StatusResponse::default()
     };
-    Beat {
-        device: id(number),
-        at,
-        address: "198.51.100.7".parse().expect("an address"),
-        resources: Some(Use { load_percent: 12, memory_available_mib: 9_800, data_available_mib: 201_000 }),
-        report: Some((Status::of(&report), release("nuc"))),
-    }
+    let resources = ResourceUse { load_percent: 12, memory_available_mib: 9_800, data_available_mib: 201_000 };
+    let report = Report { status: Some(status), release: Some(release("nuc")) };
+    let beat = Heartbeat { number: 1, report: Some(report), r#use: Some(resources) };
+    Beat::of(id(number), &beat, "198.51.100.7".parse().expect("an address"), at)
 }
