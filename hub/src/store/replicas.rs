@@ -66,7 +66,9 @@ impl Store {
         query::list(&mut *self.reader().await?, statement, "list processes", read_replica).await
     }
 
-    /// A device's session is held here from now on. The one before it, wherever it was, is named: it is to end.
+    /// A device's session is held here. Of two the later one counts, also when the earlier is written after it: its process waited for the
+    /// database. The one that was known before, wherever it was, is the answer. The clocks of the hub's processes agree to less than a device's
+    /// shortest pause between two calls.
     ///
     /// # Errors
     /// The database failed.
@@ -77,7 +79,7 @@ impl Store {
                 let before = query::find(tx.conn(), find, "look for a device's stream", read_stream).await?;
                 let put = sqlx::query(
                     "INSERT INTO streams (device, replica, session, since) VALUES ($1, $2, $3, $4) ON CONFLICT (device) \
-                     DO UPDATE SET replica = excluded.replica, session = excluded.session, since = excluded.since",
+                     DO UPDATE SET replica = excluded.replica, session = excluded.session, since = excluded.since WHERE streams.since <= excluded.since",
                 );
                 let put =
                     put.bind(stream.device.to_string()).bind(stream.replica).bind(stream.session).bind(stream.since.millis());

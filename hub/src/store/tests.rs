@@ -165,6 +165,8 @@ on_both! {
         store.replica_beat(replica("b", NOW)).await.unwrap();
         assert_eq!(store.stream_open(stream("a", "1")).await.unwrap(), None);
         assert_eq!(store.stream_open(stream("b", "2")).await.unwrap(), Some(stream("a", "1")));
+        let late = crate::model::Stream { since: NOW.before(std::time::Duration::from_secs(2)), ..stream("a", "1") };
+        store.stream_open(late).await.unwrap();
         store.stream_close(&device.id, "1").await.unwrap();
         let held = store.stream_of(&device.id, NOW).await.unwrap().expect("held");
         assert_eq!((held.0.session.as_str(), held.1.address.as_str()), ("2", "b:7443"));
