@@ -8,6 +8,7 @@ use machine_config::DeviceId;
 
 use super::event::{Attempt, Decision, Dismissal, Offer, Wanted};
 use super::proof::Proven;
+use crate::model::Time;
 
 /// The database failed; it has said so in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -33,8 +34,16 @@ pub trait Directory: Clone + Send + Sync + 'static {
     /// Decides about a device, and writes down what it came with.
     fn decide(&self, attempt: Attempt, from: IpAddr) -> impl Future<Output = Result<Decision, DirectoryFailed>> + Send;
 
-    /// Notes that a device's session is open here.
-    fn began(&self, device: &DeviceId, session: u64) -> impl Future<Output = Result<(), DirectoryFailed>> + Send;
+    /// Notes that somebody was turned away before anything was decided about him. `claimed` is who he says he is, which may be wrong.
+    fn turned_away(
+        &self,
+        claimed: Option<&DeviceId>,
+        from: IpAddr,
+        code: &'static str,
+    ) -> impl Future<Output = Result<(), DirectoryFailed>> + Send;
+
+    /// Notes that a device's session is open here since then. A later session of the same device counts, whichever is noted first.
+    fn began(&self, device: &DeviceId, session: u64, since: Time) -> impl Future<Output = Result<(), DirectoryFailed>> + Send;
 
     /// Notes that it is over.
     fn ended(&self, device: &DeviceId, session: u64) -> impl Future<Output = Result<(), DirectoryFailed>> + Send;

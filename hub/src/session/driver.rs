@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use api::hub::v1::{ConfigOutcome, DeviceMessage};
+use api::hub::v1::{ConfigOutcome, DeviceMessage, device_message};
+use machine_config::DeviceId;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tonic::{Status, Streaming};
@@ -15,11 +16,12 @@ use super::event::{Action, Attempt, Decision, End, Event};
 use super::machine::Machine;
 use super::mailbox::{Mailbox, Wish};
 use super::outbox::Outbox;
-use super::proof::{Channel, Proven};
+use super::proof::{Channel, Proven, claimed};
 use super::registry::Entry;
 use super::service::Hub;
 use crate::listen::Visit;
 use crate::metrics::{Ended, HowEnded, Outcome, Way, WhatBecame, WhichWay};
+use crate::model::Time;
 use crate::model::text::bounded;
 use crate::tunnel::{OperatorEnd, SessionEnd, pipe};
 
@@ -58,8 +60,12 @@ pub(super) struct Driver<D> {
     outbox: Outbox,
     machine: Machine,
     errands: VecDeque<Errand>,
+    /// Who it says it is.
+    claimed: Option<DeviceId>,
     device: Option<Proven>,
     entry: Option<Entry>,
+    /// Since when it is admitted.
+    since: Time,
     tunnels: BTreeMap<u32, SessionEnd>,
     /// Operators that wait for their tunnel's end, by request.
     asked: BTreeMap<u64, oneshot::Sender<Result<OperatorEnd, String>>>,
@@ -81,8 +87,10 @@ impl<D: Directory> Driver<D> {
             outbox,
             machine,
             errands: VecDeque::new(),
+            claimed: None,
             device: None,
             entry: None,
+            since: Time::now(),
             tunnels: BTreeMap::new(),
             asked: BTreeMap::new(),
             requests: 0,
@@ -136,7 +144,14 @@ impl<D: Directory> Driver<D> {
 
     fn said(&mut self, said: Result<Option<DeviceMessage>, Status>) {
         match said {
-            Ok(Some(DeviceMessage { kind: Some(kind) })) => self.happen(Event::Device(Box::new(kind))),
+            Ok(Some(DeviceMessage { kind: Some(kind) })) => {
+                if let device_message::Kind::Hello(hello) = &kind
+                    && self.claimed.is_none()
+                {
+                    self.claimed = claimed(hello);
+                }
+                self.happen(Event::Device(Box::new(kind)));
+            }
             Ok(Some(DeviceMessage { kind: None })) => {
                 self.over = Some(Over::Ended(End::Broken("it sent a message of a kind that this hub does not know".to_owned())));
             }
@@ -268,6 +283,7 @@ impl<D: Directory> Driver<D> {
         let entry = self.hub.sessions.enter(proven.id.clone(), Arc::clone(&self.mailbox));
         info!(device = %proven.id, address = %self.visit.address(), session = entry.number(), "device connected");
         self.entry = Some(entry);
+        self.since = Time::now();
         self.hub.metrics.connected.inc();
         // What is assigned is looked up after the entry stands, and with it whether the device is still served: no removal slips between.
         self.errands.extend([Errand::Began, Errand::Offer]);
@@ -306,7 +322,7 @@ impl<D: Directory> Driver<D> {
         }
     }
 
-    fn with_device(&self, act: impl FnOnce(&Hub<D>, &machine_config::DeviceId, std::net::IpAddr)) {
+    fn with_device(&self, act: impl FnOnce(&Hub<D>, &DeviceId, std::net::IpAddr)) {
         if let Some(device) = &self.device {
             act(&self.hub, &device.id, self.visit.address());
         }
@@ -317,14 +333,14 @@ impl<D: Directory> Driver<D> {
         let visit = Arc::clone(&self.visit);
         let device = self.device.as_ref().map(|proven| proven.id.clone());
         let session = self.entry.as_ref().map_or(0, Entry::number);
-        let has = self.machine.offered();
+        let (since, has) = (self.since, self.machine.offered());
         Box::pin(async move {
             let directory = &hub.directory;
             let from = visit.address();
             match (errand, device) {
                 (Errand::Look(proven, digest), _) => Some(looked(directory.wanted(&proven, &digest).await)),
                 (Errand::Decide(attempt), _) => Some(decided(directory.decide(*attempt, from).await, &visit)),
-                (Errand::Began, Some(device)) => written(directory.began(&device, session).await),
+                (Errand::Began, Some(device)) => written(directory.began(&device, session, since).await),
                 (Errand::Outcome(outcome), Some(device)) => written(directory.outcome(&device, from, outcome).await),
                 (Errand::Offer, Some(device)) => assigned(directory.assigned(&device, from, &has).await),
                 (Errand::Began | Errand::Outcome(_) | Errand::Offer, None) => None,
@@ -335,12 +351,15 @@ impl<D: Directory> Driver<D> {
     async fn finish(mut self, over: Over) {
         let device = self.device.as_ref().map_or("unknown", |proven| proven.id.as_str());
         let address = self.visit.address();
+        let turned_away = turned_away(&over, self.entry.is_some());
         let how = match &over {
             Over::Left => Ended::Left,
             Over::Ended(end) => kind(end),
         };
         match &over {
             Over::Left => debug!(device, %address, "device left"),
+            // Strangers can do that as often as they like; it is counted and, within bounds, audited.
+            Over::Ended(end) if self.device.is_none() => debug!(%address, %end, "caller turned away"),
             Over::Ended(end @ (End::Told { .. } | End::Dismissed(_))) => info!(device, %address, %end, "session over"),
             Over::Ended(end @ (End::Broken(_) | End::Silent(_) | End::Store)) => warn!(device, %address, %end, "session cut off"),
         }
@@ -359,6 +378,19 @@ impl<D: Directory> Driver<D> {
         // The queue ends here, and with it the call, once the device has taken what it was told.
         drop(self.outbox);
         self.visit.end();
+        if let Some(code) = turned_away {
+            let claimed = self.device.as_ref().map(|proven| &proven.id).or(self.claimed.as_ref());
+            written(self.hub.directory.turned_away(claimed, address, code).await);
+        }
+    }
+}
+
+/// The code for whom the directory has not heard of: no proof, another protocol, or nonsense before it was admitted.
+fn turned_away(over: &Over, admitted: bool) -> Option<&'static str> {
+    match over {
+        Over::Ended(End::Told { code }) => ["proof", "protocol"].into_iter().find(|known| *known == code.as_str()),
+        Over::Ended(End::Broken(_)) if !admitted => Some("malformed"),
+        Over::Ended(End::Broken(_) | End::Silent(_) | End::Store | End::Dismissed(_)) | Over::Left => None,
     }
 }
 

@@ -41,6 +41,12 @@ pub struct Proven {
     pub key: VerifyingKey,
 }
 
+/// Who a greeting says it is from, proved or not; none: it is no key.
+pub(super) fn claimed(hello: &Hello) -> Option<DeviceId> {
+    let public_key: [u8; 32] = hello.public_key.as_slice().try_into().ok()?;
+    VerifyingKey::from_bytes(&public_key).ok().map(|key| DeviceId::of(&key))
+}
+
 /// Checks the proof in a greeting.
 pub(super) fn prove(hello: &Hello, channel: &Channel) -> Result<Proven, ProofError> {
     let public_key: [u8; 32] = hello.public_key.as_slice().try_into().map_err(|_| ProofError::Length)?;

@@ -172,9 +172,14 @@ impl Directory for Stored {
         Ok(enrolled.verdict.into())
     }
 
-    async fn began(&self, device: &DeviceId, session: u64) -> Result<(), DirectoryFailed> {
+    async fn turned_away(&self, claimed: Option<&DeviceId>, from: IpAddr, code: &'static str) -> Result<(), DirectoryFailed> {
+        let written = self.store.record_refusal(claimed, code, &from.to_string(), Time::now()).await;
+        written.map_err(failed("note a refusal"))
+    }
+
+    async fn began(&self, device: &DeviceId, session: u64, since: Time) -> Result<(), DirectoryFailed> {
         let (device, session) = (device.clone(), self.session(session));
-        let stream = Stream { device, replica: self.replica.clone(), session, since: Time::now() };
+        let stream = Stream { device, replica: self.replica.clone(), session, since };
         self.store.stream_open(stream).await.map(|_| ()).map_err(failed("note a session"))
     }
 

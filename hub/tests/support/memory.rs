@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use api::hub::v1::{ConfigOutcome, Heartbeat};
+use hub::model::Time;
 use hub::session::{Assigned, Attempt, Decision, Directory, DirectoryFailed, Dismissal, Offer, Proven, Wanted};
 use machine_config::DeviceId;
 
@@ -21,6 +22,8 @@ pub struct Notes {
     pub events: usize,
     pub ended: usize,
     pub failing: bool,
+    /// Who was turned away unheard, by what he said.
+    pub turned_away: Vec<(Option<DeviceId>, &'static str)>,
     /// What connected devices are told, since they are not served any more.
     pub not_served: Option<Dismissal>,
 }
@@ -57,7 +60,16 @@ impl Directory for Memory {
         })
     }
 
-    fn began(&self, _: &DeviceId, _: u64) -> impl Future<Output = Result<(), DirectoryFailed>> + Send {
+    fn turned_away(
+        &self,
+        claimed: Option<&DeviceId>,
+        _: IpAddr,
+        code: &'static str,
+    ) -> impl Future<Output = Result<(), DirectoryFailed>> + Send {
+        self.answer(|notes| notes.turned_away.push((claimed.cloned(), code)))
+    }
+
+    fn began(&self, _: &DeviceId, _: u64, _: Time) -> impl Future<Output = Result<(), DirectoryFailed>> + Send {
         self.answer(|_| ())
     }
 

@@ -10,6 +10,7 @@ use api::hub::v1::{ConfigOutcome, Heartbeat};
 use axum::Router;
 use hub::listen::{Door, Limits, Parts, serve};
 use hub::metrics::Metrics;
+use hub::model::Time;
 use hub::session::{Assigned, Attempt, Decision, Devices, Directory, DirectoryFailed, Offer, Proven, Sessions, Wanted};
 use hub::tls::{Certificates, HubKey, TlsConfigs};
 use machine_config::types::Digest;
@@ -117,7 +118,11 @@ impl Directory for Booty {
         Ok(Decision::Admitted { name: "mine".into() })
     }
 
-    async fn began(&self, _: &DeviceId, _: u64) -> Result<(), DirectoryFailed> {
+    async fn turned_away(&self, _: Option<&DeviceId>, _: IpAddr, _: &'static str) -> Result<(), DirectoryFailed> {
+        Ok(())
+    }
+
+    async fn began(&self, _: &DeviceId, _: u64, _: Time) -> Result<(), DirectoryFailed> {
         Ok(())
     }
 
