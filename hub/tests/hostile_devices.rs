@@ -173,6 +173,17 @@ async fn slow_callers_are_hung_up_on_at_every_stage() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_secures_a_connection_and_does_not_call_is_hung_up_on_long_before_a_verdict_is_due() {
+    let hub = TestHub::start(Limits { first_call: Duration::from_millis(300), ..Limits::default() }).await;
+    let mut mute = secure(hub.address, &hub.pin, &[DEVICE_ALPN]).await.unwrap();
+    let mut silent = Call::open(hub.address, &hub.pin).await.unwrap();
+    silent.nonce().await;
+    let mut rest = Vec::new();
+    tokio::time::timeout(Duration::from_secs(5), mute.read_to_end(&mut rest)).await.expect("it is hung up on").ok();
+    assert!(tokio::time::timeout(Duration::from_millis(300), silent.next()).await.is_err(), "who called has his time");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_device_that_floods_or_invents_tunnels_loses_its_session_only() {
     let hub = generous().await;
     let flood = Call::admitted(hub.address, &hub.pin, &key(1)).await.unwrap();
