@@ -125,7 +125,7 @@ fn described() -> OpenApiRouter<App> {
         .merge(logs)
 }
 
-/// The router with its gate. The bound of time is [`in_time`], around this and all other routes.
+/// The router with its gate. The bound of time lies around this and all other routes: `cli::routes`.
 pub fn router(app: App) -> Router {
     let (router, _) = described().split_for_parts();
     let nowhere = async || Failure::missing("this path: see /api/v1/openapi.json");
