@@ -1,6 +1,8 @@
 # The commands people use. Each does its own set-up; CI calls only `check` and `test`.
 #
 #   make demo                    build everything, boot a machine, watch it refuse and accept configurations
+#   make demo-fleet              two devices call a hub, are let in, configured, reached through it, one removed; with the address of its pages; KEEP=1
+#                                leaves it running
 #   make test                    every test, virtual machines included; as root: README.md says why
 #   make check                   formatting, lints, documentation, dependency policy
 #   make node ARCH=…             what runs on devices: x86_64 (the default), aarch64 or all
@@ -46,7 +48,7 @@ CARGO_DENY := $(or $(shell command -v cargo-deny 2>/dev/null),$(SKERRY_CACHE)/to
 # One cargo at a time: they would wait for each other.
 .NOTPARALLEL:
 
-.PHONY: help setup setup-build setup-arm64 setup-tests setup-rights no-board node node-x86_64 node-aarch64 tools fetch image run demo test check bench bench-hub
+.PHONY: help setup setup-build setup-arm64 setup-tests setup-rights no-board node node-x86_64 node-aarch64 tools fetch image run demo demo-fleet test check bench bench-hub
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -104,6 +106,10 @@ run: setup-tests image
 
 demo: setup-tests node-x86_64 tools
 	cargo run --locked --release -q -p skerry-tests --bin demo
+
+demo-fleet: setup-tests node-x86_64 tools
+	cargo build --locked --release -q -p hub --bin skerry-hub
+	cargo run --locked --release -q -p skerry-tests --bin demo-fleet
 
 # One build of everything in the development profile: the test programs, and the imager that makes what the VM tests boot.
 test: setup-rights setup-tests node-x86_64 node-aarch64

@@ -10,6 +10,7 @@ pub mod config;
 pub mod cprogram;
 pub mod device;
 pub mod esp;
+pub mod field;
 pub mod figure;
 pub mod filesystem;
 pub mod fleet;

@@ -7,7 +7,7 @@ use super::accelerator::Accelerator;
 use super::blame::{Blame, blame, is_panic};
 use super::console::ConsoleError;
 use super::disk::Disk;
-use super::emulator::Guest;
+use super::emulator::{Company, Guest};
 use super::firmware::Firmware;
 use super::logs::Logs;
 use super::machine::{Machine, MachineError};
@@ -41,14 +41,14 @@ pub enum BootError {
     },
 }
 
-/// A machine that showed its sign of life, and the line that was it. No other machine runs beside it in this process.
+/// A machine that showed its sign of life, and the line that was it. No other machine runs beside it in this process, unless it may.
 #[derive(Debug)]
 pub struct Booted {
     /// The machine; declared first, so that it is ended before the next may start.
     pub machine: Machine,
     /// The line.
     pub line: String,
-    _turn: MutexGuard<'static, ()>,
+    _turn: Option<MutexGuard<'static, ()>>,
 }
 
 impl Booted {
@@ -83,7 +83,10 @@ pub fn boot(
     patience: &Patience,
     sign: impl Fn(&str) -> bool,
 ) -> Result<Booted, BootError> {
-    let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let turn = match guest.company {
+        Company::Alone => Some(ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)),
+        Company::BesideOthers => None,
+    };
     for left in (0..=RETRIES).rev() {
         *run += 1;
         let mut machine = Machine::start(guest, *run, rig.accelerator, rig.firmware, disk, rig.logs)?;

@@ -54,6 +54,17 @@ pub struct Guest {
     pub balloon: bool,
     /// Whether the machine may outlive the program that started it.
     pub lifetime: Lifetime,
+    /// Whether it runs while others do.
+    pub company: Company,
+}
+
+/// Whether a machine waits until the others of this process have ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Company {
+    /// It does: machines share the host's processors badly.
+    Alone,
+    /// It does not: the story needs several at once.
+    BesideOthers,
 }
 
 /// The serial port whose output is the console.
@@ -127,6 +138,7 @@ impl Guest {
             cable: Cable::Plugged,
             balloon: false,
             lifetime: Lifetime::OfItsStarter,
+            company: Company::Alone,
         }
     }
 

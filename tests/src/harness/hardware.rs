@@ -55,6 +55,8 @@ pub enum NetworkCard {
 pub enum Wiring {
     /// To the emulator's own network, which reaches nothing but forwarded ports.
     User,
+    /// To the emulator's own network, from which this host answers at 10.0.2.2, as a hub somewhere on the internet would.
+    UserAndHost,
     /// To this tap device of the namespace the emulator runs in.
     Tap(String),
 }
@@ -198,13 +200,12 @@ pub(super) fn network_arguments(
     );
 }
 
-/// User networking reaches nothing outside the guest (`restrict`); its host ports are chosen by the system.
+/// User networking reaches nothing outside the guest (`restrict`) unless the host is meant to be reached; its host ports are chosen by the system.
 fn netdev(wiring: &Wiring, forwards: &[u16]) -> String {
+    let forwards = forwards.iter().map(|port| format!(",hostfwd=tcp:127.0.0.1:0-:{port}")).collect::<String>();
     match wiring {
-        Wiring::User => {
-            let forwards = forwards.iter().map(|port| format!(",hostfwd=tcp:127.0.0.1:0-:{port}"));
-            format!("user,id=net,restrict=on{}", forwards.collect::<String>())
-        }
+        Wiring::User => format!("user,id=net,restrict=on{forwards}"),
+        Wiring::UserAndHost => format!("user,id=net{forwards}"),
         Wiring::Tap(device) => format!("tap,id=net,ifname={device},script=no,downscript=no"),
     }
 }
