@@ -11,7 +11,7 @@ use hub::model::Time;
 use hub::store::Store;
 
 use super::device::Make;
-use crate::places;
+use crate::{places, sys};
 
 /// How the program is to run.
 #[derive(Debug, Clone)]
@@ -62,7 +62,8 @@ impl HubProgram {
         let log_file =
             File::options().create(true).append(true).open(&log).with_context(|| format!("cannot write {}", log.display()))?;
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log_file);
-        let mut child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
+        let mut child =
+            sys::die_with_parent(&mut command).spawn().with_context(|| format!("cannot start {}", program.display()))?;
         let said = child.stdout.take().context("its output is a pipe")?;
         match Announced::read(&mut BufReader::new(said)) {
             Ok(said) => {
