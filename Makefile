@@ -115,7 +115,7 @@ demo-fleet: setup-tests node-x86_64 tools
 test: setup-rights setup-tests node-x86_64 node-aarch64
 	cargo build --locked --workspace --all-targets
 	SKERRY_IMAGER=$(CURDIR)/target/debug/imager SKERRY_TEST_IMAGES=$(CURDIR)/target/vm-images target/debug/build-images
-	SKERRY_TEST_IMAGES=$(CURDIR)/target/vm-images cargo test --locked --workspace
+	SKERRY_TEST_IMAGES=$(CURDIR)/target/vm-images cargo test --locked --workspace --no-fail-fast
 
 check: setup-build $(CARGO_DENY)
 	cargo fmt --all --check

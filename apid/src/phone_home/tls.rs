@@ -8,12 +8,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{ClientConfig, Resumption};
-use rustls::crypto::{CryptoProvider, verify_tls13_signature};
+use peer_tls::Judge;
+use rustls::client::ClientConfig;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{AlertDescription, CertificateError, DigitallySignedStruct, Error, OtherError, PeerMisbehaved, SignatureScheme};
+use rustls::{AlertDescription, CertificateError, Error, OtherError};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -69,16 +68,7 @@ where
 }
 
 fn client_config(pin: Pin, alpn: Option<&[u8]>) -> ClientConfig {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider.clone())
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .expect("ring has TLS 1.3 suites")
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(OnlyPin { pin, provider }))
-        .with_no_client_auth();
-    config.alpn_protocols = alpn.into_iter().map(<[u8]>::to_vec).collect();
-    config.resumption = Resumption::disabled();
-    config
+    peer_tls::speaking(peer_tls::judged_by(OnlyPin(pin)).with_no_client_auth(), alpn)
 }
 
 fn classify(error: io::Error, expected: Pin) -> TlsError {
@@ -98,10 +88,7 @@ fn classify(error: io::Error, expected: Pin) -> TlsError {
 
 /// The one judge: the key of the certificate, by which the handshake's signature is then verified.
 #[derive(Debug)]
-struct OnlyPin {
-    pin: Pin,
-    provider: Arc<CryptoProvider>,
-}
+struct OnlyPin(Pin);
 
 /// The pin that was found instead, on its way through the TLS library.
 #[derive(Debug)]
@@ -115,43 +102,14 @@ impl fmt::Display for Found {
 
 impl std::error::Error for Found {}
 
-impl ServerCertVerifier for OnlyPin {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        // The same reader as in the signature's verification below: both see one key.
-        let found = Pin::of(&ParsedCertificate::try_from(end_entity)?.subject_public_key_info());
-        if found == self.pin {
-            Ok(ServerCertVerified::assertion())
-        } else {
-            Err(Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(Found(found))))))
+impl Judge for OnlyPin {
+    fn judge(&self, chain: &[CertificateDer<'_>], _: &ServerName<'_>, _: UnixTime) -> Result<(), Error> {
+        let leaf = chain.first().ok_or(CertificateError::BadEncoding)?;
+        // The same reader as in the signature's verification: both see one key.
+        let found = Pin::of(&ParsedCertificate::try_from(leaf)?.subject_public_key_info());
+        if found == self.0 {
+            return Ok(());
         }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme.into())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        Err(Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(Found(found))))))
     }
 }

@@ -19,7 +19,7 @@ use super::dial::dial;
 use super::identity::Claims;
 use super::stream::{AlertSlot, Watched};
 use super::trust::{self, Trust};
-use super::{ClientIdentity, ConnectError, NodeAddress, NodeClient, Place, tls};
+use super::{ClientIdentity, ConnectError, NodeAddress, NodeClient, Place};
 
 /// Asked of an idle connection this often, so that a vanished node ends `logs -f`.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
@@ -93,7 +93,7 @@ async fn secure<S: Wire>(made: Made<S>) -> Result<NodeClient, ConnectError> {
 }
 
 fn tls_config(trust: Trust, identity: Option<ClientIdentity>) -> Result<Arc<ClientConfig>, ConnectError> {
-    let builder = tls::judged_by(trust);
+    let builder = peer_tls::judged_by(trust);
     let config = match identity {
         None => builder.with_no_client_auth(),
         Some(identity) => {
@@ -102,7 +102,7 @@ fn tls_config(trust: Trust, identity: Option<ClientIdentity>) -> Result<Arc<Clie
             made.map_err(|source| ConnectError::OwnCertificate { name, source })?
         }
     };
-    Ok(tls::speaking(config, b"h2"))
+    Ok(Arc::new(peer_tls::speaking(config, [b"h2".as_slice()])))
 }
 
 fn handshake_error(address: &Place, source: io::Error) -> ConnectError {

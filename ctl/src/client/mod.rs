@@ -9,7 +9,6 @@ mod identity;
 mod node;
 mod place;
 mod stream;
-pub(crate) mod tls;
 pub mod trust;
 mod unreached;
 

@@ -15,7 +15,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use x509_parser::oid_registry::OID_SIG_ED25519;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::tls::Judge;
+use peer_tls::Judge;
 
 /// Which device is accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use rustls::{CertificateError, Error, OtherError, RootCertStore};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use crate::client::tls::{Judge, provider};
+use peer_tls::{Judge, provider};
 
 /// Where hosts keep their certificate authorities, in the order looked at after `SSL_CERT_FILE`.
 const BUNDLES: [&str; 4] =

@@ -1,6 +1,7 @@
 //! A TLS connection to the hub, made in bounded time to nobody else.
 
 use std::io;
+use std::sync::Arc;
 
 use rustls::AlertDescription;
 use rustls_pki_types::ServerName;
@@ -8,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::client::{dial, tls};
+use crate::client::dial;
 
 use super::judge::{self, HubTrust};
 use super::{HubError, HubUrl};
@@ -20,7 +21,7 @@ pub(super) async fn connect(url: &HubUrl, trust: &HubTrust) -> Result<TlsStream<
     let host = url.address().host.clone();
     let name = ServerName::try_from(host).map_err(|_| HubError::Name { url: url.clone() })?;
     let stream = dial(url.address()).await.map_err(|source| HubError::Dial { url: url.clone(), source })?;
-    let config = tls::speaking(tls::judged_by(trust.clone()).with_no_client_auth(), ALPN);
+    let config = Arc::new(peer_tls::speaking(peer_tls::judged_by(trust.clone()).with_no_client_auth(), [ALPN]));
     TlsConnector::from(config).connect(name, stream).await.map_err(|source| handshake_error(url, source))
 }
 

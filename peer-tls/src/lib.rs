@@ -1,4 +1,6 @@
-//! The client's side of TLS, for nodes and for hubs: version 1.3, no resumption, and one judge of whoever answers.
+//! The calling side of TLS, to devices and to hubs: version 1.3, no resumption, and one judge of whoever answers.
+//!
+//! It knows no key and no pin: who is meant is the judge's business. That whoever answers holds the key it shows is checked here, for all judges.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -10,18 +12,18 @@ use rustls::{ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, PeerInco
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 /// Whether the certificates that are shown are those of whoever is meant. That their key is held is then checked by the handshake.
-pub(crate) trait Judge: Debug + Send + Sync + 'static {
+pub trait Judge: Debug + Send + Sync + 'static {
     /// Judges a chain, leaf first.
     fn judge(&self, chain: &[CertificateDer<'_>], name: &ServerName<'_>, now: UnixTime) -> Result<(), Error>;
 }
 
 /// TLS 1.3 by ring.
-pub(crate) fn provider() -> Arc<CryptoProvider> {
+pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
 /// TLS to whoever the judge admits.
-pub(crate) fn judged_by(judge: impl Judge) -> ConfigBuilder<ClientConfig, WantsClientCert> {
+pub fn judged_by(judge: impl Judge) -> ConfigBuilder<ClientConfig, WantsClientCert> {
     let provider = provider();
     ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&rustls::version::TLS13])
@@ -30,11 +32,11 @@ pub(crate) fn judged_by(judge: impl Judge) -> ConfigBuilder<ClientConfig, WantsC
         .with_custom_certificate_verifier(Arc::new(Verifier { judge, provider }))
 }
 
-/// The protocol spoken inside, and no session that skips the judge.
-pub(crate) fn speaking(mut config: ClientConfig, alpn: &[u8]) -> Arc<ClientConfig> {
-    config.alpn_protocols = vec![alpn.to_vec()];
+/// The protocol spoken inside (ALPN; none: not said), and no session that skips the judge.
+pub fn speaking<'a>(mut config: ClientConfig, alpn: impl IntoIterator<Item = &'a [u8]>) -> ClientConfig {
+    config.alpn_protocols = alpn.into_iter().map(<[u8]>::to_vec).collect();
     config.resumption = Resumption::disabled();
-    Arc::new(config)
+    config
 }
 
 /// Puts a [`Judge`] into the TLS handshake.
