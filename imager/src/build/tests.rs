@@ -102,6 +102,23 @@ pub(crate) fn build_sample(folder: &Path, seed: Option<Vec<u8>>) -> PathBuf {
     out
 }
 
+/// The same with so many bytes more in its runtime image, which nothing makes fewer.
+pub(crate) fn build_large(folder: &Path, more: usize) -> PathBuf {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    let noise: Vec<u8> = std::iter::repeat_with(next).take(more / 8).flatten().collect();
+    let board = board();
+    let files = [files(), vec![("usr/share/noise".into(), noise)]].concat();
+    let out = folder.join("image");
+    build(ingredients(&board, &folder.join("in"), &files), &DerivedCache::none(), &out).expect("built");
+    out
+}
+
 #[test]
 fn the_same_ingredients_give_the_same_bytes_whatever_the_order_place_and_cache() {
     let (board, folder) = (board(), tempfile::tempdir().expect("temp folder"));

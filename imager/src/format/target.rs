@@ -189,4 +189,6 @@ fn sha256_line(file_name: &str, sha256: Digest) -> String {
 }
 
 #[cfg(test)]
+mod memory;
+#[cfg(test)]
 mod tests;

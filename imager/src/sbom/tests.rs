@@ -1,4 +1,5 @@
-//! The document says what the locks say, in one form.
+//! The document says what the locks say, in one form: that of the SPDX project's own JSON schema for version 2.3, which lies beside this unchanged
+//! (SPDX specification, SPDX Workgroup, CC-BY-3.0).
 
 use std::collections::BTreeSet;
 
@@ -65,6 +66,28 @@ fn every_component_is_told_with_where_it_comes_from() {
     let tokio = package(&document, "tokio");
     assert_eq!(tokio["externalRefs"][0]["referenceLocator"], "pkg:cargo/tokio@1.54.1");
     assert_eq!(tokio["checksums"][0]["checksumValue"], Digest::of(b"tokio").hex());
+}
+
+#[test]
+fn a_document_fits_the_schema_of_spdx_and_common_mistakes_do_not() {
+    let schema: Value = serde_json::from_str(include_str!("tests/spdx-2.3.schema.json")).expect("JSON");
+    let validator = jsonschema::validator_for(&schema).expect("a schema");
+    let document = document_of(&records());
+    let errors: Vec<String> =
+        validator.iter_errors(&document).map(|error| format!("{error} at {}", error.instance_path())).collect();
+    assert_eq!(errors, [""; 0]);
+    for (place, mistake) in [
+        ("/relationships/0/relationshipType", "STATICALLY_LINKS".into()),
+        ("/packages/1/checksums/0/algorithm", "SHA-256".into()),
+        ("/packages/1/filesAnalyzed", "no".into()),
+        ("/packages/0/primaryPackagePurpose", "IMAGE".into()),
+        ("/creationInfo/creators", Value::Null),
+        ("/documentNamespace", Value::Null),
+    ] {
+        let mut document = document.clone();
+        *document.pointer_mut(place).expect(place) = mistake;
+        assert!(!validator.is_valid(&document), "{place}");
+    }
 }
 
 #[test]
