@@ -119,9 +119,7 @@ async fn transact(pool: &AnyPool, backend: Backend, batch: &mut [Box<dyn Job>]) 
     let mut tx = Tx::begin(pool, backend).await?;
     for job in batch {
         let mark = tx.mark().await?;
-        if job.run(&mut tx).await {
-            tx.keep().await?;
-        } else {
+        if !job.run(&mut tx).await {
             tx.undo(mark).await?;
         }
     }

@@ -15,6 +15,8 @@ use crate::model::{By, Time};
 pub(super) struct Tx {
     inner: Transaction<'static, Any>,
     head: Option<Head>,
+    /// Some part was begun.
+    is_marked: bool,
 }
 
 /// Where a write began.
@@ -26,32 +28,28 @@ impl Tx {
         if let Some(exclude) = backend.exclude() {
             inner.execute(sqlx::raw_sql(exclude)).await.doing("take turns with the hub's other processes")?;
         }
-        Ok(Self { inner, head: None })
+        Ok(Self { inner, head: None, is_marked: false })
     }
 
     pub(super) fn conn(&mut self) -> &mut AnyConnection {
         &mut self.inner
     }
 
-    /// Begins a part that can be undone.
+    /// Begins a part that can be undone. The part before it is kept by that, in the same statement: each costs a way to the database.
     pub(super) async fn mark(&mut self) -> Result<Mark, StoreError> {
-        self.raw("SAVEPOINT one").await?;
+        let sql = if std::mem::replace(&mut self.is_marked, true) { "RELEASE SAVEPOINT one; SAVEPOINT one" } else { "SAVEPOINT one" };
+        self.raw(sql).await?;
         Ok(Mark(self.head.clone()))
-    }
-
-    /// Keeps the part.
-    pub(super) async fn keep(&mut self) -> Result<(), StoreError> {
-        self.raw("RELEASE SAVEPOINT one").await
     }
 
     /// Undoes the part.
     pub(super) async fn undo(&mut self, mark: Mark) -> Result<(), StoreError> {
         self.raw("ROLLBACK TO SAVEPOINT one").await?;
         self.head = mark.0;
-        self.keep().await
+        Ok(())
     }
 
-    /// Ends it; the number of the audit's last line if one was looked at.
+    /// Keeps all that was not undone; the number of the audit's last line if one was looked at.
     pub(super) async fn commit(self) -> Result<Option<i64>, StoreError> {
         self.inner.commit().await.doing("commit")?;
         Ok(self.head.map(|head| head.seq))
