@@ -1,4 +1,4 @@
-//! Looks at the file systems on a device's disk while it has no power, with the file system's own checker. Never repairs.
+//! Looks at the partition table and the file systems on a device's disk while it has no power, with others' checkers. Never repairs.
 
 use std::fs::File;
 use std::path::Path;
@@ -24,6 +24,15 @@ pub fn find(disk: &Path, partition: Partition) -> Result<GPTPartitionEntry> {
     let wanted = partition.type_guid().to_bytes_le();
     let entry = gpt.iter().map(|(_, entry)| entry).find(|entry| entry.partition_type_guid == wanted);
     entry.cloned().with_context(|| format!("{} has no partition {}", disk.display(), partition.name()))
+}
+
+/// Has `sgdisk` check both copies of the partition table of a disk or image.
+pub fn check_table(disk: &Path) -> Result<()> {
+    let output = Command::new("/usr/sbin/sgdisk").arg("-v").arg(disk).output();
+    let output = output.context("cannot run sgdisk; `make setup` installs it")?;
+    let words = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    ensure!(output.status.success() && words.contains("No problems found"), "the partition table of {}: {words}", disk.display());
+    Ok(())
 }
 
 /// Checks the file systems a device has made, STATE and DATA.

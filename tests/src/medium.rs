@@ -1,10 +1,10 @@
 //! A medium that runs from RAM: made from a disk image, stamped like a device's, to be started from.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use imager::board::Format;
 use imager::format::{Source, Target};
 use imager::inspect::{self, Depth};
@@ -27,4 +27,15 @@ pub fn stamp(medium: &Path, seed: &Seed) -> Result<()> {
     let place = seed_place::find(&file).with_context(|| format!("cannot stamp {}", medium.display()))?;
     file.write_all_at(&seed::encode(seed)?, place.offset)?;
     Ok(())
+}
+
+/// Unpacks a netboot archive into a folder beside it.
+pub fn unpack(archive: &Path) -> Result<PathBuf> {
+    let folder = archive.with_extension("");
+    fs::create_dir(&folder)?;
+    for entry in tar::Archive::new(File::open(archive)?).entries()? {
+        let mut entry = entry?;
+        ensure!(entry.unpack_in(&folder)?, "{:?} leads out of its folder", entry.path());
+    }
+    Ok(folder)
 }

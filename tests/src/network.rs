@@ -1,10 +1,11 @@
-//! A bench network of one's own: a bridge with a tap for each machine, and a plain DHCP server at its other end, in network namespaces that end with the
-//! test. It needs root, as `make test` has it; nothing of it can reach, or be reached from, the network of the host.
+//! A bench network of one's own: a bridge with a tap for each machine, and a DHCP server at its other end, plain or with a netboot server's words, in
+//! network namespaces that end with the test. It needs root, as `make test` has it; nothing of it can reach, or be reached from, the network of the host.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd as _;
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -93,6 +94,30 @@ pub struct Port {
     pub address: Ipv4Addr,
 }
 
+/// What a site's own server has machines boot: a folder that is served over TFTP, and what of it they are told to load.
+#[derive(Debug, Clone)]
+pub struct Netboot {
+    /// The folder.
+    pub folder: PathBuf,
+    /// The file in it for firmware: iPXE.
+    pub loader: String,
+    /// The file in it for iPXE: its script.
+    pub script: String,
+}
+
+impl Netboot {
+    /// What the DHCP server is told; it knows iPXE by the option that only iPXE sends.
+    fn words(&self) -> [String; 5] {
+        [
+            "--enable-tftp".into(),
+            format!("--tftp-root={}", self.folder.display()),
+            "--dhcp-match=set:ipxe,175".into(),
+            format!("--dhcp-boot=tag:!ipxe,{}", self.loader),
+            format!("--dhcp-boot=tag:ipxe,{}", self.script),
+        ]
+    }
+}
+
 /// The bench.
 #[derive(Debug)]
 pub struct Bench {
@@ -106,6 +131,11 @@ impl Bench {
     /// Makes it, with a port for each of these MAC addresses, and moves the calling thread onto it: what this thread starts from now on is on the
     /// bench's network and no other.
     pub fn join(macs: &[&str], logs: &Logs) -> Result<Self> {
+        Self::join_with(macs, None, logs)
+    }
+
+    /// The same where the DHCP server also has machines boot something. What it sends them is in the log `dhcp.log`.
+    pub fn join_with(macs: &[&str], netboot: Option<&Netboot>, logs: &Logs) -> Result<Self> {
         let (near, far) = (Namespace::make()?, Namespace::make()?);
         let port = |(number, mac): (usize, &&str)| Port {
             mac: (*mac).into(),
@@ -114,7 +144,7 @@ impl Bench {
         };
         let ports: Vec<Port> = macs.iter().enumerate().map(port).collect();
         wire(&near, &far, &ports)?;
-        let dhcp = serve_dhcp(&far, &ports, logs)?;
+        let dhcp = serve_dhcp(&far, &ports, netboot, logs)?;
         near.enter()?;
         Ok(Self { dhcp, ports, _near: near, far })
     }
@@ -155,14 +185,15 @@ fn wire(near: &Namespace, far: &Namespace, ports: &[Port]) -> Result<()> {
     far.run("ip link set eth0 up")
 }
 
-/// A server as any network has one: it gives addresses and knows nothing of booting.
-fn serve_dhcp(far: &Namespace, ports: &[Port], logs: &Logs) -> Result<Child> {
+/// A server as any network has one: it gives addresses, and knows nothing of booting unless it is told.
+fn serve_dhcp(far: &Namespace, ports: &[Port], netboot: Option<&Netboot>, logs: &Logs) -> Result<Child> {
     let log = File::create(logs.path("dhcp.log"))?;
     let mut command = far.command("dnsmasq");
     command.args(["--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--interface=eth0", "--bind-interfaces"]);
     command.args(["--leasefile-ro", "--no-ping", "--log-dhcp", "--log-facility=-", "--user=root", "--dhcp-authoritative"]);
     command.arg("--dhcp-range=10.77.0.50,10.77.0.99,1h");
     command.args(ports.iter().map(|port| format!("--dhcp-host={},{}", port.mac, port.address)));
+    command.args(netboot.map(Netboot::words).into_iter().flatten());
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     sys::die_with_parent(&mut command).spawn().context("cannot run dnsmasq; `make setup` installs it")
 }

@@ -1,8 +1,7 @@
 //! Forms of an image that run from RAM, started in the ways that no other story starts them: by another processor's firmware, and by a boot loader that
 //! takes kernel and initramfs apart.
 
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use api::Role;
@@ -39,7 +38,7 @@ fn a_nuc_s_netboot_archive_runs_through_any_loader_to_a_container() {
     let mut device = Device::empty(&lab, guest("vm-formats-netboot")).unwrap();
     step("an archive is made of the NUC's image, and unpacked", || {
         let archive = medium::make(&lab.image(TestImage::Nuc), Format::Pxe, &device.logs().path("nuc.pxe.tar"))?;
-        let folder = unpack(&archive)?;
+        let folder = medium::unpack(&archive)?;
         let command_line = fs::read_to_string(folder.join("cmdline"))?;
         // The NUC has no serial console.
         let command_line = format!("{} console=ttyS0", command_line.trim());
@@ -52,17 +51,6 @@ fn a_nuc_s_netboot_archive_runs_through_any_loader_to_a_container() {
 
 fn guest(name: &str) -> Guest {
     Guest { memory_mib: 1536, forwards: vec![api::DEFAULT_PORT, HELLO_PORT], ..Guest::new(name) }
-}
-
-/// Unpacks an archive beside itself.
-fn unpack(archive: &Path) -> Result<PathBuf> {
-    let folder = archive.with_extension("");
-    fs::create_dir(&folder)?;
-    for entry in tar::Archive::new(File::open(archive)?).entries()? {
-        let mut entry = entry?;
-        ensure!(entry.unpack_in(&folder)?, "{:?} leads out of its folder", entry.path());
-    }
-    Ok(folder)
 }
 
 /// From power-on to a container, in RAM, with nothing written to the disk.
