@@ -11,6 +11,7 @@ pub mod config;
 pub mod enrol;
 pub mod expected;
 pub mod images;
+pub mod journal;
 pub mod listen;
 pub mod metrics;
 pub mod model;

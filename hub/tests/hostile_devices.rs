@@ -280,6 +280,15 @@ async fn a_removal_that_could_not_be_read_ends_the_session_once_it_can() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_the_device_left_for_a_later_one_elsewhere_ends() {
+    let hub = generous().await;
+    hub.directory.with(|notes| notes.elsewhere = true);
+    let mut call = Call::admitted(hub.address, &hub.pin, &key(1)).await.expect("admitted");
+    assert!(call.next().await.is_none(), "nothing comes any more");
+    until("the session is over", || hub.sessions.count() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_failing_database_sends_nobody_away_for_good() {
     let hub = generous().await;
     let mut connected = Call::admitted(hub.address, &hub.pin, &key(1)).await.expect("admitted");

@@ -129,3 +129,24 @@ async fn it_just_works_and_three_hundred_devices_cost_it_little() {
     }
     assert!(output(&["audit", "verify"], folder.path()).contains("each as it was written"));
 }
+
+#[test]
+fn the_log_is_json_where_that_is_wanted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_skerry-hub"))
+        .args(["--log", "json", "serve", "--listen", "127.0.0.1:0", "--data"])
+        .arg(folder.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut said = BufReader::new(child.stdout.take().expect("piped"));
+    word(&mut said, "hub");
+    let stop = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill runs");
+    assert!(stop.success());
+    let output = child.wait_with_output().expect("it stops");
+    assert!(output.status.success(), "{:?}", output.status);
+    let log = String::from_utf8(output.stderr).expect("text");
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    assert!(lines.iter().any(|line| line["message"] == "stopping" && line["level"] == "INFO"), "{log}");
+}

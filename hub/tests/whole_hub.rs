@@ -230,6 +230,25 @@ async fn a_process_finds_the_device_at_another_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_session_that_a_device_left_for_another_process_ends() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let one = hub(folder.path(), "127.0.0.1:0").await;
+    let two = hub(folder.path(), "127.0.0.1:0").await;
+    let first = device(&one, 1, &token(&one).await).await;
+    until("it waits for approval", || first.state().starts_with("Pending")).await;
+    one.services.store.approve(&first.id(), &kim()).await.expect("approved");
+    first.call_again();
+    until("it is admitted", || one.services.sessions.has(&first.id())).await;
+    // The same key again, as after a change of address: the first connection hangs and says nothing.
+    let again = device(&two, 1, "").await;
+    until("it is connected there", || two.services.sessions.has(&again.id())).await;
+    until("the session it left is over", || !one.services.sessions.has(&first.id())).await;
+    assert!(actions(&one).await.iter().any(|action| action == "device.moved"));
+    one.stop().await;
+    two.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn counters_are_for_this_host_and_for_readers() {
     let folder = tempfile::tempdir().expect("a folder");
     let hub = hub(folder.path(), "127.0.0.1:0").await;

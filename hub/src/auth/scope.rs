@@ -31,6 +31,8 @@ pub enum Area {
     Audit,
     /// Images.
     Images,
+    /// The counters at `/metrics`.
+    Metrics,
 }
 
 listed_words!(Area {
@@ -46,6 +48,7 @@ listed_words!(Area {
     People => "people",
     Audit => "audit",
     Images => "images",
+    Metrics => "metrics",
 });
 
 /// What follows an area's name when only looking is allowed.

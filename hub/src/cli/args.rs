@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::bail;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::serve::{Options, Plain};
 use crate::auth::oidc;
@@ -17,8 +17,20 @@ pub(super) struct Cli {
     /// Say more in the log.
     #[arg(long, short, global = true)]
     pub(super) verbose: bool,
+    /// How the log is written, on standard error.
+    #[arg(long, global = true, value_enum, default_value_t = LogForm::Text, value_name = "FORM")]
+    pub(super) log: LogForm,
     #[command(subcommand)]
     pub(super) command: Command,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum LogForm {
+    /// Lines for people, with `key=value`
+    Text,
+    /// One JSON object on each line
+    Json,
 }
 
 #[derive(Debug, Subcommand)]

@@ -5,6 +5,7 @@ mod limit;
 mod routes;
 pub mod serve;
 mod services;
+mod tasks;
 mod tools;
 
 use std::process::ExitCode;
@@ -13,7 +14,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use tracing::level_filters::LevelFilter;
 
-use args::{AuditCommand, Cli, Command};
+use args::{AuditCommand, Cli, Command, LogForm};
 pub use routes::routes;
 pub use services::Services;
 
@@ -30,7 +31,11 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<()> {
     let level = if cli.verbose { LevelFilter::DEBUG } else { LevelFilter::INFO };
-    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false).init();
+    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false);
+    match cli.log {
+        LogForm::Text => log.init(),
+        LogForm::Json => log.json().flatten_event(true).init(),
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     match cli.command {
         Command::Serve(args) => {

@@ -11,16 +11,15 @@ use axum::routing::get;
 use axum::{Json, Router};
 use machine_config::DeviceId;
 use serde_json::json;
-use tracing::error;
 
 use super::services::Services;
-use crate::auth;
+use crate::auth::{self, Area};
 use crate::listen::Peer;
 use crate::metrics::CONTENT_TYPE;
 use crate::model::Time;
-use crate::people::{ApiToken, Role};
+use crate::people::Role;
 use crate::replica::{PATH, SECRET_HEADER, WHO_HEADER};
-use crate::rest::{self, App};
+use crate::rest::{self, App, Failure};
 use crate::tunnel::TunnelError;
 use crate::web;
 
@@ -28,10 +27,10 @@ use crate::web;
 pub fn routes(app: App, time: Duration) -> Router {
     let own = Router::new()
         .route("/healthz", get(async || "ok\n"))
-        .route("/metrics", get(metrics))
         .route(&format!("{PATH}{{device}}"), get(replica_tunnel))
         .with_state(app.services.clone());
-    let all = own.merge(auth::routes(app.auth.clone())).merge(web::routes(app.clone())).merge(rest::router(app));
+    let counters = Router::new().route("/metrics", get(metrics)).with_state(app.clone());
+    let all = own.merge(counters).merge(auth::routes(app.auth.clone())).merge(web::routes(app.clone())).merge(rest::router(app));
     all.layer(from_fn_with_state(time, rest::in_time))
 }
 
@@ -40,25 +39,13 @@ fn refusal(status: StatusCode, code: &str, message: &str) -> Response {
     (status, Json(json!({ "code": code, "message": message }))).into_response()
 }
 
-/// The API token that a request shows, if it counts.
-async fn token(services: &Services, headers: &HeaderMap) -> Option<ApiToken> {
-    let text = headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")?;
-    match services.store.api_token_of(text.trim(), Time::now()).await {
-        Ok(token) => token,
-        Err(error) => {
-            error!(error = &error as &dyn std::error::Error, "cannot look for an API token");
-            None
-        }
+/// The counters, for this very host, and for whoever may read them. Calls are counted before anything is looked up for them.
+async fn metrics(State(app): State<App>, Extension(peer): Extension<Peer>, headers: HeaderMap) -> Result<Response, Failure> {
+    app.auth.count_call(peer.address)?;
+    if !peer.local {
+        app.auth.caller(&headers, peer, Time::now()).await?.check(Role::Reader, Area::Metrics, false)?;
     }
-}
-
-/// The counters, for this very host, and for whoever may read.
-async fn metrics(State(services): State<Services>, Extension(peer): Extension<Peer>, headers: HeaderMap) -> Response {
-    let reads = |token: ApiToken| token.role.includes(Role::Reader);
-    if peer.local || token(&services, &headers).await.is_some_and(reads) {
-        return ([(header::CONTENT_TYPE, CONTENT_TYPE)], services.metrics.text()).into_response();
-    }
-    refusal(StatusCode::UNAUTHORIZED, "unauthenticated", "the counters are for this host, or for a token of a reader")
+    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], app.services.metrics.text()).into_response())
 }
 
 fn tunnel_refusal(error: &TunnelError) -> Response {

@@ -7,18 +7,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::routes::routes;
 use super::services::Services;
+use super::tasks::Tasks;
 use super::tools::{first_admin_token, open_store};
 use crate::auth::{Allowance, Auth, oidc};
 use crate::images::{DownloadKey, Images};
+use crate::journal::{self, Journal};
 use crate::listen::{Door, Limits, Parts, serve, serve_plain};
 use crate::metrics::{Exposition, Metrics};
 use crate::model::Time;
@@ -32,6 +33,8 @@ use crate::tunnel::Tunnels;
 
 /// Sessions may end in order for this long.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often devices that wait unproven are looked at.
+const CLEAR_UP: Duration = Duration::from_secs(600);
 
 /// A port without TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,7 +113,7 @@ pub struct Running {
     pub services: Services,
     listeners: watch::Sender<bool>,
     tasks: watch::Sender<bool>,
-    running: JoinSet<()>,
+    running: Tasks,
 }
 
 /// Starts a hub.
@@ -120,6 +123,8 @@ pub struct Running {
 pub async fn start(options: Options) -> anyhow::Result<Running> {
     let key = HubKey::open(&options.data)?;
     let store = open_store(&options.data, options.database.as_deref()).await?;
+    let mut journal = Journal::open(&options.data)?;
+    let kept = journal::begin(&store, &mut journal, Time::now()).await?;
     let admin_token = first_admin_token(&store).await?;
     let web = options.web.as_ref().map(|(certificate, key)| WebCertificate::read(certificate, key)).transpose()?;
     let has_web = web.is_some();
@@ -138,9 +143,12 @@ pub async fn start(options: Options) -> anyhow::Result<Running> {
     let (listeners, stopped) = watch::channel(false);
     let plain_address = plain.as_ref().and_then(|listener| listener.local_addr().ok());
     let (stop_tasks, mut running) = tasks;
-    running.spawn(serve(listener, Arc::clone(&door), stopped.clone()));
+    let stop = stop_tasks.subscribe();
+    running.spawn("what keeps the journal", journal::keep(services.store.for_devices(), journal, kept, stop.clone()));
+    running.spawn("what clears up", clear_up(services.store.clone(), stop));
+    running.spawn("the TLS port", serve(listener, Arc::clone(&door), stopped.clone()));
     if let Some(plain) = plain {
-        running.spawn(serve_plain(plain, door, stopped));
+        running.spawn("the plain port", serve_plain(plain, door, stopped));
     }
     Ok(Running { address, plain: plain_address, admin_token, services, listeners, tasks: stop_tasks, running })
 }
@@ -154,10 +162,8 @@ struct Hub {
     options: Options,
 }
 
-type Tasks = (watch::Sender<bool>, JoinSet<()>);
-
 impl Hub {
-    fn assemble(self) -> anyhow::Result<(Arc<Door<Stored>>, Services, Tasks)> {
+    fn assemble(self) -> anyhow::Result<(Arc<Door<Stored>>, Services, (watch::Sender<bool>, Tasks))> {
         let Self { key, store, tls, address, options } = self;
         let (sessions, metrics) = (Sessions::default(), Metrics::default());
         metrics.started.set(Time::now().millis() as f64 / 1000.0);
@@ -178,15 +184,32 @@ impl Hub {
         let images = Images::new(options.images, DownloadKey::of(&key));
         let app = App { services: services.clone(), auth, images, reader };
         let (stop, stopped) = watch::channel(false);
-        let mut tasks = JoinSet::new();
+        let mut tasks = Tasks::default();
         let known = *store.committed().borrow();
-        tasks.spawn(directory.clone().write_reports(stopped.clone()));
-        tasks.spawn(replicas.live(stopped.clone()));
-        tasks.spawn(follow(store, sessions.clone(), known, stopped));
+        let id = replicas.id().to_owned();
+        tasks.spawn("what writes", store.clone().writing(stopped.clone()));
+        tasks.spawn("what writes reports", directory.clone().write_reports(stopped.clone()));
+        tasks.spawn("what says that this process lives", replicas.live(stopped.clone()));
+        tasks.spawn("what follows changes", follow(store.for_devices(), sessions.clone(), id, known, stopped));
         let devices = Devices::new(key.pin(), directory, sessions, metrics.clone());
         let door =
             Door::new(Parts { devices, web: routes(app, options.limits.web_request), tls, limits: options.limits, metrics });
         Ok((door, services, (stop, tasks)))
+    }
+}
+
+/// Forgets now and then what nobody needs any more, until it is told to stop.
+async fn clear_up(store: Store, mut stop: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(CLEAR_UP) => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        match store.forget_unproven(Time::now()).await {
+            Ok(0) => {}
+            Ok(devices) => info!(devices, "devices that waited unproven and do not call any more are forgotten"),
+            Err(error) => warn!(error = &error as &dyn std::error::Error, "cannot forget devices that do not call any more"),
+        }
     }
 }
 
@@ -216,8 +239,7 @@ impl Running {
             warn!("some sessions did not end in time");
         }
         self.tasks.send_replace(true);
-        let ended = async { while self.running.join_next().await.is_some() {} };
-        if tokio::time::timeout(STOP_TIMEOUT, ended).await.is_err() {
+        if tokio::time::timeout(STOP_TIMEOUT, self.running.all_over()).await.is_err() {
             warn!("the hub did not stop in time; what was answered is on the disk");
         }
     }
@@ -227,15 +249,26 @@ impl Running {
 pub(super) async fn run(options: Options) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
-    let running = start(options).await?;
+    let mut running = start(options).await?;
     announce(&running);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    let failed = tokio::select! {
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+        what = running.running.next_end() => Some(what),
+    };
+    if let Some(what) = failed {
+        error!(what, "a part of the hub ended by itself; stopping, to be started again");
     }
     info!("stopping");
+    let store = running.services.store.clone();
     running.stop().await;
-    Ok(())
+    if tokio::time::timeout(STOP_TIMEOUT, store.close()).await.is_err() {
+        warn!("the database is still in use; what was answered is on the disk");
+    }
+    match failed {
+        Some(what) => bail!("{what} ended by itself; the log says more"),
+        None => Ok(()),
+    }
 }
 
 /// What an admin needs to know, on standard output: the log is elsewhere.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use machine_config::schema::Target;
 
 use super::describe;
-use crate::model::{Config, Device};
+use crate::model::{Config, Device, Hardware};
 
 /// How long a configuration that a device refused is not offered to it again, unless somebody assigns it anew.
 pub(crate) const AFTER_REFUSAL: Duration = Duration::from_secs(3600);
@@ -30,8 +30,9 @@ pub fn candidates<'a>(device: &Device, assigned: &'a [Config]) -> Vec<&'a Config
 
 /// Everything that a target which means this device may say, in the words of [`describe`].
 fn targets(device: &Device) -> Vec<String> {
-    let serials = device.serials.iter().map(|serial| Target { serial: Some(serial.clone()), ..Target::default() });
-    let macs = device.macs.iter().map(|mac| Target { mac: Some(mac.clone()), ..Target::default() });
+    let Hardware { serials, macs } = device.known();
+    let serials = serials.into_iter().map(|serial| Target { serial: Some(serial), ..Target::default() });
+    let macs = macs.into_iter().map(|mac| Target { mac: Some(mac), ..Target::default() });
     let own = Target { device_id: Some(device.id.clone()), ..Target::default() };
     let any = Target { any: Some(true), ..Target::default() };
     serials.chain(macs).chain([own, any]).map(|target| describe(&target)).collect()

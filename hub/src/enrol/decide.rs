@@ -4,14 +4,18 @@ use serde_json::{Value, json};
 
 use super::claims::Claims;
 use super::recognise::{Recognised, Shown, recognise, rival};
+use super::transition::Act;
 use super::verdict::{Verdict, refusal_of};
 use crate::model::{
-    Actor, Device, DeviceState, Expected, ExpectedKey, Label, Labels, Policy, Rule, RuleKind, Strangers, Time, Token,
+    Actor, Device, DeviceState, Expected, ExpectedKey, Label, Labels, Policy, Rule, RuleKind, RuleOutcome, Strangers, Time, Token,
 };
 use crate::tokens::{self, Bearer, TokenError};
 
 /// The audit's word for a device that reports other hardware than before.
 pub(crate) const HARDWARE_CHANGED: &str = "device.hardware";
+
+/// Why an admitted device needs somebody.
+const CHANGED: &str = "its hardware changed since it was admitted; approve it again if that is right";
 
 /// What a decision goes by.
 #[derive(Debug, Clone)]
@@ -30,6 +34,28 @@ pub struct Facts {
     pub policy: Policy,
     /// Devices that wait for approval.
     pub pending: u64,
+    /// Those among them that showed no token.
+    pub crowd: Crowd,
+}
+
+/// Devices that wait and showed no join token: anybody can make keys, and read a serial number off a box.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Crowd {
+    /// For one of the device's places.
+    pub of_place: u64,
+    /// From where the device calls.
+    pub of_neighbour: u64,
+}
+
+impl Crowd {
+    /// For one place: the box itself, one with the same label, and one more.
+    const PER_PLACE: u64 = 3;
+    /// Of one neighbour, which may be a whole site.
+    const PER_NEIGHBOUR: u64 = 100;
+
+    const fn is_full(self) -> bool {
+        self.of_place >= Self::PER_PLACE || self.of_neighbour >= Self::PER_NEIGHBOUR
+    }
 }
 
 /// The token a device shows.
@@ -95,6 +121,11 @@ fn decide_known(facts: &Facts, device: &Device, now: Time) -> Decision {
     // A token shown later counts as one shown at first; one that does not count changes nothing for a device that waits already.
     let late = if device.token.is_none() { judged_token(facts, &device, place.as_ref(), now).unwrap_or(None) } else { None };
     let late = late.cloned();
+    notes.extend(late.as_ref().map(|token| Note {
+        actor: Actor::Device(device.id.clone()),
+        action: "device.token",
+        details: json!({ "token": token.id }),
+    }));
     join(&mut device, &facts.claims, late.as_ref(), place.as_ref());
     let (verdict, take_place, more) = settle(facts, &mut device, place.as_ref(), now);
     notes.extend(more);
@@ -114,8 +145,14 @@ fn decide_new(facts: &Facts, now: Time) -> Decision {
     }
     join(&mut device, &facts.claims, token.as_ref(), place.as_ref());
     let (verdict, take_place, more) = settle(facts, &mut device, place.as_ref(), now);
-    if device.state == DeviceState::Pending && facts.pending >= u64::from(facts.policy.pending_limit) {
-        return nothing(Verdict::busy());
+    let is_proved = is_proved(&device, place.as_ref());
+    let is_full = facts.pending >= u64::from(facts.policy.pending_limit) || (!is_proved && facts.crowd.is_full());
+    match device.state {
+        DeviceState::Pending if is_full => return nothing(Verdict::busy()),
+        // Of somebody who only made a key nothing is kept: he is told the same when he calls again.
+        DeviceState::Refused | DeviceState::Quarantined if !is_proved => return nothing(verdict),
+        DeviceState::Pending | DeviceState::Admitted | DeviceState::Refused | DeviceState::Quarantined | DeviceState::Removed => {
+        }
     }
     let details = json!({
         "serials": device.serials, "macs": device.macs, "board": device.release.board, "version": device.release.version,
@@ -139,6 +176,7 @@ fn newcomer(claims: &Claims, now: Time) -> Device {
         release: claims.release.clone(),
         serials: claims.serials(),
         macs: claims.macs(),
+        pinned: None,
         labels: Labels::new(),
         groups: vec![],
         first_seen: now,
@@ -157,7 +195,8 @@ fn newcomer(claims: &Claims, now: Time) -> Device {
     }
 }
 
-/// Takes over what a known device says now. Other hardware under the same key is told to the audit: a disk may have moved.
+/// Takes over what a known device says now. Other hardware under the same key is told to the audit: a disk may have moved. What it was admitted with
+/// stays, until somebody approves it again.
 fn refresh(device: &mut Device, claims: &Claims, now: Time) -> Vec<Note> {
     device.last_seen = now;
     device.last_address = Some(claims.address);
@@ -169,9 +208,17 @@ fn refresh(device: &mut Device, claims: &Claims, now: Time) -> Vec<Note> {
     let (serials, macs) = (claims.serials(), claims.macs());
     let moved = (serials != device.serials || macs != device.macs) && device.inventory.is_some();
     let details = json!({ "before": [device.serials, device.macs], "after": [serials, macs] });
+    if device.state == DeviceState::Admitted && device.pinned.is_none() {
+        device.pinned = Some(device.said());
+    }
     device.inventory = Some(inventory.clone());
     device.inventory_digest = claims.inventory_digest.clone();
     (device.serials, device.macs) = (serials, macs);
+    if device.hardware_changed() {
+        device.reason = CHANGED.to_owned();
+    } else if device.reason == CHANGED {
+        device.reason = String::new();
+    }
     let note = Note { actor: Actor::Device(device.id.clone()), action: HARDWARE_CHANGED, details };
     moved.then_some(note).into_iter().collect()
 }
@@ -230,14 +277,22 @@ fn settle(
     place: Option<&Recognised<'_>>,
     now: Time,
 ) -> (Verdict, Option<ExpectedKey>, Vec<Note>) {
-    if let Some(Admission { by, rule }) = admission(facts, device, place) {
-        device.state = DeviceState::Admitted;
-        device.reason = String::new();
-        let by_key = place.is_some_and(|found| found.by_key);
-        let details = json!({ "admittedBy": by, "token": device.token, "byKey": by_key });
-        device.admitted_by = Some(by);
-        let note = Note { actor: Actor::Rule(rule), action: "device.approve", details };
-        return (Verdict::admitted(device.name.as_deref()), place.and_then(|found| found.place.key()), vec![note]);
+    match settled(facts, device, place) {
+        Settled::Admitted { by, rule } => {
+            let by_key = place.is_some_and(|found| found.by_key);
+            let details = json!({ "admittedBy": by, "token": device.token, "byKey": by_key });
+            device.admit(by);
+            let note = Note { actor: Actor::Rule(rule), action: Act::Approve.as_str(), details };
+            return (Verdict::admitted(device.name.as_deref()), place.and_then(|found| found.place.key()), vec![note]);
+        }
+        Settled::TurnedAway { act, rule } => {
+            (device.state, device.reason) = (act.target(), format!("by rule {rule}"));
+            if let Some(refusal) = refusal_of(device.state, &device.reason) {
+                let details = json!({ "token": device.token });
+                return (refusal, None, vec![Note { actor: Actor::Rule(rule), action: act.as_str(), details }]);
+            }
+        }
+        Settled::Waits => {}
     }
     device.reason = match rival(shown(facts, device), &facts.places) {
         Some(other) => format!("its place in the manifest was taken by device {}", &other.as_str()[..16]),
@@ -248,10 +303,11 @@ fn settle(
     (Verdict::pending(message, device.first_seen, now), None, vec![])
 }
 
-/// Who admits a device.
-struct Admission {
-    by: String,
-    rule: String,
+/// What becomes of a device that waits.
+enum Settled {
+    Admitted { by: String, rule: String },
+    TurnedAway { act: Act, rule: String },
+    Waits,
 }
 
 /// The device showed more than what anybody may say of himself: a token, or a key that was made beforehand.
@@ -259,14 +315,23 @@ fn is_proved(device: &Device, place: Option<&Recognised<'_>>) -> bool {
     device.token.is_some() || place.is_some_and(|found| found.by_key)
 }
 
-fn admission(facts: &Facts, device: &mut Device, place: Option<&Recognised<'_>>) -> Option<Admission> {
+/// A claim first, then the first rule that fits. To be turned away nobody needs to prove anything.
+fn settled(facts: &Facts, device: &mut Device, place: Option<&Recognised<'_>>) -> Settled {
     let proved = is_proved(device, place);
     if let Some(by) = place.and_then(|found| found.place.claimed_by.clone()).filter(|_| proved) {
-        return Some(Admission { by, rule: "claim".to_owned() });
+        return Settled::Admitted { by, rule: "claim".to_owned() };
     }
-    let rule = facts.rules.iter().find(|rule| (proved || rule.without_token) && applies(rule, device, place))?;
-    give(device, &rule.labels, &rule.groups);
-    Some(Admission { by: Actor::Rule(rule.name.clone()).to_string(), rule: rule.name.clone() })
+    let may = |rule: &Rule| rule.outcome != RuleOutcome::Admit || proved || rule.without_token;
+    let Some(rule) = facts.rules.iter().find(|rule| may(rule) && applies(rule, device, place)) else { return Settled::Waits };
+    let act = match rule.outcome {
+        RuleOutcome::Refuse => Act::Refuse,
+        RuleOutcome::Quarantine => Act::Quarantine,
+        RuleOutcome::Admit => {
+            give(device, &rule.labels, &rule.groups);
+            return Settled::Admitted { by: Actor::Rule(rule.name.clone()).to_string(), rule: rule.name.clone() };
+        }
+    };
+    Settled::TurnedAway { act, rule: rule.name.clone() }
 }
 
 fn applies(rule: &Rule, device: &Device, place: Option<&Recognised<'_>>) -> bool {

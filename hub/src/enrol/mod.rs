@@ -17,7 +17,7 @@ mod verdict;
 pub(crate) use claims::release;
 pub use claims::{Attempt, Claims};
 pub(crate) use decide::HARDWARE_CHANGED;
-pub use decide::{Decision, Facts, Note, TokenFact, decide};
+pub use decide::{Crowd, Decision, Facts, Note, TokenFact, decide};
 pub use recognise::Recognised;
 pub use transition::Act;
 pub use verdict::{Verdict, refusal_of};

@@ -27,6 +27,7 @@ pub(crate) fn device(number: u32) -> Device {
         release: Release::default(),
         serials: vec![],
         macs: vec![],
+        pinned: None,
         labels: Labels::new(),
         groups: vec![],
         first_seen: Time::from_millis(0),

@@ -4,7 +4,9 @@ use proptest::prelude::*;
 
 use super::testing::{attempt, device, mac};
 use super::*;
-use crate::model::{Device, DeviceState, Expected, Label, Labels, Policy, Rule, RuleKind, Source, Strangers, Time, Token};
+use crate::model::{
+    Device, DeviceState, Expected, Label, Labels, Policy, Rule, RuleKind, RuleOutcome, Source, Strangers, Time, Token,
+};
 use crate::tokens::testing::token;
 
 const NOW: Time = Time::from_millis(1_000_000);
@@ -18,6 +20,7 @@ fn facts() -> Facts {
         rules: vec![],
         policy: Policy::default(),
         pending: 0,
+        crowd: Crowd::default(),
     }
 }
 
@@ -29,7 +32,17 @@ fn place() -> Expected {
 
 fn rule(kind: RuleKind) -> Rule {
     let name = "r".into();
-    Rule { name, kind, without_token: false, labels: Labels::new(), groups: vec![], created_by: "host".into(), created_at: NOW }
+    let outcome = RuleOutcome::Admit;
+    Rule {
+        name,
+        kind,
+        outcome,
+        without_token: false,
+        labels: Labels::new(),
+        groups: vec![],
+        created_by: "host".into(),
+        created_at: NOW,
+    }
 }
 
 fn shown() -> TokenFact {
@@ -91,6 +104,52 @@ fn a_rule_may_waive_the_token_and_says_so() {
 }
 
 #[test]
+fn the_first_rule_that_fits_may_also_turn_away() {
+    let named = |name: &str, outcome, kind| Rule { name: name.into(), outcome, ..rule(kind) };
+    let stolen = || RuleKind::Serials(vec!["S1".into()]);
+    let admits = named("b", RuleOutcome::Admit, RuleKind::Manifest);
+    for (outcome, word) in [(RuleOutcome::Refuse, "refused"), (RuleOutcome::Quarantine, "quarantined")] {
+        let rules = vec![named("a", outcome, stolen()), admits.clone()];
+        let proved = Facts { token: shown(), places: places(place()), rules: rules.clone(), ..facts() };
+        let decision = decide(&proved, NOW);
+        let kept = decision.device.expect("who proved something is kept");
+        assert_eq!((decision.verdict.word(), kept.state.as_str(), kept.reason.as_str()), (word, word, "by rule a"));
+        assert!(decision.notes.iter().any(|note| note.actor == crate::model::Actor::Rule("a".into())), "{:?}", decision.notes);
+        let unproved = decide(&Facts { places: places(place()), rules: rules.clone(), ..facts() }, NOW);
+        assert_eq!(
+            (unproved.verdict.word(), unproved.device, unproved.notes),
+            (word, None, vec![]),
+            "nothing to fill the list with"
+        );
+        let waits = Some(Device { serials: vec!["S1".into()], ..device(1) });
+        let decision = decide(&Facts { known: waits, rules, ..facts() }, NOW);
+        assert_eq!((decision.verdict.word(), decision.device.unwrap().state.as_str()), (word, word), "one that waits already");
+    }
+    let later = vec![admits, named("c", RuleOutcome::Refuse, stolen())];
+    let decision = decide(&Facts { token: shown(), places: places(place()), rules: later, ..facts() }, NOW);
+    assert_eq!(decision.verdict.word(), "admitted", "the first one counts");
+}
+
+#[test]
+fn whoever_only_made_a_key_fills_no_place_and_no_queue() {
+    for crowd in [Crowd { of_place: 3, of_neighbour: 3 }, Crowd { of_place: 0, of_neighbour: 100 }] {
+        let unproved = Facts { places: places(place()), crowd, ..facts() };
+        assert_eq!(decide(&unproved, NOW).verdict.word(), "busy", "{crowd:?}");
+        let by_key = Expected { device_id: Some(unproved.claims.id.clone()), ..place() };
+        assert_eq!(
+            decide(&Facts { places: places(by_key), crowd, ..facts() }, NOW).verdict.word(),
+            "pending",
+            "a key made beforehand"
+        );
+        assert_eq!(decide(&Facts { token: shown(), crowd, ..facts() }, NOW).verdict.word(), "pending", "a token");
+        let known = Some(device(1));
+        assert_eq!(decide(&Facts { known, crowd, ..facts() }, NOW).verdict.word(), "pending", "one that waits already");
+    }
+    let room = Crowd { of_place: 2, of_neighbour: 99 };
+    assert_eq!(decide(&Facts { places: places(place()), crowd: room, ..facts() }, NOW).verdict.word(), "pending");
+}
+
+#[test]
 fn no_rule_overrules_a_person() {
     for state in [DeviceState::Refused, DeviceState::Quarantined, DeviceState::Removed] {
         let known = Some(Device { state, ..device(1) });
@@ -108,7 +167,12 @@ fn other_hardware_under_one_key_is_told_to_the_audit() {
         Facts { claims: Claims { inventory: Claims::from(&attempt(2, None)).inventory, ..facts().claims }, known, ..facts() };
     let decision = decide(&moved, NOW);
     assert_eq!(decision.notes.iter().map(|note| note.action).collect::<Vec<_>>(), ["device.hardware"]);
-    assert_eq!(decision.device.unwrap().serials, ["S2"]);
+    let changed = decision.device.unwrap();
+    assert_eq!((changed.serials.clone(), changed.known().serials), (vec!["S2".to_owned()], vec!["S1".to_owned()]));
+    assert!(changed.hardware_changed() && changed.reason.contains("approve it again"), "{}", changed.reason);
+    assert_eq!(changed.facts().serials, ["S1"], "what a configuration's target is compared with");
+    let back = decide(&Facts { token: TokenFact::NotShown, known: Some(changed), ..facts() }, NOW).device.unwrap();
+    assert!(!back.hardware_changed() && back.reason.is_empty(), "{}", back.reason);
 }
 
 #[test]
@@ -129,6 +193,7 @@ fn any_facts() -> impl Strategy<Value = Facts> {
     ];
     let taken = prop::option::of(0u32..3);
     let kind = prop_oneof![Just(RuleKind::Manifest), Just(RuleKind::Serials(vec!["S1".into()]))];
+    let kind = (kind, prop::sample::select(RuleOutcome::ALL));
     let policy = prop::sample::select(vec![Strangers::Refuse, Strangers::Wait]);
     (state, token, taken, prop::option::of((kind, any::<bool>())), policy, any::<bool>(), 0u64..3).prop_map(
         |(state, token, taken, kind, strangers, claimed, pending)| Facts {
@@ -142,7 +207,10 @@ fn any_facts() -> impl Strategy<Value = Facts> {
                 })
                 .into_iter()
                 .collect(),
-            rules: kind.map(|(kind, without_token)| Rule { without_token, ..rule(kind) }).into_iter().collect(),
+            rules: kind
+                .map(|((kind, outcome), without_token)| Rule { without_token, outcome, ..rule(kind) })
+                .into_iter()
+                .collect(),
             policy: Policy { strangers, pending_limit: 2 },
             pending,
             ..facts()
@@ -160,7 +228,10 @@ proptest! {
         match &decision.verdict {
             Verdict::Pending { .. } => prop_assert_eq!(after, Some(DeviceState::Pending)),
             Verdict::Admitted { .. } => prop_assert_eq!(after, Some(DeviceState::Admitted)),
-            Verdict::Refused { .. } => prop_assert_eq!(after, None),
+            Verdict::Refused { code, .. } => {
+                let by_rule = facts.rules.iter().any(|rule| rule.outcome != RuleOutcome::Admit);
+                prop_assert!(after.is_none_or(|after| by_rule && after.as_str() == *code), "{:?} is told {}", after, code);
+            }
         }
         // Removed stays removed, refused and quarantined need a person.
         if matches!(before, Some(DeviceState::Removed | DeviceState::Refused | DeviceState::Quarantined)) {

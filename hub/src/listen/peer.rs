@@ -7,6 +7,9 @@ use http::HeaderMap;
 /// The header in which a reverse proxy says for whom it asks.
 const FORWARDED: &str = "x-forwarded-for";
 
+/// What proxies put into a request besides: whatever has one of them did not begin on this host.
+const PROXIED: [&str; 4] = ["forwarded", "via", "x-real-ip", "x-forwarded-host"];
+
 /// The other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
@@ -26,6 +29,7 @@ impl Peer {
     /// A caller of the plain port: whom its reverse proxy names last, which is the one that the proxy saw itself.
     pub fn behind_proxy(address: IpAddr, headers: &HeaderMap) -> Self {
         let direct = Self::direct(address);
+        let direct = Self { local: direct.local && !PROXIED.iter().any(|name| headers.contains_key(*name)), ..direct };
         let Some(line) = headers.get_all(FORWARDED).iter().next_back() else { return direct };
         let named =
             line.to_str().ok().and_then(|line| line.rsplit(',').next()).and_then(|last| last.trim().parse::<IpAddr>().ok());
@@ -54,6 +58,8 @@ mod tests {
         assert_eq!(of(&["198.51.100.7"]), ("198.51.100.7".into(), false));
         assert_eq!(of(&["127.0.0.1, 198.51.100.7"]), ("198.51.100.7".into(), false), "what the proxy added counts");
         assert_eq!(of(&["127.0.0.1", "198.51.100.7"]), ("198.51.100.7".into(), false));
+        let via = HeaderMap::from_iter([(http::header::VIA, HeaderValue::from_static("1.1 front"))]);
+        assert!(!Peer::behind_proxy(proxy, &via).local, "a proxy that does not say for whom it asks");
         assert_eq!(of(&["nonsense"]), ("127.0.0.1".into(), false), "and nothing makes a proxied call local");
     }
 }

@@ -53,6 +53,17 @@ pub struct Release {
     pub runtime_root_hash: String,
 }
 
+/// What a device is recognised by, besides its key.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Hardware {
+    /// Serial numbers of system, board, chassis.
+    pub serials: Vec<String>,
+    /// MAC addresses of its wired ports.
+    #[schema(value_type = Vec<String>)]
+    pub macs: Vec<MacAddress>,
+}
+
 /// One device. Everything it says of itself is its own claim, but for the key.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -81,6 +92,9 @@ pub struct Device {
     /// MAC addresses of its wired ports.
     #[schema(value_type = Vec<String>)]
     pub macs: Vec<MacAddress>,
+    /// What these two were when somebody admitted it; none: nobody did. A configuration that is for a serial number or a MAC address is offered to
+    /// the device that had it then, not to one that says it has it later.
+    pub pinned: Option<Hardware>,
     /// Labels.
     pub labels: Labels,
     /// Groups.
@@ -116,9 +130,42 @@ pub struct Device {
 }
 
 impl Device {
+    /// The hardware it says it has.
+    pub fn said(&self) -> Hardware {
+        Hardware { serials: self.serials.clone(), macs: self.macs.clone() }
+    }
+
+    /// The hardware by which it is judged: what it was admitted with; before that, what it says.
+    pub fn known(&self) -> Hardware {
+        self.pinned.clone().unwrap_or_else(|| self.said())
+    }
+
+    /// Whether it says it has other hardware than it was admitted with. Approving it again confirms that.
+    pub fn hardware_changed(&self) -> bool {
+        self.pinned.as_ref().is_some_and(|pinned| *pinned != self.said())
+    }
+
+    /// Whether somebody stands for it: it was admitted, or showed a join token. Anybody can make a key and call with any serial number.
+    pub fn is_vouched(&self) -> bool {
+        match self.state {
+            DeviceState::Admitted | DeviceState::Quarantined => true,
+            DeviceState::Pending => self.token.is_some(),
+            DeviceState::Refused | DeviceState::Removed => false,
+        }
+    }
+
+    /// Admits it, with the hardware that it has now.
+    pub fn admit(&mut self, by: String) {
+        self.state = DeviceState::Admitted;
+        self.reason = String::new();
+        self.admitted_by = Some(by);
+        self.pinned = Some(self.said());
+    }
+
     /// What a configuration's target is compared with.
     pub fn facts(&self) -> DeviceFacts {
-        DeviceFacts { device_id: self.id.clone(), serials: self.serials.clone(), macs: self.macs.clone() }
+        let Hardware { serials, macs } = self.known();
+        DeviceFacts { device_id: self.id.clone(), serials, macs }
     }
 
     /// What to call it in a line for people: its name, or the beginning of its id.

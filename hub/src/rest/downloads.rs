@@ -8,9 +8,10 @@ use machine_config::schema::Hub;
 
 use super::input::{Given, Named};
 use super::{App, ErrorBody, Failure};
-use crate::auth::Caller;
+use crate::auth::{Area, Caller};
 use crate::images::{Download, DownloadError, NewDownload, answer};
 use crate::model::Time;
+use crate::people::Role;
 
 impl App {
     /// What devices are told of this hub.
@@ -32,6 +33,8 @@ pub(super) async fn create(
     Named(name): Named<String>,
     Given(new): Given<NewDownload>,
 ) -> Result<(StatusCode, Json<Download>), Failure> {
+    // The image holds a token: whoever may not make one by itself makes none this way.
+    caller.check(Role::Operator, Area::Tokens, true)?;
     let made = app.images.create_download(&app.services.store, &name, new, app.hub()?, &caller.by(Time::now())).await?;
     Ok((StatusCode::CREATED, Json(made)))
 }

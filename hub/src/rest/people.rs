@@ -9,9 +9,9 @@ use utoipa::ToSchema;
 use super::input::{Given, Named};
 use super::{Answer, App, Done, ErrorBody, Failure, List};
 use crate::auth::{Caller, end_logins_of_token, is_scope};
-use crate::model::{Actor, Time};
+use crate::model::Time;
 use crate::people::{ApiToken, Role, User};
-use crate::store::NewApiToken;
+use crate::store::{NewApiToken, PersonChange};
 
 /// A person, and what they may do.
 #[derive(Debug, Serialize, ToSchema)]
@@ -59,12 +59,7 @@ pub(super) async fn put(
         ));
     }
     let (store, by) = (&app.services.store, caller.by(Time::now()));
-    let known = store.user(&name).await?;
-    let fresh =
-        User { name: name.clone(), display_name: name.clone(), role: None, groups: vec![], last_login: None, locked: false };
-    let user = User { role: given.role, locked: given.locked, ..known.unwrap_or(fresh) };
-    store.put_user(user, "user.put", &by).await?;
-    store.end_logins_of(&Actor::User(name).to_string(), &by).await?;
+    store.set_user(&name, PersonChange::Whole { role: given.role, locked: given.locked }, &by).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -26,6 +26,15 @@ pub enum Assigned {
     NotServed(Dismissal),
 }
 
+/// Where a device's session counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Noted {
+    /// Here.
+    Here,
+    /// At another process of the hub, which the device called later: this one is over.
+    Elsewhere,
+}
+
 /// What is answered is durable: an admission that was told to a device is not forgotten.
 pub trait Directory: Clone + Send + Sync + 'static {
     /// What to ask a device that proved its key.
@@ -43,7 +52,13 @@ pub trait Directory: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), DirectoryFailed>> + Send;
 
     /// Notes that a device's session is open here since then. A later session of the same device counts, whichever is noted first.
-    fn began(&self, device: &DeviceId, session: u64, since: Time) -> impl Future<Output = Result<(), DirectoryFailed>> + Send;
+    fn began(
+        &self,
+        device: &DeviceId,
+        from: IpAddr,
+        session: u64,
+        since: Time,
+    ) -> impl Future<Output = Result<Noted, DirectoryFailed>> + Send;
 
     /// Notes that it is over.
     fn ended(&self, device: &DeviceId, session: u64) -> impl Future<Output = Result<(), DirectoryFailed>> + Send;

@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use tonic::{Status, Streaming};
 use tracing::{debug, info, warn};
 
-use super::directory::{Assigned, Directory, DirectoryFailed};
-use super::event::{Action, Attempt, Decision, End, Event};
+use super::directory::{Assigned, Directory, DirectoryFailed, Noted};
+use super::event::{Action, Attempt, Decision, Dismissal, End, Event};
 use super::machine::Machine;
 use super::mailbox::{Mailbox, Wish};
 use super::outbox::Outbox;
@@ -340,7 +340,7 @@ impl<D: Directory> Driver<D> {
             match (errand, device) {
                 (Errand::Look(proven, digest), _) => Some(looked(directory.wanted(&proven, &digest).await)),
                 (Errand::Decide(attempt), _) => Some(decided(directory.decide(*attempt, from).await, &visit)),
-                (Errand::Began, Some(device)) => written(directory.began(&device, session, since).await),
+                (Errand::Began, Some(device)) => noted(directory.began(&device, from, session, since).await),
                 (Errand::Outcome(outcome), Some(device)) => written(directory.outcome(&device, from, outcome).await),
                 (Errand::Offer, Some(device)) => assigned(directory.assigned(&device, from, &has).await),
                 (Errand::Began | Errand::Outcome(_) | Errand::Offer, None) => None,
@@ -425,6 +425,14 @@ fn assigned(assigned: Result<Assigned, DirectoryFailed>) -> Option<Event> {
         Err(DirectoryFailed) => Some(Event::StoreFailed),
         Ok(Assigned::Offer(offer)) => Some(Event::Offer(offer)),
         Ok(Assigned::NotServed(why)) => Some(Event::Dismiss(why)),
+    }
+}
+
+fn noted(noted: Result<Noted, DirectoryFailed>) -> Option<Event> {
+    match noted {
+        Ok(Noted::Here) => None,
+        Ok(Noted::Elsewhere) => Some(Event::Dismiss(Dismissal::Superseded)),
+        Err(DirectoryFailed) => Some(Event::StoreFailed),
     }
 }
 

@@ -17,10 +17,15 @@ mod service;
 mod stored;
 mod tunnels;
 
-pub use directory::{Assigned, Directory, DirectoryFailed};
+pub use directory::{Assigned, Directory, DirectoryFailed, Noted};
 pub use event::{Action, Attempt, Decision, Dismissal, End, Event, Offer, Wanted};
 pub use machine::{HEARTBEAT, Machine};
 pub use proof::{Channel, ProofError, Proven};
 pub use registry::{OpenError, Sessions};
 pub use service::Devices;
 pub use stored::Stored;
+
+#[cfg(test)]
+pub(crate) use mailbox::{Mailbox, Wish};
+#[cfg(test)]
+pub(crate) use registry::Entry;

@@ -95,10 +95,23 @@ impl Sessions {
         self.put(device, Wish::LookAgain);
     }
 
-    /// The same for all of them: the assignment to a group or label changed.
+    /// The devices that are connected here.
+    pub fn devices(&self) -> Vec<DeviceId> {
+        lock(&self.live).keys().cloned().collect()
+    }
+
+    /// The same for all of them at once.
     pub fn all_look_again(&self) {
-        let mailboxes: Vec<_> = lock(&self.live).values().map(|handle| Arc::clone(&handle.mailbox)).collect();
-        mailboxes.iter().for_each(|mailbox| mailbox.put(Wish::LookAgain));
+        self.devices().iter().for_each(|device| self.look_again(device));
+    }
+
+    /// Ends this very session, if it is still the device's: it called again somewhere else.
+    pub fn end(&self, device: &DeviceId, number: u64) {
+        let mailbox =
+            lock(&self.live).get(device).filter(|handle| handle.number == number).map(|handle| Arc::clone(&handle.mailbox));
+        if let Some(mailbox) = mailbox {
+            mailbox.put(Wish::Dismiss(Dismissal::Superseded));
+        }
     }
 
     /// Ends a device's session at once. Nothing happens when it is not connected here.

@@ -3,6 +3,7 @@
 //! Reports are gathered and written each second; everything else is on the disk before the session goes on.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use api::hub::v1::{ConfigOutcome, Heartbeat, Inventory};
@@ -10,22 +11,24 @@ use machine_config::types::Secret;
 use machine_config::{DeviceId, Digest};
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tracing::{error, warn};
 
-use super::directory::{Assigned, Directory, DirectoryFailed};
+use super::directory::{Assigned, Directory, DirectoryFailed, Noted};
 use super::event::{Attempt, Decision, Dismissal, Offer, Wanted};
 use super::proof::Proven;
 use super::reports::{Batch, Happened, Reports};
 use crate::enrol::{self, Claims, Verdict, refusal_of};
 use crate::metrics::Metrics;
 use crate::model::{Actor, By, DeliveryState, Device, DeviceEvent, Stream, Time};
-use crate::store::{Beat, Store, StoreError};
+use crate::store::{Beat, Store, StoreError, StreamPlace};
 
 /// How often reports are written.
 const FLUSH: Duration = Duration::from_secs(1);
 /// Reports of one write; other writes come between.
 const PIECE: usize = 512;
+/// Sessions that look for a configuration at once.
+const LOOKS: usize = 2;
 /// When a device whose entry is gone is to come again: it will be told then what became of it.
 const RETRY_SECONDS: u32 = 30;
 
@@ -36,6 +39,8 @@ pub struct Stored {
     replica: String,
     reports: Reports,
     metrics: Metrics,
+    /// Sessions that look for a configuration take a connection to the database each: devices that call need some too.
+    looks: Arc<Semaphore>,
 }
 
 /// A failure is logged here, where it is known; the session only learns that there was one.
@@ -49,7 +54,7 @@ fn failed(doing: &'static str) -> impl FnOnce(StoreError) -> DirectoryFailed {
 impl Stored {
     /// Of this store, for the process with this id.
     pub fn new(store: Store, replica: String, metrics: Metrics) -> Self {
-        Self { store, replica, reports: Reports::default(), metrics }
+        Self { store: store.for_devices(), replica, reports: Reports::default(), metrics, looks: Arc::new(Semaphore::new(LOOKS)) }
     }
 
     /// Writes reports each second until it is told to stop, and then what is left.
@@ -103,6 +108,7 @@ impl Stored {
     }
 
     async fn next_offer(&self, device: &DeviceId, from: IpAddr, has: &[String]) -> Result<Option<Offer>, StoreError> {
+        let _place = self.looks.acquire().await.expect("it is never closed");
         let by = Self::by(device, from);
         let offer = self.store.to_deliver(device, by.at).await?;
         let Some(offer) = offer.filter(|offer| !has.iter().any(|digest| digest == offer.config.digest.as_str())) else {
@@ -177,10 +183,14 @@ impl Directory for Stored {
         written.map_err(failed("note a refusal"))
     }
 
-    async fn began(&self, device: &DeviceId, session: u64, since: Time) -> Result<(), DirectoryFailed> {
+    async fn began(&self, device: &DeviceId, from: IpAddr, session: u64, since: Time) -> Result<Noted, DirectoryFailed> {
+        let by = Self::by(device, from);
         let (device, session) = (device.clone(), self.session(session));
         let stream = Stream { device, replica: self.replica.clone(), session, since };
-        self.store.stream_open(stream).await.map(|_| ()).map_err(failed("note a session"))
+        match self.store.stream_open(stream, &by).await.map_err(failed("note a session"))? {
+            StreamPlace::Here => Ok(Noted::Here),
+            StreamPlace::Elsewhere(_) => Ok(Noted::Elsewhere),
+        }
     }
 
     async fn ended(&self, device: &DeviceId, session: u64) -> Result<(), DirectoryFailed> {

@@ -1,13 +1,15 @@
 //! The audit in the database: reading it, proving it, and following what changes.
 
-use serde_json::Value;
-use sqlx::AssertSqlSafe;
+use std::cmp::Reverse;
 
 use machine_config::DeviceId;
+use serde_json::Value as Json;
+use sqlx::AnyConnection;
 
 use super::Store;
+use super::conditions::{Conditions, Value};
 use super::error::StoreError;
-use super::query;
+use super::query::{self, Statement};
 use super::row::Fields;
 use crate::audit::{Chain, ChainError, Proof};
 use crate::model::{AuditEntry, AuditFilter, By, MAX_PAGE};
@@ -40,24 +42,70 @@ fn read(row: &Fields<'_>) -> Result<AuditEntry, StoreError> {
     })
 }
 
+/// Which actions.
+#[derive(Debug, Clone, Copy)]
+enum Action<'a> {
+    /// Those that begin so; none: all.
+    Begins(Option<&'a str>),
+    /// This one.
+    Is(&'a str),
+}
+
+fn limit(filter: &AuditFilter) -> u32 {
+    if filter.limit == 0 { 100 } else { filter.limit.min(MAX_PAGE) }
+}
+
+fn statement(filter: &AuditFilter, action: Action<'_>) -> Statement {
+    let mut all = Conditions::default();
+    all.add_text("device = ?", filter.device.as_ref().map(ToString::to_string));
+    all.add_text("actor = ?", filter.actor.clone().filter(|actor| !actor.is_empty()));
+    match action {
+        Action::Is(action) => all.add("action = ?", Value::Text(action.to_owned())),
+        // An expression has no index: the lines of one device or actor are gone through, not those of an action.
+        Action::Begins(Some(prefix)) => all.add("SUBSTR(action, 1, LENGTH(?)) = ?", Value::Text(prefix.to_owned())),
+        Action::Begins(None) => {}
+    }
+    if let Some(before) = filter.before {
+        all.add("seq < ?", Value::Int(before));
+    }
+    all.statement("SELECT * FROM audit", &format!("ORDER BY seq DESC LIMIT {}", limit(filter)))
+}
+
+/// The actions that stand in the audit: the program has some dozens of words for them.
+async fn actions(conn: &mut AnyConnection) -> Result<Vec<String>, StoreError> {
+    let mut found = Vec::<String>::new();
+    loop {
+        let next = match found.last() {
+            Some(last) => sqlx::query("SELECT MIN(action) AS action FROM audit WHERE action > $1").bind(last.clone()),
+            None => sqlx::query("SELECT MIN(action) AS action FROM audit"),
+        };
+        match query::find(conn, next, "read the audit", |row| row.opt_text("action")).await?.flatten() {
+            Some(action) => found.push(action),
+            None => return Ok(found),
+        }
+    }
+}
+
 impl Store {
     /// Lines of the audit, the newest first.
     ///
     /// # Errors
     /// The database failed.
     pub async fn audit(&self, filter: &AuditFilter) -> Result<Vec<AuditEntry>, StoreError> {
-        let limit = if filter.limit == 0 { 100 } else { filter.limit.min(MAX_PAGE) };
-        let text = format!(
-            "SELECT * FROM audit WHERE ($1 = '' OR device = $1) AND ($2 = '' OR actor = $2) AND ($3 = '' OR action LIKE $3) AND seq < $4 \
-             ORDER BY seq DESC LIMIT {limit}"
-        );
-        let prefix = filter.action.as_ref().map(|action| action.replace(['%', '_'], "") + "%");
-        let statement = sqlx::query(AssertSqlSafe(text))
-            .bind(filter.device.as_ref().map(ToString::to_string).unwrap_or_default())
-            .bind(filter.actor.clone().unwrap_or_default())
-            .bind(prefix.unwrap_or_default())
-            .bind(filter.before.unwrap_or(i64::MAX));
-        query::list(&mut *self.reader().await?, statement, "read the audit", read).await
+        let mut conn = self.reader().await?;
+        let prefix = filter.action.as_deref().filter(|prefix| !prefix.is_empty());
+        let is_narrow = filter.device.is_some() || filter.actor.as_ref().is_some_and(|actor| !actor.is_empty());
+        let Some(prefix) = prefix.filter(|_| !is_narrow) else {
+            return query::list(&mut conn, statement(filter, Action::Begins(prefix)), "read the audit", read).await;
+        };
+        // Of each action that begins so the newest, and of those the newest: no line is read that is not asked for, however many there are.
+        let mut lines = Vec::new();
+        for action in actions(&mut conn).await?.iter().filter(|action| action.starts_with(prefix)) {
+            lines.extend(query::list(&mut conn, statement(filter, Action::Is(action)), "read the audit", read).await?);
+        }
+        lines.sort_unstable_by_key(|line| Reverse(line.seq));
+        lines.truncate(limit(filter) as usize);
+        Ok(lines)
     }
 
     /// What was written after this line, by whichever process, oldest first: how a process learns of approvals, removals and assignments made at
@@ -74,7 +122,7 @@ impl Store {
     ///
     /// # Errors
     /// The database failed.
-    pub async fn note(&self, by: &By, action: &'static str, device: Option<&DeviceId>, details: Value) -> Result<(), StoreError> {
+    pub async fn note(&self, by: &By, action: &'static str, device: Option<&DeviceId>, details: Json) -> Result<(), StoreError> {
         let (by, device) = (by.clone(), device.cloned());
         self.write(move |tx| Box::pin(async move { tx.audit(&by, action, device.as_ref(), details).await })).await
     }

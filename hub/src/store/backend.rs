@@ -5,8 +5,20 @@ use sqlx::{AnyPool, Executor};
 
 use super::error::{Doing, StoreError};
 
-/// Connections of one process: readers, and the one writer.
-const MAX_CONNECTIONS: u32 = 8;
+/// Connections of one process with which devices are read.
+const DEVICES: u32 = 4;
+/// And those of people: a search may take one for long.
+const PEOPLE: u32 = 3;
+
+/// The connections of one process, kept apart so that nobody waits for somebody else's.
+pub(super) struct Pools {
+    /// The one that writes.
+    pub(super) writer: AnyPool,
+    /// Reading for devices.
+    pub(super) devices: AnyPool,
+    /// Reading for people.
+    pub(super) people: AnyPool,
+}
 
 /// Which database it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,13 +77,21 @@ impl Backend {
         }
     }
 
-    /// Opens it.
-    pub(super) async fn pool(self, url: &str) -> Result<AnyPool, StoreError> {
+    /// Opens it; connections for reading are made when they are needed.
+    pub(super) async fn pools(self, url: &str) -> Result<Pools, StoreError> {
+        const DOING: &str = "open the database";
         sqlx::any::install_default_drivers();
+        Ok(Pools {
+            writer: self.options(1).connect(url).await.doing(DOING)?,
+            devices: self.options(DEVICES).connect_lazy(url).doing(DOING)?,
+            people: self.options(PEOPLE).connect_lazy(url).doing(DOING)?,
+        })
+    }
+
+    fn options(self, connections: u32) -> AnyPoolOptions {
         let prepare = self.prepare();
-        let options = AnyPoolOptions::new()
-            .max_connections(MAX_CONNECTIONS)
-            .after_connect(move |conn, _| Box::pin(async move { conn.execute(sqlx::raw_sql(prepare)).await.map(|_| ()) }));
-        options.connect(url).await.doing("open the database")
+        AnyPoolOptions::new()
+            .max_connections(connections)
+            .after_connect(move |conn, _| Box::pin(async move { conn.execute(sqlx::raw_sql(prepare)).await.map(|_| ()) }))
     }
 }

@@ -96,13 +96,19 @@ fn only<T>(mut found: Vec<T>, what: &ClaimBy) -> Result<Option<T>, StoreError> {
     }
 }
 
+/// The device that is meant, as far as somebody stands for it: of those that only say so themselves one is taken if it is alone, and none of
+/// several, so that nobody gets in an installer's way.
 async fn find_device(conn: &mut sqlx::AnyConnection, what: &ClaimBy) -> Result<Option<Device>, StoreError> {
     let found = match what {
-        ClaimBy::Id(id) => devices::find(conn, id).await?.into_iter().collect(),
-        ClaimBy::Serial(serial) => devices::with_fact(conn, "serial", serial).await?,
+        ClaimBy::Id(id) => return devices::find(conn, id).await,
+        ClaimBy::Serial(serial) => devices::with_serial(conn, serial).await?,
         ClaimBy::Name(name) => devices::with_name(conn, name).await?,
     };
-    only(found, what)
+    let (vouched, mut others): (Vec<_>, Vec<_>) = found.into_iter().partition(Device::is_vouched);
+    match (vouched.is_empty(), others.len()) {
+        (true, 1) => Ok(others.pop()),
+        (true | false, _) => only(vouched, what),
+    }
 }
 
 async fn find_place(conn: &mut sqlx::AnyConnection, what: &ClaimBy) -> Result<Option<Expected>, StoreError> {
@@ -125,9 +131,7 @@ async fn claim_device(tx: &mut Tx, what: &ClaimBy, before: Device, site: String,
     let mut device = Device { site, ..before.clone() };
     let is_sure = matches!(what, ClaimBy::Id(_)) || device.token.is_some();
     if device.state == DeviceState::Pending && is_sure {
-        device.state = DeviceState::Admitted;
-        device.reason = String::new();
-        device.admitted_by = Some(by.actor.to_string());
+        device.admit(by.actor.to_string());
     }
     devices::save(tx, &device, Some(&before)).await?;
     tx.audit(by, "device.claim", Some(&device.id), json!({ "by": what.word().0, "site": device.site, "state": device.state }))

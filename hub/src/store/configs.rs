@@ -13,7 +13,7 @@ use super::{Store, devices, expected, registry};
 use crate::config::{UploadError, check_devices, describe, judge_upload};
 use crate::model::{By, Config, Device, Expected, Rollout};
 
-fn read(row: &Fields<'_>) -> Result<Config, StoreError> {
+pub(super) fn read(row: &Fields<'_>) -> Result<Config, StoreError> {
     Ok(Config {
         digest: row.word("digest")?,
         size: row.count("size")?,
@@ -121,10 +121,12 @@ async fn put(tx: &mut Tx, file: &[u8], by: &By) -> Result<Config, StoreError> {
         return Ok(known);
     }
     let target = &verified.content().target;
-    let (devices, places) = meant(tx.conn(), target).await?;
+    let (mut devices, places) = meant(tx.conn(), target).await?;
     if devices.is_empty() && places.is_empty() && target.any != Some(true) {
         return Err(UploadError::Target { target: describe(target) }.into());
     }
+    // What somebody says who only made a key does not keep a configuration from the one it is for.
+    devices.retain(Device::is_vouched);
     check_devices(file, fleet, &devices)?;
     let metadata = &verified.content().metadata;
     let config = Config {
@@ -155,10 +157,10 @@ async fn meant(conn: &mut AnyConnection, target: &Target) -> Result<(Vec<Device>
         return Ok((device.into_iter().collect(), expected::matching(conn, id, &[], &[]).await?));
     }
     if let Some(serial) = serial {
-        return Ok((devices::with_fact(conn, "serial", serial).await?, expected::with_serial(conn, serial).await?));
+        return Ok((devices::with_serial(conn, serial).await?, expected::with_serial(conn, serial).await?));
     }
     if let Some(mac) = mac {
-        return Ok((devices::with_fact(conn, "mac", mac.as_str()).await?, expected::with_mac(conn, mac).await?));
+        return Ok((devices::with_mac(conn, mac).await?, expected::with_mac(conn, mac).await?));
     }
     Ok((vec![], vec![]))
 }

@@ -1,15 +1,15 @@
 //! Devices: reading and writing their rows, and the edits of people.
 
 use machine_config::DeviceId;
-use machine_config::types::HostName;
+use machine_config::types::{HostName, MacAddress};
 use serde_json::json;
 use sqlx::AnyConnection;
 
-use super::Store;
 use super::error::StoreError;
 use super::query::{self, Statement};
 use super::row::{Fields, json};
 use super::tx::Tx;
+use super::{Store, unproven};
 use crate::model::text::bounded;
 use crate::model::{By, Device, Labels, Release, Use, check_groups, check_labels};
 
@@ -66,6 +66,7 @@ pub(super) fn read_device(row: &Fields<'_>) -> Result<Device, StoreError> {
         },
         serials: row.json("serials")?,
         macs: row.json("macs")?,
+        pinned: row.opt_json("pinned")?,
         labels: row.json("labels")?,
         groups: row.json("device_groups")?,
         first_seen: row.time("first_seen")?,
@@ -95,11 +96,25 @@ pub(super) async fn require(conn: &mut AnyConnection, id: &DeviceId) -> Result<D
 }
 
 /// The devices, at most some dozens, with this fact that are not removed.
-pub(super) async fn with_fact(conn: &mut AnyConnection, kind: &'static str, value: &str) -> Result<Vec<Device>, StoreError> {
+async fn with_fact(conn: &mut AnyConnection, kind: &'static str, value: &str) -> Result<Vec<Device>, StoreError> {
     let statement = sqlx::query(select!(
         " JOIN device_facts f ON f.device = d.id WHERE f.kind = $1 AND f.value = $2 AND d.state <> 'removed' ORDER BY d.id LIMIT 50"
     ));
     query::list(conn, statement.bind(kind).bind(value.to_owned()), "look for devices", read_device).await
+}
+
+/// The devices with this serial number: those that were admitted with it, and of those that wait, those that say so.
+pub(super) async fn with_serial(conn: &mut AnyConnection, serial: &str) -> Result<Vec<Device>, StoreError> {
+    let mut found = with_fact(conn, "serial", serial).await?;
+    found.retain(|device| device.known().serials.iter().any(|known| known == serial));
+    Ok(found)
+}
+
+/// The devices with this MAC address, in the same way.
+pub(super) async fn with_mac(conn: &mut AnyConnection, mac: &MacAddress) -> Result<Vec<Device>, StoreError> {
+    let mut found = with_fact(conn, "mac", mac.as_str()).await?;
+    found.retain(|device| device.known().macs.contains(mac));
+    Ok(found)
 }
 
 /// The devices with this name that are not removed.
@@ -116,7 +131,7 @@ pub(super) async fn save(tx: &mut Tx, device: &Device, before: Option<&Device>) 
     });
     if !is_same {
         tx.run(upsert(device), "write a device").await?;
-        let facts = |device: &Device| (device.serials.clone(), device.macs.clone(), device.labels.clone(), device.groups.clone());
+        let facts = |device: &Device| (device.said(), device.pinned.clone(), device.labels.clone(), device.groups.clone());
         if before.is_none_or(|before| facts(before) != facts(device)) {
             save_facts(tx, device, before.is_some()).await?;
         }
@@ -136,15 +151,15 @@ fn upsert(device: &Device) -> Statement {
     sqlx::query(
         "INSERT INTO devices (id, public_key, name, state, reason, site, fleet, version, board, architecture, kernel, runtime_root_hash, \
             serials, macs, labels, device_groups, first_seen, config_generation, config_digest, healthy, phase, status, inventory, \
-            inventory_digest, token, admitted_by) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26) \
+            inventory_digest, token, admitted_by, pinned, neighbour) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28) \
          ON CONFLICT (id) DO UPDATE SET name = excluded.name, state = excluded.state, reason = excluded.reason, site = excluded.site, \
             fleet = excluded.fleet, version = excluded.version, board = excluded.board, architecture = excluded.architecture, \
             kernel = excluded.kernel, runtime_root_hash = excluded.runtime_root_hash, serials = excluded.serials, macs = excluded.macs, \
             labels = excluded.labels, device_groups = excluded.device_groups, config_generation = excluded.config_generation, \
             config_digest = excluded.config_digest, healthy = excluded.healthy, phase = excluded.phase, status = excluded.status, \
             inventory = excluded.inventory, inventory_digest = excluded.inventory_digest, token = excluded.token, \
-            admitted_by = excluded.admitted_by",
+            admitted_by = excluded.admitted_by, pinned = excluded.pinned, neighbour = excluded.neighbour",
     )
     .bind(device.id.to_string())
     .bind(device.public_key.to_vec())
@@ -172,6 +187,8 @@ fn upsert(device: &Device) -> Statement {
     .bind(device.inventory_digest.clone())
     .bind(device.token.clone())
     .bind(device.admitted_by.clone())
+    .bind(device.pinned.as_ref().map(json))
+    .bind(unproven::neighbour_of(device))
 }
 
 async fn save_facts(tx: &mut Tx, device: &Device, is_known: bool) -> Result<(), StoreError> {
@@ -179,8 +196,10 @@ async fn save_facts(tx: &mut Tx, device: &Device, is_known: bool) -> Result<(), 
         let delete = sqlx::query("DELETE FROM device_facts WHERE device = $1").bind(device.id.to_string());
         tx.run(delete, "write what a device is found by").await?;
     }
-    let serials = device.serials.iter().map(|serial| ("serial", serial.clone()));
-    let macs = device.macs.iter().map(|mac| ("mac", mac.to_string()));
+    // What it says, for people who look for it, and what it was admitted with, which counts.
+    let hardware = [device.said(), device.known()];
+    let serials = hardware.iter().flat_map(|hardware| &hardware.serials).map(|serial| ("serial", serial.clone()));
+    let macs = hardware.iter().flat_map(|hardware| &hardware.macs).map(|mac| ("mac", mac.to_string()));
     let labels = device.labels.iter().map(|(key, value)| ("label", format!("{key}={value}")));
     let groups = device.groups.iter().map(|group| ("group", group.clone()));
     for (kind, value) in serials.chain(macs).chain(labels).chain(groups) {

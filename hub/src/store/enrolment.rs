@@ -8,8 +8,8 @@ use sqlx::AnyConnection;
 
 use super::error::StoreError;
 use super::tx::Tx;
-use super::{Store, deliveries, devices, expected, query, refusals, rules, settings, tokens};
-use crate::enrol::{Attempt, Claims, Decision, Facts, HARDWARE_CHANGED, Note, TokenFact, Verdict, decide};
+use super::{Store, deliveries, devices, expected, query, refusals, rules, settings, tokens, unproven};
+use crate::enrol::{Attempt, Claims, Crowd, Decision, Facts, HARDWARE_CHANGED, Note, TokenFact, Verdict, decide};
 use crate::model::{By, Device, DeviceState, Policy, Time};
 use crate::tokens::TokenError;
 
@@ -98,8 +98,16 @@ async fn gather(conn: &mut AnyConnection, claims: Claims) -> Result<Facts, Store
     if known.as_ref().is_some_and(|device| device.public_key != claims.key) {
         return Err(StoreError::Corrupt { what: "public_key", message: format!("device {} has another key", claims.id) });
     }
-    let mut facts =
-        Facts { claims, known, token: TokenFact::NotShown, places: vec![], rules: vec![], policy: Policy::default(), pending: 0 };
+    let mut facts = Facts {
+        claims,
+        known,
+        token: TokenFact::NotShown,
+        places: vec![],
+        rules: vec![],
+        policy: Policy::default(),
+        pending: 0,
+        crowd: Crowd::default(),
+    };
     // A device that is settled is decided about by its state alone.
     if facts.known.as_ref().is_some_and(|device| device.state != DeviceState::Pending) {
         return Ok(facts);
@@ -114,6 +122,9 @@ async fn gather(conn: &mut AnyConnection, claims: Claims) -> Result<Facts, Store
     facts.rules = rules::all(conn).await?;
     let pending = sqlx::query("SELECT COUNT(*) AS total FROM devices WHERE state = 'pending'");
     facts.pending = query::find(conn, pending, "count devices that wait", |row| row.count("total")).await?.unwrap_or(0);
+    if facts.known.is_none() && facts.token == TokenFact::NotShown {
+        facts.crowd = unproven::crowd(conn, &facts.places, facts.claims.address).await?;
+    }
     Ok(facts)
 }
 

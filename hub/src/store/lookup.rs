@@ -1,71 +1,38 @@
 //! Lists of devices for people: filtered, searched, in pages; and the fleet in numbers.
 
-use sqlx::{AnyConnection, AssertSqlSafe};
+use sqlx::AnyConnection;
 
 use super::Store;
+use super::conditions::{Conditions, Value};
 use super::devices::{SELECT, read_device};
 use super::error::StoreError;
 use super::query::{self, Statement};
 use super::replicas::REPLICA_LIFE;
 use crate::model::{Device, DeviceFilter, MAX_PAGE, Overview, Page, Time};
 
-/// A condition: its text is ours, what comes from outside is bound to it.
-#[derive(Default)]
-struct Conditions {
-    text: Vec<String>,
-    values: Vec<Value>,
-}
-
-enum Value {
-    Text(String),
-    Int(i64),
-}
-
-impl Conditions {
-    /// `condition` names its value `?` as often as it likes.
-    fn add(&mut self, condition: &'static str, value: Value) {
-        self.values.push(value);
-        self.text.push(condition.replace('?', &format!("${}", self.values.len())));
+fn conditions(filter: &DeviceFilter) -> Conditions {
+    let mut all = Conditions::default();
+    match filter.state {
+        Some(state) => all.add("d.state = ?", Value::Text(state.to_string())),
+        None => all.say("d.state <> 'removed'"),
     }
-
-    fn add_text(&mut self, condition: &'static str, value: Option<String>) {
-        if let Some(value) = value {
-            self.add(condition, Value::Text(value));
-        }
+    all.add_text("d.site = ?", filter.site.clone());
+    all.add_text("d.board = ?", filter.board.clone());
+    all.add_text("d.version = ?", filter.version.clone());
+    all.add_text("d.config_digest = ?", filter.config.as_ref().map(ToString::to_string));
+    let label = filter.label.as_ref().map(ToString::to_string);
+    all.add_text("EXISTS (SELECT 1 FROM device_facts f WHERE f.device = d.id AND f.kind = 'label' AND f.value = ?)", label);
+    let group = filter.group.clone();
+    all.add_text("EXISTS (SELECT 1 FROM device_facts f WHERE f.device = d.id AND f.kind = 'group' AND f.value = ?)", group);
+    if let Some(healthy) = filter.healthy {
+        all.add("d.healthy = ?", Value::Int(i64::from(healthy)));
     }
-
-    fn of(filter: &DeviceFilter) -> Self {
-        let mut all = Self::default();
-        match filter.state {
-            Some(state) => all.add("d.state = ?", Value::Text(state.to_string())),
-            None => all.text.push("d.state <> 'removed'".to_owned()),
-        }
-        all.add_text("d.site = ?", filter.site.clone());
-        all.add_text("d.board = ?", filter.board.clone());
-        all.add_text("d.version = ?", filter.version.clone());
-        all.add_text("d.config_digest = ?", filter.config.as_ref().map(ToString::to_string));
-        let label = filter.label.as_ref().map(ToString::to_string);
-        all.add_text("EXISTS (SELECT 1 FROM device_facts f WHERE f.device = d.id AND f.kind = 'label' AND f.value = ?)", label);
-        let group = filter.group.clone();
-        all.add_text("EXISTS (SELECT 1 FROM device_facts f WHERE f.device = d.id AND f.kind = 'group' AND f.value = ?)", group);
-        if let Some(healthy) = filter.healthy {
-            all.add("d.healthy = ?", Value::Int(i64::from(healthy)));
-        }
-        all.add_text(
-            "(LOWER(d.name) LIKE ? ESCAPE '!' OR d.id LIKE ? ESCAPE '!' OR LOWER(d.site) LIKE ? ESCAPE '!' OR EXISTS (SELECT 1 FROM \
-             device_facts f WHERE f.device = d.id AND f.kind IN ('serial', 'mac') AND LOWER(f.value) LIKE ? ESCAPE '!'))",
-            pattern(&filter.search),
-        );
-        all
-    }
-
-    fn statement(self, begin: &str, end: &str) -> Statement {
-        let text = format!("{begin} WHERE {} {end}", self.text.join(" AND "));
-        self.values.into_iter().fold(sqlx::query(AssertSqlSafe(text)), |statement, value| match value {
-            Value::Text(text) => statement.bind(text),
-            Value::Int(number) => statement.bind(number),
-        })
-    }
+    all.add_text(
+        "(LOWER(d.name) LIKE ? ESCAPE '!' OR d.id LIKE ? ESCAPE '!' OR LOWER(d.site) LIKE ? ESCAPE '!' OR EXISTS (SELECT 1 FROM \
+         device_facts f WHERE f.device = d.id AND f.kind IN ('serial', 'mac') AND LOWER(f.value) LIKE ? ESCAPE '!'))",
+        pattern(&filter.search),
+    );
+    all
 }
 
 /// Anything with this text in it; none: nothing was asked for.
@@ -82,10 +49,10 @@ impl Store {
     /// The database failed.
     pub async fn devices(&self, filter: &DeviceFilter) -> Result<Page<Device>, StoreError> {
         let mut conn = self.reader().await?;
-        let total = count(&mut conn, Conditions::of(filter).statement("SELECT COUNT(*) AS total FROM devices d", "")).await?;
+        let total = count(&mut conn, conditions(filter).statement("SELECT COUNT(*) AS total FROM devices d", "")).await?;
         let limit = if filter.limit == 0 { 100 } else { filter.limit.min(MAX_PAGE) };
         let end = format!("ORDER BY COALESCE(d.name, '~'), d.id LIMIT {limit} OFFSET {}", filter.offset.min(i64::MAX as u64));
-        let statement = Conditions::of(filter).statement(SELECT, &end);
+        let statement = conditions(filter).statement(SELECT, &end);
         let items = query::list(&mut conn, statement, "list devices", read_device).await?;
         Ok(Page { items, total })
     }

@@ -9,6 +9,7 @@ mod attention;
 mod audit;
 mod backend;
 mod claims;
+mod conditions;
 mod configs;
 mod deliveries;
 mod devices;
@@ -27,6 +28,7 @@ mod refusals;
 mod registry;
 mod replacement;
 mod replicas;
+mod restored;
 mod row;
 mod rules;
 mod schema;
@@ -38,6 +40,7 @@ pub(crate) mod testing;
 mod tests;
 mod tokens;
 mod tx;
+mod unproven;
 
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -49,7 +52,7 @@ use tokio::sync::watch;
 
 use crate::model::text::bounded;
 use crate::model::{By, Time};
-use backend::Backend;
+use backend::{Backend, Pools};
 use error::Doing;
 use lane::Lane;
 use machine_config::DeviceId;
@@ -67,8 +70,10 @@ pub use enrolment::{Enrolled, Greeting};
 pub use error::StoreError;
 pub use expected::Imported;
 pub use heartbeats::Beat;
-pub use people::NewApiToken;
-pub use replicas::REPLICA_LIFE;
+pub use people::{Came, Entry, NewApiToken, PersonChange};
+pub(crate) use replicas::DEVICE_MOVED;
+pub use replicas::{REPLICA_LIFE, StreamPlace};
+pub use restored::CarriedOver;
 pub use rules::NewRule;
 pub use tokens::NewToken;
 
@@ -78,7 +83,10 @@ const FILE: &str = "hub.db";
 /// The hub's memory. Cheap to clone; all clones are one.
 #[derive(Debug, Clone)]
 pub struct Store {
+    /// Where this handle reads: for people, unless it was made [for devices](Self::for_devices).
     pool: AnyPool,
+    devices: AnyPool,
+    writer: AnyPool,
     lane: Lane,
 }
 
@@ -114,23 +122,46 @@ impl Store {
     /// It cannot be reached, or is no database of this or an earlier version.
     pub async fn open(url: &str, now: Time) -> Result<Self, StoreError> {
         let backend = Backend::of(url)?;
-        let pool = backend.pool(url).await?;
-        let mut tx = pool.begin_with(backend.begin()).await.doing("begin to prepare the database")?;
+        let Pools { writer, devices, people: pool } = backend.pools(url).await?;
+        let mut tx = writer.begin_with(backend.begin()).await.doing("begin to prepare the database")?;
         if let Some(exclude) = backend.exclude() {
             tx.execute(sqlx::raw_sql(exclude)).await.doing("wait for the hub's other processes")?;
         }
         schema::apply(&mut tx, backend, now).await?;
         tx.commit().await.doing("prepare the database")?;
         let last = sqlx::query("SELECT COALESCE(MAX(seq), 0) AS seq FROM audit");
-        let mut conn = pool.acquire().await.doing("open the database")?;
+        let mut conn = writer.acquire().await.doing("open the database")?;
         let seq = query::find(&mut conn, last, "read the end of the audit", |row| row.int("seq")).await?.unwrap_or(0);
-        Ok(Self { lane: Lane::start(pool.clone(), backend, seq), pool })
+        drop(conn);
+        Ok(Self { lane: Lane::start(writer.clone(), backend, seq), writer, devices, pool })
+    }
+
+    /// The same store, reading over connections that are kept for devices: no search of a person's makes a device wait.
+    pub fn for_devices(&self) -> Self {
+        Self { pool: self.devices.clone(), ..self.clone() }
     }
 
     /// The number of the last line of the audit that this process committed; changes with every write that somebody caused. What another process
     /// wrote is found with [`Store::changes_after`].
     pub fn committed(&self) -> watch::Receiver<i64> {
         self.lane.committed()
+    }
+
+    /// Completes when it is told to stop, and when the task that writes has ended by a fault: nothing can be written any more.
+    pub async fn writing(self, mut stop: watch::Receiver<bool>) {
+        let mut committed = self.lane.committed();
+        let ended = async { while committed.changed().await.is_ok() {} };
+        tokio::select! {
+            () = ended => {}
+            _ = stop.wait_for(|stop| *stop) => {}
+        }
+    }
+
+    /// Closes the database for this process; all handles fail from then on.
+    pub async fn close(&self) {
+        for pool in [&self.pool, &self.devices, &self.writer] {
+            pool.close().await;
+        }
     }
 
     async fn reader(&self) -> Result<PoolConnection<Any>, StoreError> {

@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 
 use machine_config::types::Secret;
 use serde_json::json;
+use sqlx::AnyConnection;
 
 use super::error::StoreError;
 use super::query;
 use super::row::{Fields, json as to_json};
 use super::tokens::random;
-use super::{One, Store};
-use crate::model::people::{ApiToken, Role, User};
+use super::{One, Store, logins};
+use crate::model::people::{ApiToken, Login, Role, User};
 use crate::model::text::bounded;
-use crate::model::{By, Time};
+use crate::model::{Actor, By, Time};
 use crate::tokens::{self, API_PREFIX};
 
 /// An API token to make.
@@ -31,7 +32,52 @@ pub struct NewApiToken {
     pub expires_at: Option<Time>,
 }
 
-fn read_token(row: &Fields<'_>) -> Result<ApiToken, StoreError> {
+/// Somebody whom the identity provider vouches for.
+#[derive(Debug)]
+pub struct Came {
+    /// Their name there.
+    pub name: String,
+    /// What people call them.
+    pub display_name: String,
+    /// Their groups there.
+    pub groups: Vec<String>,
+    /// The word of their login, if it begins.
+    pub csrf: String,
+    /// When it would end.
+    pub ends: Time,
+}
+
+/// What became of somebody who came.
+#[derive(Debug)]
+pub enum Entry {
+    /// Their login began; its cookie's text.
+    Begun(Secret),
+    /// An admin locked them out.
+    Locked,
+    /// Nobody gave them a role.
+    NoRole,
+}
+
+/// What an admin changes of a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PersonChange {
+    /// All that is an admin's to say.
+    Whole {
+        /// What they may do when no group of theirs has a role.
+        role: Option<Role>,
+        /// They may not sign in.
+        locked: bool,
+    },
+    /// Whether they may sign in.
+    Locked(bool),
+}
+
+async fn by_name(conn: &mut AnyConnection, name: &str) -> Result<Option<User>, StoreError> {
+    let statement = sqlx::query("SELECT * FROM users WHERE name = $1").bind(name.to_owned());
+    query::find(conn, statement, "look for a person", read_user).await
+}
+
+pub(super) fn read_token(row: &Fields<'_>) -> Result<ApiToken, StoreError> {
     Ok(ApiToken {
         id: row.text("id")?,
         name: row.text("name")?,
@@ -45,7 +91,7 @@ fn read_token(row: &Fields<'_>) -> Result<ApiToken, StoreError> {
     })
 }
 
-fn read_user(row: &Fields<'_>) -> Result<User, StoreError> {
+pub(super) fn read_user(row: &Fields<'_>) -> Result<User, StoreError> {
     Ok(User {
         name: row.text("name")?,
         display_name: row.text("display_name")?,
@@ -173,28 +219,85 @@ impl Store {
         self.change_one(statement, one, by).await
     }
 
-    /// Writes a person: at a login, or because an admin changed what they may do.
+    /// Somebody whom the identity provider vouches for signs in: what it says of them is written down, and unless they are locked out their
+    /// login begins with the role that `role_of` gives the person as they stand in that same write.
+    ///
+    /// # Errors
+    /// The database failed, or the system gives no random bytes.
+    pub async fn sign_in_user<F>(&self, came: Came, role_of: F, by: &By) -> Result<(User, Entry), StoreError>
+    where
+        F: FnOnce(&User) -> Option<Role> + Send + 'static,
+    {
+        let (text, by) = (logins::new_text()?, by.clone());
+        self.write(move |tx| {
+            Box::pin(async move {
+                let Came { name, display_name, groups, csrf, ends } = came;
+                let groups: Vec<String> = groups.iter().take(256).map(|group| bounded(group, 128)).collect();
+                let put = sqlx::query(
+                    "INSERT INTO users (name, display_name, user_groups, last_login, locked) VALUES ($1, $2, $3, $4, 0) \
+                     ON CONFLICT (name) DO UPDATE SET display_name = excluded.display_name, user_groups = excluded.user_groups, \
+                     last_login = excluded.last_login",
+                )
+                .bind(name.clone())
+                .bind(bounded(&display_name, 128))
+                .bind(to_json(&groups))
+                .bind(by.at.millis());
+                tx.run(put, "write a person").await?;
+                let user = by_name(tx.conn(), &name).await?;
+                let user = user.ok_or_else(|| StoreError::Missing { what: "the person", name })?;
+                tx.audit(&by, "user.sign-in", None, json!({ "user": user.name, "role": user.role, "locked": user.locked }))
+                    .await?;
+                let entry = match role_of(&user) {
+                    _ if user.locked => Entry::Locked,
+                    None => Entry::NoRole,
+                    Some(role) => {
+                        let login = Login { user: by.actor.to_string(), role, csrf, created_at: by.at, expires_at: ends };
+                        logins::begin(tx, &text, login, &by).await?;
+                        Entry::Begun(text)
+                    }
+                };
+                Ok((user, entry))
+            })
+        })
+        .await
+    }
+
+    /// Says what a person may do, or whether they may sign in; what is not said stays. Their logins end, unless they are let in again and
+    /// nothing else.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn put_user(&self, user: User, action: &'static str, by: &By) -> Result<(), StoreError> {
-        let by = by.clone();
+    pub async fn set_user(&self, name: &str, change: PersonChange, by: &By) -> Result<(), StoreError> {
+        let (name, by) = (name.to_owned(), by.clone());
         self.write(move |tx| {
             Box::pin(async move {
-                let groups: Vec<String> = user.groups.iter().take(256).map(|group| bounded(group, 128)).collect();
-                let put = sqlx::query(
-                    "INSERT INTO users (name, display_name, role, user_groups, last_login, locked) VALUES ($1, $2, $3, $4, $5, $6) \
-                     ON CONFLICT (name) DO UPDATE SET display_name = excluded.display_name, role = excluded.role, \
-                     user_groups = excluded.user_groups, last_login = excluded.last_login, locked = excluded.locked",
-                )
-                .bind(user.name.clone())
-                .bind(bounded(&user.display_name, 128))
-                .bind(user.role.map(Role::as_str))
-                .bind(to_json(&groups))
-                .bind(user.last_login.map(Time::millis))
-                .bind(i64::from(user.locked));
+                let fresh = sqlx::query(
+                    "INSERT INTO users (name, display_name, user_groups, locked) VALUES ($1, $2, '[]', 0) ON CONFLICT (name) DO NOTHING",
+                );
+                tx.run(fresh.bind(name.clone()).bind(bounded(&name, 128)), "write a person").await?;
+                let (action, put, details) = match change {
+                    PersonChange::Whole { role, locked } => (
+                        "user.put",
+                        sqlx::query("UPDATE users SET role = $2, locked = $3 WHERE name = $1")
+                            .bind(name.clone())
+                            .bind(role.map(Role::as_str))
+                            .bind(i64::from(locked)),
+                        json!({ "user": name, "role": role, "locked": locked }),
+                    ),
+                    PersonChange::Locked(locked) => (
+                        if locked { "user.lock" } else { "user.unlock" },
+                        sqlx::query("UPDATE users SET locked = $2 WHERE name = $1").bind(name.clone()).bind(i64::from(locked)),
+                        json!({ "user": name, "locked": locked }),
+                    ),
+                };
                 tx.run(put, "write a person").await?;
-                tx.audit(&by, action, None, json!({ "user": user.name, "role": user.role, "locked": user.locked })).await
+                tx.audit(&by, action, None, details).await?;
+                match change {
+                    PersonChange::Whole { .. } | PersonChange::Locked(true) => {
+                        logins::end_all(tx, &Actor::User(name).to_string(), &by).await
+                    }
+                    PersonChange::Locked(false) => Ok(()),
+                }
             })
         })
         .await
@@ -205,8 +308,7 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn user(&self, name: &str) -> Result<Option<User>, StoreError> {
-        let statement = sqlx::query("SELECT * FROM users WHERE name = $1").bind(name.to_owned());
-        query::find(&mut *self.reader().await?, statement, "look for a person", read_user).await
+        by_name(&mut *self.reader().await?, name).await
     }
 
     /// All people, by name.

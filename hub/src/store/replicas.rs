@@ -3,15 +3,31 @@
 use std::time::Duration;
 
 use machine_config::DeviceId;
+use serde_json::json;
 
 use super::Store;
 use super::error::StoreError;
 use super::query;
 use super::row::Fields;
-use crate::model::{Replica, Stream, Time};
+use super::tx::Tx;
+use crate::model::{By, Replica, Stream, Time};
 
 /// How long a process that is not heard of counts as alive; it says so every third of that.
 pub const REPLICA_LIFE: Duration = Duration::from_secs(30);
+
+/// The audit's word for a device that called at another process than the one that held it.
+pub(crate) const DEVICE_MOVED: &str = "device.moved";
+/// Moves of one device that are audited in an hour. The session that it left after more of them ends by its own silence.
+const MOVES_PER_HOUR: i64 = 60;
+
+/// Where a device's session counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StreamPlace {
+    /// Where it was opened.
+    Here,
+    /// At a process that the device called later.
+    Elsewhere(Stream),
+}
 
 fn read_replica(row: &Fields<'_>) -> Result<Replica, StoreError> {
     Ok(Replica { id: row.text("id")?, address: row.text("address")?, heartbeat_at: row.time("heartbeat_at")? })
@@ -66,28 +82,15 @@ impl Store {
         query::list(&mut *self.reader().await?, statement, "list processes", read_replica).await
     }
 
-    /// A device's session is held here. Of two the later one counts, also when the earlier is written after it: its process waited for the
-    /// database. The one that was known before, wherever it was, is the answer. The clocks of the hub's processes agree to less than a device's
-    /// shortest pause between two calls.
+    /// A device's session is held here. Of two at living processes the later one counts, also when the earlier is written after it: its process
+    /// waited for the database. That a device left another process is in the audit, which that process follows, and ends the session it left. The
+    /// clocks of the hub's processes agree to less than a device's shortest pause between two calls.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn stream_open(&self, stream: Stream) -> Result<Option<Stream>, StoreError> {
-        self.write(move |tx| {
-            Box::pin(async move {
-                let find = sqlx::query("SELECT * FROM streams WHERE device = $1").bind(stream.device.to_string());
-                let before = query::find(tx.conn(), find, "look for a device's stream", read_stream).await?;
-                let put = sqlx::query(
-                    "INSERT INTO streams (device, replica, session, since) VALUES ($1, $2, $3, $4) ON CONFLICT (device) \
-                     DO UPDATE SET replica = excluded.replica, session = excluded.session, since = excluded.since WHERE streams.since <= excluded.since",
-                );
-                let put =
-                    put.bind(stream.device.to_string()).bind(stream.replica).bind(stream.session).bind(stream.since.millis());
-                tx.run(put, "note where a device's stream is").await?;
-                Ok(before)
-            })
-        })
-        .await
+    pub async fn stream_open(&self, stream: Stream, by: &By) -> Result<StreamPlace, StoreError> {
+        let by = by.clone();
+        self.write(move |tx| Box::pin(async move { open(tx, stream, &by).await })).await
     }
 
     /// That session has ended. A later one of the same device stays.
@@ -115,6 +118,37 @@ impl Store {
         let read = |row: &Fields<'_>| Ok((read_stream(row)?, read_replica(row)?));
         query::find(&mut *self.reader().await?, statement, "look for a device's stream", read).await
     }
+}
+
+async fn open(tx: &mut Tx, stream: Stream, by: &By) -> Result<StreamPlace, StoreError> {
+    let before = before(tx, &stream).await?.filter(|before| before.session != stream.session);
+    if let Some(later) = before.clone().filter(|before| before.since > stream.since) {
+        return Ok(StreamPlace::Elsewhere(later));
+    }
+    let put = sqlx::query(
+        "INSERT INTO streams (device, replica, session, since) VALUES ($1, $2, $3, $4) ON CONFLICT (device) \
+         DO UPDATE SET replica = excluded.replica, session = excluded.session, since = excluded.since",
+    );
+    let put = put.bind(stream.device.to_string()).bind(stream.replica.clone());
+    tx.run(put.bind(stream.session.clone()).bind(stream.since.millis()), "note where a device's stream is").await?;
+    if let Some(before) = before.filter(|before| before.replica != stream.replica) {
+        let hour = by.at.before(Duration::from_secs(3600));
+        if tx.audited(&stream.device, DEVICE_MOVED, None, hour).await? < MOVES_PER_HOUR {
+            let details = json!({ "from": before.session, "to": stream.session });
+            tx.audit(by, DEVICE_MOVED, Some(&stream.device), details).await?;
+        }
+    }
+    Ok(StreamPlace::Here)
+}
+
+/// The device's stream at a process that lives. One that was killed and began again at the same address does not.
+async fn before(tx: &mut Tx, stream: &Stream) -> Result<Option<Stream>, StoreError> {
+    let find = sqlx::query(
+        "SELECT s.device, s.replica, s.session, s.since FROM streams s JOIN replicas r ON r.id = s.replica WHERE s.device = $1 \
+         AND r.heartbeat_at >= $2 AND (s.replica = $3 OR r.address NOT IN (SELECT address FROM replicas WHERE id = $3))",
+    );
+    let find = find.bind(stream.device.to_string()).bind(stream.since.before(REPLICA_LIFE).millis()).bind(stream.replica.clone());
+    query::find(tx.conn(), find, "look for a device's stream", read_stream).await
 }
 
 fn read_stream(row: &Fields<'_>) -> Result<Stream, StoreError> {

@@ -7,7 +7,7 @@ use super::error::StoreError;
 use super::query;
 use super::row::{Fields, json as to_json};
 use super::{One, Store};
-use crate::model::{By, Labels, Rule, RuleKind, check_groups, check_labels};
+use crate::model::{By, Labels, Rule, RuleKind, RuleOutcome, check_groups, check_labels};
 
 /// Serial numbers of one rule at most.
 const MAX_SERIALS: usize = 10_000;
@@ -20,6 +20,9 @@ pub struct NewRule {
     pub name: String,
     /// What it looks at.
     pub kind: RuleKind,
+    /// What becomes of a device that it fits.
+    #[serde(default)]
+    pub outcome: RuleOutcome,
     /// Admit also devices that showed no join token.
     #[serde(default)]
     pub without_token: bool,
@@ -35,6 +38,7 @@ fn read(row: &Fields<'_>) -> Result<Rule, StoreError> {
     Ok(Rule {
         name: row.text("name")?,
         kind: row.json("kind")?,
+        outcome: row.word("outcome")?,
         without_token: row.truth("without_token")?,
         labels: row.json("labels")?,
         groups: row.json("device_groups")?,
@@ -52,6 +56,11 @@ impl NewRule {
         check_groups(std::slice::from_ref(&self.name))?;
         check_labels(&self.labels)?;
         check_groups(&self.groups)?;
+        let gives = self.without_token || !self.labels.is_empty() || !self.groups.is_empty();
+        if self.outcome != RuleOutcome::Admit && gives {
+            let why = "only a rule that admits gives labels and groups, or waives the join token".to_owned();
+            return Err(StoreError::Invalid { what: "the rule", why });
+        }
         match &self.kind {
             RuleKind::Serials(serials) if serials.is_empty() || serials.len() > MAX_SERIALS => {
                 Err(StoreError::Invalid { what: "the rule", why: format!("it lists 1 to {MAX_SERIALS} serial numbers") })
@@ -72,10 +81,10 @@ impl Store {
         self.write(move |tx| {
             Box::pin(async move {
                 let statement = sqlx::query(
-                    "INSERT INTO rules (name, kind, without_token, labels, device_groups, created_by, created_at) \
-                     VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, \
+                    "INSERT INTO rules (name, kind, without_token, labels, device_groups, created_by, created_at, outcome) \
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, \
                      without_token = excluded.without_token, labels = excluded.labels, device_groups = excluded.device_groups, \
-                     created_by = excluded.created_by, created_at = excluded.created_at",
+                     created_by = excluded.created_by, created_at = excluded.created_at, outcome = excluded.outcome",
                 )
                 .bind(new.name.clone())
                 .bind(to_json(&new.kind))
@@ -83,9 +92,13 @@ impl Store {
                 .bind(to_json(&new.labels))
                 .bind(to_json(&new.groups))
                 .bind(by.actor.to_string())
-                .bind(by.at.millis());
+                .bind(by.at.millis())
+                .bind(new.outcome.as_str());
                 tx.run(statement, "write a rule").await?;
-                let details = json!({ "rule": new.name, "kind": new.kind, "withoutToken": new.without_token, "labels": new.labels, "groups": new.groups });
+                let details = json!({
+                    "rule": new.name, "kind": new.kind, "outcome": new.outcome, "withoutToken": new.without_token, "labels": new.labels,
+                    "groups": new.groups,
+                });
                 tx.audit(&by, "rule.put", None, details).await
             })
         })

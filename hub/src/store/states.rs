@@ -64,17 +64,24 @@ pub(super) async fn change(tx: &mut Tx, act: Act, id: &DeviceId, reason: String,
     if !act.is_allowed(before.state) {
         return Err(StoreError::Transition { device: id.clone(), from: before.state, to: act.target() });
     }
-    if before.state == act.target() {
+    // To approve a device whose hardware changed is to confirm that.
+    if before.state == act.target() && !(act == Act::Approve && before.hardware_changed()) {
         return Ok(before);
     }
     let mut device = Device { state: act.target(), reason, ..before.clone() };
     match act {
-        Act::Approve => device.admitted_by = Some(by.actor.to_string()),
+        Act::Approve => device.admit(by.actor.to_string()),
         Act::Refuse | Act::Quarantine => {}
         Act::Remove => forget(tx, id).await?,
     }
     devices::save(tx, &device, Some(&before)).await?;
-    tx.audit(by, act.as_str(), Some(id), json!({ "from": before.state, "reason": device.reason, "name": device.name })).await?;
+    tx.audit(
+        by,
+        act.as_str(),
+        Some(id),
+        json!({ "from": before.state, "reason": device.reason, "name": device.name, "hardware": device.pinned }),
+    )
+    .await?;
     Ok(device)
 }
 

@@ -78,6 +78,11 @@ impl Db {
         <sqlx::AnyConnection as sqlx::Connection>::connect(&self.url).await.expect("connects")
     }
 
+    /// Its address, for another process.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     pub(crate) fn is_sqlite(&self) -> bool {
         self.url.starts_with("sqlite:")
     }

@@ -5,6 +5,7 @@ mod audit;
 mod configs;
 mod enrolment;
 mod figures;
+mod hardware;
 mod import;
 mod killed;
 mod people;
@@ -42,6 +43,25 @@ on_both! {
         let mut conn = db.connect().await;
         sqlx::query("INSERT INTO schema_versions (version, at) VALUES (99, 0)").execute(&mut conn).await.unwrap();
         assert!(matches!(db.open().await, Err(StoreError::Newer { found: 99, .. })));
+    }
+}
+
+on_both! {
+    /// A search that goes through everything, or one that a person forgot, is no device's concern.
+    async fn devices_are_read_and_written_while_people_hold_every_connection_of_theirs(db: Db) {
+        let store = db.store().await;
+        let device = admitted(&store, 1).await;
+        let mut held = vec![];
+        for _ in 0..store.pool.options().get_max_connections() {
+            held.push(store.reader().await.unwrap());
+        }
+        let served = async {
+            let devices = store.for_devices();
+            devices.greet(&device.id, &[]).await.unwrap();
+            devices.enrol(&attempt(1, None), NOW).await.unwrap();
+            devices.to_deliver(&device.id, NOW).await.unwrap()
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(20), served).await.expect("they wait for nobody");
     }
 }
 
@@ -163,10 +183,13 @@ on_both! {
         };
         store.replica_beat(replica("a", NOW)).await.unwrap();
         store.replica_beat(replica("b", NOW)).await.unwrap();
-        assert_eq!(store.stream_open(stream("a", "1")).await.unwrap(), None);
-        assert_eq!(store.stream_open(stream("b", "2")).await.unwrap(), Some(stream("a", "1")));
+        assert_eq!(store.stream_open(stream("a", "1"), &kim()).await.unwrap(), StreamPlace::Here);
+        assert_eq!(store.stream_open(stream("a", "1"), &kim()).await.unwrap(), StreamPlace::Here, "written again");
+        assert_eq!(store.stream_open(stream("b", "2"), &kim()).await.unwrap(), StreamPlace::Here);
+        let moved = &store.audit(&crate::model::AuditFilter::default()).await.unwrap()[0];
+        assert_eq!((moved.action.as_str(), moved.details.clone()), ("device.moved", serde_json::json!({ "from": "1", "to": "2" })));
         let late = crate::model::Stream { since: NOW.before(std::time::Duration::from_secs(2)), ..stream("a", "1") };
-        store.stream_open(late).await.unwrap();
+        assert_eq!(store.stream_open(late.clone(), &kim()).await.unwrap(), StreamPlace::Elsewhere(stream("b", "2")));
         store.stream_close(&device.id, "1").await.unwrap();
         let held = store.stream_of(&device.id, NOW).await.unwrap().expect("held");
         assert_eq!((held.0.session.as_str(), held.1.address.as_str()), ("2", "b:7443"));

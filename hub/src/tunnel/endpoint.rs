@@ -12,7 +12,7 @@ use axum::response::Response;
 use machine_config::DeviceId;
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::holders::{Enough, Held, Holders};
 use super::socket::{Carried, bounded, carry};
@@ -152,14 +152,24 @@ impl Tunnels {
     ) -> Result<Tunnel, TunnelError> {
         let who = by.actor.to_string();
         let held = self.holders.hold(&who, device)?;
-        let stream: Box<dyn Stream> = match self.replicas.elsewhere(device).await? {
-            Some(replica) => Box::new(self.replicas.forward(&replica, device, &who).await?),
-            None => Box::new(self.sessions.open_tunnel(device, &who).await?),
-        };
+        let stream = self.reach(device, &who).await?;
         let tunnel = Tunnel { stream, ended: Some(Box::pin(ended)), _held: held };
         self.store.note(by, "tunnel.open", Some(device), json!({})).await?;
         info!(%device, who, address = by.address, "tunnel opened");
         Ok(tunnel)
+    }
+
+    /// The device's side, by way of the process that holds it, as far as the database knows. What it knows may be a moment old: a session of this
+    /// process counts if that one has none.
+    async fn reach(&self, device: &DeviceId, who: &str) -> Result<Box<dyn Stream>, TunnelError> {
+        if let Some(replica) = self.replicas.elsewhere(device).await? {
+            match self.replicas.forward(&replica, device, who).await {
+                Ok(stream) => return Ok(Box::new(stream)),
+                Err(error) if !self.sessions.has(device) => return Err(error.into()),
+                Err(error) => debug!(%device, error = &error as &dyn std::error::Error, "the device is connected here"),
+            }
+        }
+        Ok(Box::new(self.sessions.open_tunnel(device, who).await?))
     }
 
     /// A tunnel is over.
@@ -191,5 +201,48 @@ impl Tunnels {
         Ok(Some(bounded(upgrade).on_upgrade(move |socket| async move {
             carry(socket, end).await;
         })))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Actor, Replica, Stream as Held};
+    use crate::session::{Mailbox, Wish};
+    use crate::tls::HubKey;
+    use crate::tunnel::pipe;
+
+    /// The device came back to this process, and the database still names the one that is gone.
+    #[tokio::test]
+    async fn a_device_that_is_connected_here_is_reached_whatever_the_database_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open_folder(folder.path(), Time::now()).await.unwrap();
+        let device: DeviceId = "ab".repeat(32).parse().unwrap();
+        let by = By::new(Actor::Host, "", Time::now());
+        let gone = Replica { id: "gone".into(), address: "127.0.0.1:1".into(), heartbeat_at: Time::now() };
+        store.replica_beat(gone).await.unwrap();
+        let held = Held { device: device.clone(), replica: "gone".into(), session: "gone:1".into(), since: Time::now() };
+        store.stream_open(held, &by).await.unwrap();
+        let key = HubKey::open(folder.path()).unwrap();
+        let (sessions, mailbox) = (Sessions::default(), Arc::new(Mailbox::default()));
+        let replicas = Replicas::join(store.clone(), "127.0.0.1:2".into(), &key).unwrap();
+        let tunnels = Tunnels::new(store, sessions.clone(), Arc::new(replicas));
+        let none = tunnels.open(&by, &device, std::future::pending()).await.unwrap_err();
+        assert_eq!(none.code(), "replica-unreachable");
+
+        let _entry = sessions.enter(device.clone(), Arc::clone(&mailbox));
+        let answering = tokio::spawn(async move {
+            loop {
+                mailbox.bell().notified().await;
+                if let Some(Wish::Open { answer, .. }) = mailbox.take().pop() {
+                    let (operator, session) = pipe(Arc::clone(mailbox.bell()));
+                    session.opened();
+                    answer.send(Ok(operator)).unwrap();
+                    return session;
+                }
+            }
+        });
+        tunnels.open(&by, &device, std::future::pending()).await.expect("by way of this process");
+        answering.await.unwrap();
     }
 }

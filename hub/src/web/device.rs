@@ -168,7 +168,7 @@ fn view(shell: Shell, all: &Facts, now: Time) -> Page {
             labels: label_lines(&device.labels).join("\n"),
             groups: device.groups.join("\n"),
         },
-        acts: acts(device.state),
+        acts: acts(device.state, device.hardware_changed()),
         can_change: false,
         can_remove: device.state != DeviceState::Removed,
         csrf: String::new(),
@@ -179,7 +179,7 @@ fn warnings(all: &Facts) -> Vec<Warning> {
     let device = &all.device;
     let mut warnings = Vec::new();
     if !device.reason.is_empty() {
-        let tone = if device.state == DeviceState::Pending { WARN } else { QUIET };
+        let tone = if device.state == DeviceState::Pending || device.hardware_changed() { WARN } else { QUIET };
         warnings.push(Warning { text: format!("{}: {}", device.state, device.reason), tone });
     }
     if all.namesakes > 0 {
@@ -278,10 +278,12 @@ fn event_row(event: &DeviceEvent, now: Time) -> EventRow {
     EventRow { at: Moment::of(event.received, now), what, message: event.message.clone() }
 }
 
-/// What may be done with a device in this state, but for removing it.
-fn acts(state: DeviceState) -> Vec<ActButton> {
+/// What may be done with a device in this state, but for removing it. To approve one whose hardware changed is to confirm that.
+fn acts(state: DeviceState, changed: bool) -> Vec<ActButton> {
     let buttons = [(Act::Approve, "Approve", "main"), (Act::Refuse, "Refuse", BAD), (Act::Quarantine, "Quarantine", BAD)];
-    let useful = buttons.into_iter().filter(|(act, ..)| act.is_allowed(state) && act.target() != state);
+    let useful = buttons.into_iter().filter(|(act, ..)| {
+        act.is_allowed(state) && (act.target() != state || (changed && *act == Act::Approve))
+    });
     useful.map(|(act, word, tone)| ActButton { value: act.as_str(), word, tone }).collect()
 }
 
@@ -360,11 +362,12 @@ mod tests {
 
     #[test]
     fn only_what_would_change_something_is_offered() {
-        let words = |state| acts(state).iter().map(|act| act.word).collect::<Vec<_>>().join(" ");
+        let words = |state| acts(state, false).iter().map(|act| act.word).collect::<Vec<_>>().join(" ");
         assert_eq!(words(DeviceState::Pending), "Approve Refuse");
         assert_eq!(words(DeviceState::Admitted), "Quarantine");
         assert_eq!(words(DeviceState::Refused), "Approve");
         assert_eq!(words(DeviceState::Quarantined), "Approve Refuse");
         assert_eq!(words(DeviceState::Removed), "");
+        assert_eq!(acts(DeviceState::Admitted, true).len(), 2, "its changed hardware is confirmed");
     }
 }

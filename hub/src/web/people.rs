@@ -13,9 +13,9 @@ use super::tokens::standing;
 use super::view::{Badge, GOOD, Moment, ago};
 use super::visitor::Visitor;
 use crate::auth::{Area, end_logins_of_token, is_scope};
-use crate::model::{Actor, Time};
+use crate::model::Time;
 use crate::people::{ApiToken, Role, User};
-use crate::store::NewApiToken;
+use crate::store::{NewApiToken, PersonChange};
 
 /// What the address may say.
 #[derive(Debug, Default, serde::Deserialize)]
@@ -129,11 +129,7 @@ pub(super) async fn lock(State(web): State<Web>, visitor: Visitor, fields: Field
     let (store, by) = (&web.services.store, visitor.by());
     let user = store.user(fields.text("name")).await?.ok_or_else(|| Oops::missing("there is no such person"))?;
     let locked = fields.text("locked") == "yes";
-    let name = user.name.clone();
-    store.put_user(User { locked, ..user }, if locked { "user.lock" } else { "user.unlock" }, &by).await?;
-    if locked {
-        store.end_logins_of(&Actor::User(name).to_string(), &by).await?;
-    }
+    store.set_user(&user.name, PersonChange::Locked(locked), &by).await?;
     Ok(Redirect::to(if locked { "/people?done=locked" } else { "/people?done=unlocked" }).into_response())
 }
 

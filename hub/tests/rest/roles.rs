@@ -1,11 +1,12 @@
 //! The table of routes, route by route and role by role.
 
 use http::{Method, StatusCode};
+use hub::auth::Allowance;
 use hub::people::Role;
 use hub::rest::{ROUTES, Route, Who};
 use serde_json::Value;
 
-use crate::http::{Hub, request};
+use crate::http::{Hub, Setup, request};
 
 /// A path with something in its parts' places.
 fn filled(route: &Route) -> String {
@@ -77,4 +78,37 @@ async fn a_limited_token_reaches_its_areas_and_no_others() {
     assert_eq!(make(serde_json::json!(["devices"])).await, (403, "scope".into()));
     assert_eq!(make(serde_json::json!(["devices:read"])).await.0, 201);
     assert_eq!(make(serde_json::json!(["all"])).await, (422, "invalid".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_may_only_look_opens_no_tunnel_and_one_for_images_makes_no_join_token() {
+    let hub = Hub::start().await;
+    let tunnel = format!("/api/v1/devices/{}/tunnel", "ab".repeat(32));
+    let reading = hub.token(Role::Operator, &["tunnels:read"]).await;
+    assert_eq!(hub.call(&reading, Method::GET, &tunnel, Value::Null).await.refusal(), (403, "scope".into()));
+    let whole = hub.token(Role::Operator, &["tunnels"]).await;
+    assert_ne!(hub.call(&whole, Method::GET, &tunnel, Value::Null).await.refusal(), (403, "scope".into()));
+    let download = async |scopes: &[&str]| {
+        let token = hub.token(Role::Operator, scopes).await;
+        hub.call(&token, Method::POST, "/api/v1/images/none.img/downloads", serde_json::json!({ "name": "box" })).await.refusal()
+    };
+    assert_eq!(download(&["images"]).await, (403, "scope".into()));
+    assert_ne!(download(&["images", "tokens"]).await, (403, "scope".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_counters_are_for_tokens_with_their_scope_and_every_call_is_counted() {
+    let hub =
+        Hub::with(Setup { allowance: Some(Allowance { address: 1, caller: 100, burst_seconds: 20 }), ..Setup::default() }).await;
+    let ask = async |token: &str| hub.call(token, Method::GET, "/metrics", Value::Null).await;
+    for (scopes, expected) in [(vec!["images"], 403), (vec!["metrics:read"], 200), (vec!["metrics"], 200), (vec![], 200)] {
+        let token = hub.token(Role::Reader, &scopes).await;
+        assert_eq!(ask(&token).await.status.as_u16(), expected, "{scopes:?}");
+    }
+    assert_eq!(ask("ska_nobody").await.status, StatusCode::UNAUTHORIZED);
+    let mut last = StatusCode::OK;
+    for _ in 0..40 {
+        last = ask("ska_nobody").await.status;
+    }
+    assert_eq!(last, StatusCode::TOO_MANY_REQUESTS, "guesses are counted like any other call");
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use api::hub::v1::{ConfigOutcome, Heartbeat};
 use hub::model::Time;
-use hub::session::{Assigned, Attempt, Decision, Directory, DirectoryFailed, Dismissal, Offer, Proven, Wanted};
+use hub::session::{Assigned, Attempt, Decision, Directory, DirectoryFailed, Dismissal, Noted, Offer, Proven, Wanted};
 use machine_config::DeviceId;
 
 /// What was written down, and what is to be answered.
@@ -24,6 +24,8 @@ pub struct Notes {
     pub failing: bool,
     /// Who was turned away unheard, by what he said.
     pub turned_away: Vec<(Option<DeviceId>, &'static str)>,
+    /// Devices called at another process of the hub later.
+    pub elsewhere: bool,
     /// What connected devices are told, since they are not served any more.
     pub not_served: Option<Dismissal>,
 }
@@ -69,8 +71,8 @@ impl Directory for Memory {
         self.answer(|notes| notes.turned_away.push((claimed.cloned(), code)))
     }
 
-    fn began(&self, _: &DeviceId, _: u64, _: Time) -> impl Future<Output = Result<(), DirectoryFailed>> + Send {
-        self.answer(|_| ())
+    fn began(&self, _: &DeviceId, _: IpAddr, _: u64, _: Time) -> impl Future<Output = Result<Noted, DirectoryFailed>> + Send {
+        self.answer(|notes| if notes.elsewhere { Noted::Elsewhere } else { Noted::Here })
     }
 
     fn ended(&self, _: &DeviceId, _: u64) -> impl Future<Output = Result<(), DirectoryFailed>> + Send {

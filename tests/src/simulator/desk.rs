@@ -22,7 +22,14 @@ pub async fn admit_all(store: &Store, devices: u32) -> Result<String> {
     let (_, text) = store.create_token(token, &host()).await?;
     let label = hub::model::Label { key: LABEL.0.to_owned(), value: LABEL.1.to_owned() };
     let kind = RuleKind::Label(label);
-    let rule = NewRule { name: "simulated".into(), kind, without_token: false, labels: Default::default(), groups: Vec::new() };
+    let rule = NewRule {
+        name: "simulated".into(),
+        kind,
+        outcome: Default::default(),
+        without_token: false,
+        labels: Default::default(),
+        groups: Vec::new(),
+    };
     store.put_rule(rule, &host()).await?;
     Ok(text.expose().to_owned())
 }

@@ -11,7 +11,7 @@ use axum::Router;
 use hub::listen::{Door, Limits, Parts, serve};
 use hub::metrics::Metrics;
 use hub::model::Time;
-use hub::session::{Assigned, Attempt, Decision, Devices, Directory, DirectoryFailed, Offer, Proven, Sessions, Wanted};
+use hub::session::{Assigned, Attempt, Decision, Devices, Directory, DirectoryFailed, Noted, Offer, Proven, Sessions, Wanted};
 use hub::tls::{Certificates, HubKey, TlsConfigs};
 use machine_config::types::Digest;
 use machine_config::{DeviceId, SigningKey};
@@ -122,8 +122,8 @@ impl Directory for Booty {
         Ok(())
     }
 
-    async fn began(&self, _: &DeviceId, _: u64, _: Time) -> Result<(), DirectoryFailed> {
-        Ok(())
+    async fn began(&self, _: &DeviceId, _: IpAddr, _: u64, _: Time) -> Result<Noted, DirectoryFailed> {
+        Ok(Noted::Here)
     }
 
     async fn ended(&self, _: &DeviceId, _: u64) -> Result<(), DirectoryFailed> {

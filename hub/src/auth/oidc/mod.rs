@@ -17,9 +17,9 @@ use serde::{Deserialize, Serialize};
 use super::error::AuthError;
 use super::{Auth, session};
 use crate::listen::Peer;
-use crate::model::people::User;
 use crate::model::text::bounded;
 use crate::model::{Actor, By, Time};
+use crate::store::{Came, Entry};
 
 pub use error::OidcError;
 pub use options::{Options, OptionsError};
@@ -97,21 +97,19 @@ impl Auth {
     /// Writes down who came, and begins their login if they have a role.
     async fn let_in(&self, person: Person, provider: &Provider, peer: Peer, now: Time) -> Result<(Secret, Duration), AuthError> {
         let by = By::new(Actor::User(person.subject.clone()), peer.address.to_string(), now);
-        let known = self.store.user(&person.subject).await?;
-        let user = User {
+        let came = Came {
             name: person.subject,
             display_name: person.display_name,
-            role: known.as_ref().and_then(|user| user.role),
             groups: person.groups,
-            last_login: Some(now),
-            locked: known.is_some_and(|user| user.locked),
+            csrf: session::random_word()?,
+            ends: now.after(session::LOGIN_LIFE),
         };
-        let (name, role, locked) = (user.display_name.clone(), role_of(&user, provider.roles()), user.locked);
-        self.store.put_user(user, "user.sign-in", &by).await?;
-        if locked {
-            return Err(AuthError::Locked { name });
+        let roles = provider.roles().to_vec();
+        let (user, entry) = self.store.sign_in_user(came, move |user| role_of(user, &roles), &by).await?;
+        match entry {
+            Entry::Begun(cookie) => Ok((cookie, session::LOGIN_LIFE)),
+            Entry::Locked => Err(AuthError::Locked { name: user.display_name }),
+            Entry::NoRole => Err(AuthError::NoRole { name: user.display_name }),
         }
-        let role = role.ok_or(AuthError::NoRole { name })?;
-        session::begin(&self.store, role, None, &by).await
     }
 }

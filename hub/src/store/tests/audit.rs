@@ -79,3 +79,56 @@ on_both! {
         assert!(*one.committed().borrow() > 0);
     }
 }
+
+on_both! {
+    /// Each filter by itself and together; what matches nothing reads nothing.
+    async fn the_audit_is_found_by_what_people_ask_for(db: Db) {
+        let store = db.store().await;
+        let first = admitted(&store, 1).await;
+        admitted(&store, 2).await;
+        let by = |actor: &str, action: &str, device: bool| crate::model::AuditFilter {
+            actor: (!actor.is_empty()).then(|| actor.to_owned()),
+            action: (!action.is_empty()).then(|| action.to_owned()),
+            device: device.then(|| first.id.clone()),
+            ..Default::default()
+        };
+        let all = store.audit(&by("", "", false)).await.unwrap();
+        for (actor, action, device) in [
+            ("", "device.", false),
+            ("", "token.create", false),
+            ("", "d", true),
+            ("user:kim", "device.", false),
+            ("user:kim", "", false),
+            ("", "", true),
+            ("user:kim", "device.", true),
+            ("", "zzz", false),
+            ("user:nobody", "", false),
+            ("", "%", false),
+        ] {
+            let expected: Vec<_> = all
+                .iter()
+                .filter(|line| actor.is_empty() || line.actor == actor)
+                .filter(|line| line.action.starts_with(action) && (!device || line.device.as_ref() == Some(&first.id)))
+                .cloned()
+                .collect();
+            assert_eq!(store.audit(&by(actor, action, device)).await.unwrap(), expected, "{actor} {action} {device}");
+        }
+        let page = crate::model::AuditFilter { before: Some(all[1].seq), limit: 1, ..by("", "device.", false) };
+        let next = all.iter().skip(2).find(|line| line.action.starts_with("device.")).cloned();
+        assert_eq!(store.audit(&page).await.unwrap(), next.into_iter().collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn no_filter_of_the_audit_goes_through_all_of_it() {
+    super::super::testing::run(Db::sqlite, async |db: &Db| {
+        db.store().await;
+        let mut conn = db.connect().await;
+        for condition in ["actor = 'x'", "action = 'x'", "device = 'x'", "device = 'x' AND SUBSTR(action, 1, 1) = 'x'"] {
+            let plan = format!("EXPLAIN QUERY PLAN SELECT * FROM audit WHERE {condition} ORDER BY seq DESC LIMIT 5");
+            let rows = conn.fetch_all(sqlx::raw_sql(AssertSqlSafe(plan))).await.unwrap();
+            let words: String = rows.iter().map(|row| sqlx::Row::get::<String, _>(row, "detail")).collect();
+            assert!(words.contains("SEARCH audit USING INDEX") && !words.contains("SCAN"), "{condition}: {words}");
+        }
+    });
+}

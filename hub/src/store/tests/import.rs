@@ -43,7 +43,14 @@ fn manifest(number: u32, has_identity: bool) -> String {
 }
 
 fn rule(kind: RuleKind) -> NewRule {
-    NewRule { name: "stamped".into(), kind, without_token: false, labels: Default::default(), groups: vec!["shops".into()] }
+    NewRule {
+        name: "stamped".into(),
+        kind,
+        outcome: Default::default(),
+        without_token: false,
+        labels: Default::default(),
+        groups: vec!["shops".into()],
+    }
 }
 
 on_both! {

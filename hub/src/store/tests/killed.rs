@@ -8,7 +8,7 @@ use machine_config::DeviceId;
 
 use super::*;
 
-const FOLDER: &str = "SKERRY_HUB_TEST_KILLED";
+const DATABASE: &str = "SKERRY_HUB_TEST_KILLED";
 const FIRST: &str = "SKERRY_HUB_TEST_FIRST";
 const ROUNDS: u32 = 20;
 
@@ -19,10 +19,10 @@ fn runtime() -> tokio::runtime::Runtime {
 /// What the killed process does: devices enrol, 16 at a time, and each one's number is printed once it is answered. Runs only inside the other test.
 #[test]
 fn writes_until_it_is_killed() {
-    let Ok(folder) = std::env::var(FOLDER) else { return };
+    let Ok(database) = std::env::var(DATABASE) else { return };
     let first: u32 = std::env::var(FIRST).unwrap().parse().unwrap();
     runtime().block_on(async {
-        let store = Store::open_folder(std::path::Path::new(&folder), NOW).await.unwrap();
+        let store = Store::open(&database, NOW).await.unwrap();
         for begin in (first..).step_by(16) {
             let enrolled = futures_util::future::join_all((begin..begin + 16).map(async |number| {
                 waiting(&store, number).await;
@@ -35,13 +35,21 @@ fn writes_until_it_is_killed() {
 
 #[test]
 fn nothing_that_was_answered_is_lost_to_a_kill() {
-    let folder = tempfile::tempdir().unwrap();
+    kill_and_look(&Db::sqlite());
+}
+
+#[test]
+fn nothing_that_was_answered_is_lost_to_a_kill_with_postgres() {
+    kill_and_look(&Db::postgres());
+}
+
+fn kill_and_look(db: &Db) {
     let mut answered: Vec<u32> = vec![];
     for round in 0..ROUNDS {
         let first = round * 100_000;
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["store::tests::killed::writes_until_it_is_killed", "--exact", "--nocapture", "--test-threads=1"])
-            .env(FOLDER, folder.path())
+            .env(DATABASE, db.url())
             .env(FIRST, first.to_string())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -56,17 +64,20 @@ fn nothing_that_was_answered_is_lost_to_a_kill() {
         child.kill().unwrap();
         answered.extend(numbers);
         child.wait().unwrap();
-        runtime().block_on(check(folder.path(), &answered));
+        runtime().block_on(check(db, &answered));
     }
     assert!(answered.len() > ROUNDS as usize * 2, "{}", answered.len());
 }
 
-async fn check(folder: &std::path::Path, answered: &[u32]) {
-    let store = Store::open_folder(folder, NOW).await.unwrap();
+async fn check(db: &Db, answered: &[u32]) {
+    let store = db.store().await;
     store.verify_audit(None).await.unwrap();
     for number in answered {
         let id = DeviceId::of(&attempt(*number, None).key);
         assert!(store.device(&id).await.unwrap().is_some(), "device {number} was answered");
+    }
+    if !db.is_sqlite() {
+        return;
     }
     let mut conn = store.reader().await.unwrap();
     let check = sqlx::query("PRAGMA integrity_check");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::model::people::{Login, Role, User};
+use crate::model::people::{Login, Role};
 
 on_both! {
     async fn an_api_token_counts_until_it_is_revoked_or_over(db: Db) {
@@ -46,20 +46,42 @@ on_both! {
 on_both! {
     async fn a_login_ends_by_time_by_itself_and_with_its_person(db: Db) {
         let store = db.store().await;
-        let user = User { name: "kim".into(), display_name: "Kim".into(), role: Some(Role::Reader), groups: vec!["ops".into()], last_login: Some(NOW), locked: false };
-        store.put_user(user.clone(), "user.login", &kim()).await.unwrap();
-        assert_eq!(store.user("kim").await.unwrap(), Some(user.clone()));
         let end = NOW.after(Duration::from_secs(60));
-        let login = Login { user: "kim".into(), role: Role::Reader, csrf: "c".into(), created_at: NOW, expires_at: end };
-        let text = store.create_login(login.clone(), &kim()).await.unwrap();
-        assert_eq!(store.login(text.expose(), NOW).await.unwrap(), Some(login.clone()));
+        let come = async |role: Option<Role>| store.sign_in_user(came(end), move |user| role.or(user.role), &kim()).await.unwrap();
+        let (user, entry) = come(None).await;
+        assert!(matches!(entry, Entry::NoRole), "{entry:?}");
+        assert_eq!((user.display_name.as_str(), user.last_login, store.user("kim").await.unwrap()), ("Kim", Some(NOW), Some(user.clone())));
+        let (_, Entry::Begun(text)) = come(Some(Role::Reader)).await else { panic!("a login") };
+        let login = store.login(text.expose(), NOW).await.unwrap().expect("counts");
+        assert_eq!((login.user.as_str(), login.role), ("user:kim", Role::Reader));
         assert_eq!(store.login(text.expose(), end).await.unwrap(), None);
         store.end_login(text.expose(), &kim()).await.unwrap();
         assert_eq!(store.login(text.expose(), NOW).await.unwrap(), None);
-        let text = store.create_login(login, &kim()).await.unwrap();
-        store.put_user(User { locked: true, ..user }, "user.lock", &kim()).await.unwrap();
-        store.end_logins_of("kim", &kim()).await.unwrap();
+        let (_, Entry::Begun(text)) = come(Some(Role::Reader)).await else { panic!("a login") };
+        store.set_user("kim", PersonChange::Locked(true), &kim()).await.unwrap();
         assert_eq!(store.login(text.expose(), NOW).await.unwrap(), None);
+        let (user, entry) = come(Some(Role::Reader)).await;
+        assert!(user.locked && matches!(entry, Entry::Locked), "signing in unlocks nobody: {entry:?}");
         assert_eq!(store.users().await.unwrap().len(), 1);
     }
+}
+
+on_both! {
+    async fn a_login_that_slipped_in_beside_a_lock_does_not_count(db: Db) {
+        let store = db.store().await;
+        store.set_user("kim", PersonChange::Whole { role: Some(Role::Admin), locked: true }, &kim()).await.unwrap();
+        let end = NOW.after(Duration::from_secs(60));
+        let login = Login { user: "user:kim".into(), role: Role::Admin, csrf: "c".into(), created_at: NOW, expires_at: end };
+        let text = store.create_login(login.clone(), &kim()).await.unwrap();
+        assert_eq!(store.login(text.expose(), NOW).await.unwrap(), None);
+        assert!(!store.login_counts(&crate::tokens::hash(text.expose()), NOW).await.unwrap());
+        store.set_user("kim", PersonChange::Locked(false), &kim()).await.unwrap();
+        assert_eq!(store.user("kim").await.unwrap().unwrap().role, Some(Role::Admin), "what is not said stays");
+        let other = store.create_login(Login { user: "token:kim".into(), ..login }, &kim()).await.unwrap();
+        assert!(store.login(other.expose(), NOW).await.unwrap().is_some());
+    }
+}
+
+fn came(ends: Time) -> Came {
+    Came { name: "kim".into(), display_name: "Kim".into(), groups: vec!["ops".into()], csrf: "c".into(), ends }
 }

@@ -1,0 +1,102 @@
+//! Devices that say they are others: serial numbers after admission, and crowds of keys that nobody vouches for.
+
+use std::time::Duration;
+
+use super::*;
+use crate::model::{AssignTo, AuditFilter, Policy, Strangers};
+
+/// Device `number`, calling with the serial number of another one.
+fn disguised(number: u32, serial: &str) -> crate::enrol::Attempt {
+    let mut attempt = attempt(number, None);
+    let inventory = attempt.inventory.as_mut().unwrap();
+    (inventory.0.serial, inventory.1) = (serial.into(), [2; 32]);
+    attempt
+}
+
+on_both! {
+    async fn an_admitted_device_gets_no_configuration_of_another_ones_serial_number(db: Db) {
+        let store = db.store().await;
+        let (victim, thief) = (admitted(&store, 1).await, admitted(&store, 2).await);
+        let group = Edit { groups: Some(vec!["shops".into()]), ..Edit::default() };
+        for device in [&victim, &thief] {
+            store.edit_device(&device.id, group.clone(), &kim()).await.unwrap();
+        }
+        let config = super::configs::upload(&store, 3, "serial: S1").await.unwrap();
+        store.assign(&config.digest, AssignTo::Group("shops".into()), &kim()).await.unwrap();
+        assert_eq!(store.enrol(&disguised(2, "S1"), NOW).await.unwrap().verdict.word(), "admitted");
+        assert!(store.to_deliver(&thief.id, NOW).await.unwrap().is_none(), "it says the serial number only since it was let in");
+        assert!(store.to_deliver(&victim.id, NOW).await.unwrap().is_some());
+        let shown = store.device(&thief.id).await.unwrap().unwrap();
+        assert!(shown.hardware_changed() && shown.reason.contains("hardware changed"), "{}", shown.reason);
+        // Somebody who looked at the box confirms it.
+        let confirmed = store.approve(&thief.id, &kim()).await.unwrap();
+        assert!(!confirmed.hardware_changed() && confirmed.reason.is_empty());
+        assert!(store.to_deliver(&thief.id, NOW).await.unwrap().is_some());
+        let lines = store.audit(&AuditFilter { action: Some("device.approve".into()), ..AuditFilter::default() }).await.unwrap();
+        assert_eq!(lines[0].details["hardware"]["serials"][0], "S1");
+    }
+}
+
+on_both! {
+    async fn strangers_with_one_serial_number_fill_no_queue_and_end(db: Db) {
+        let store = db.store().await;
+        store.claim(Claim { by: ClaimBy::Serial("S1".into()), site: "Oslo".into() }, &kim()).await.unwrap();
+        let mut words = vec![];
+        for number in 10..15 {
+            words.push(store.enrol(&disguised(number, "S1"), NOW).await.unwrap().verdict.word());
+        }
+        assert_eq!(words, ["pending", "pending", "pending", "busy", "busy"]);
+        let (_, token) = store.create_token(NewToken::default(), &kim()).await.unwrap();
+        let genuine = store.enrol(&attempt(1, Some(token.expose())), NOW).await.unwrap();
+        assert_eq!(genuine.verdict.word(), "admitted", "the claimed one comes with a token");
+        store.put_policy(&Policy { strangers: Strangers::Wait, ..Policy::default() }, &kim()).await.unwrap();
+        assert_eq!(store.enrol(&attempt(20, None), NOW).await.unwrap().verdict.word(), "pending");
+        let edited = store.enrol(&attempt(21, None), NOW).await.unwrap().device.unwrap();
+        store.edit_device(&edited.id, Edit { name: Some("mine".into()), ..Edit::default() }, &kim()).await.unwrap();
+        let day = NOW.after(Duration::from_secs(24 * 3600 + 1));
+        assert_eq!(store.forget_unproven(NOW).await.unwrap(), 0);
+        assert_eq!(store.forget_unproven(day).await.unwrap(), 4);
+        assert!(store.device(&crate::enrol::testing::device(20).id).await.unwrap().is_none());
+        assert_eq!(store.audit(&AuditFilter::default()).await.unwrap()[0].action, "device.forget");
+    }
+}
+
+on_both! {
+    async fn a_stranger_keeps_no_configuration_from_its_device(db: Db) {
+        let store = db.store().await;
+        store.claim(Claim { by: ClaimBy::Serial("S1".into()), site: "Oslo".into() }, &kim()).await.unwrap();
+        let mut pretender = disguised(9, "S1");
+        (pretender.config_generation, pretender.config_digest) = (i64::MAX as u64, "ab".repeat(32));
+        assert_eq!(store.enrol(&pretender, NOW).await.unwrap().verdict.word(), "pending");
+        super::configs::upload(&store, 3, "serial: S1").await.expect("the pretender says it has a newer one");
+        for number in 10..12 {
+            store.enrol(&disguised(number, "S1"), NOW).await.unwrap();
+        }
+        let claim = store.claim(Claim { by: ClaimBy::Serial("S1".into()), site: "Oslo".into() }, &kim()).await.unwrap();
+        assert!(matches!(claim, Claimed::Awaited(_)), "{claim:?}");
+    }
+}
+
+/// Brings a database of version 1 forward; devices that are admitted keep what they said last.
+#[test]
+fn an_earlier_programs_database_is_brought_forward() {
+    for make in [Db::sqlite, Db::postgres] {
+        super::super::testing::run(make, async |db: &Db| {
+            let mut conn = db.connect().await;
+            let backend = if db.is_sqlite() { Backend::Sqlite } else { Backend::Postgres };
+            schema::steps(&mut conn, backend, NOW, 1).await.unwrap();
+            let id = crate::enrol::testing::device(1).id;
+            let insert = format!(
+                "INSERT INTO devices (id, public_key, state, reason, site, fleet, version, board, architecture, kernel, runtime_root_hash, serials, \
+                 macs, labels, device_groups, first_seen, config_generation, healthy, phase, inventory_digest) VALUES ('{id}', $1, 'admitted', '', \
+                 '', '', '', '', '', '', '', '[\"S1\"]', '[]', '{{}}', '[]', 0, 0, 0, '', '')"
+            );
+            let key = crate::enrol::testing::key(1).verifying_key().to_bytes().to_vec();
+            sqlx::query(sqlx::AssertSqlSafe(insert)).bind(key).execute(&mut conn).await.unwrap();
+            let presence = format!("INSERT INTO presence (device, last_seen) VALUES ('{id}', 0)");
+            sqlx::query(sqlx::AssertSqlSafe(presence)).execute(&mut conn).await.unwrap();
+            let device = db.store().await.device(&id).await.unwrap().unwrap();
+            assert_eq!(device.pinned.unwrap().serials, ["S1"]);
+        });
+    }
+}
