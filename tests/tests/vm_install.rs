@@ -3,6 +3,8 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use api::Role;
@@ -18,7 +20,7 @@ use skerry_tests::fleet::{Credentials, TestFleet};
 use skerry_tests::greeting::{Pace, wait_for_greeting};
 use skerry_tests::harness::hardware::{Medium, MediumOrder, MediumSort};
 use skerry_tests::harness::{DiskBus, Guest, Patience};
-use skerry_tests::images::TestImage;
+use skerry_tests::images::{TestImage, imager};
 use skerry_tests::lab::Lab;
 use skerry_tests::node::Node;
 use skerry_tests::story::step;
@@ -83,6 +85,28 @@ fn a_nuc_in_maintenance_is_installed_by_a_configuration_and_loses_nothing_unaske
         rig.sees_the_installation_through(&node)
     });
     step("without the stick it is the same device, with its configuration and containers", || rig.runs_from_its_disk(&id));
+}
+
+#[test]
+fn a_nuc_goes_on_from_the_disc_to_what_it_installed_with_nobody_near() {
+    let Some(lab) = Lab::open_or_skip() else { return };
+    let fleet = lab.fleet().unwrap();
+    let identity = IdentitySeed::new([8; 32]);
+    let id = identity.device_id();
+    let config = Some(fleet.sign(&installing(&fleet, 1, "refuse")).unwrap());
+    let seed = Seed { config, identity: Some(identity), ..blank_seed(&fleet) };
+    let mut rig = Rig::new(&lab, "vm-install-alone", TestImage::Nuc, MediumSort::Cd, &seed).unwrap();
+    rig.tries_its_disk_first();
+    step("its disk is empty, so it starts from the disc, installs itself and restarts", || {
+        rig.power_on()?;
+        let node = rig.device.node_within(&Patience::new("the API", 30), Some(&id), Some(&rig.admin))?;
+        rig.sees_it_restart(&node)
+    });
+    step("the firmware now starts its disk, the disc still in the drive, and it is the same device", || {
+        let chosen = Patience::new("the firmware's choice", 20);
+        rig.device.machine().console().wait_for(&chosen, |line| line.contains("BdsDxe: starting") && line.contains("NVMe"))?;
+        rig.is_at_home(&id)
+    });
 }
 
 #[test]
@@ -162,14 +186,27 @@ impl<'a> Rig<'a> {
         self.sees_the_installation_through(&node)
     }
 
+    /// The firmware tries the medium when the disk starts nothing.
+    fn tries_its_disk_first(&mut self) {
+        self.medium.order = MediumOrder::Last;
+        let medium = self.medium.clone();
+        self.device.rebuild(|guest| guest.medium = Some(medium));
+    }
+
     /// From the last words of the system in RAM to the restart, and off.
     fn sees_the_installation_through(&mut self, node: &Node) -> Result<()> {
+        self.sees_it_restart(node)?;
+        self.device.pull_the_plug()
+    }
+
+    /// From the last words of the system in RAM to the restart.
+    fn sees_it_restart(&mut self, node: &Node) -> Result<()> {
         let done = Patience::new("the installation", 60);
         let status =
             node.wait_until(&done, |node| Ok(Some(node.status()?).filter(|status| status.install.starts_with("installed on"))))?;
         ensure!(status.install.contains("nvme0n1 (QEMU NVMe Ctrl, 4.3 GB); remove the medium"), "{status:?}");
         self.device.machine().qmp().wait_event("RESET", &Patience::new("the restart", 20))?;
-        self.device.pull_the_plug()
+        Ok(())
     }
 
     /// Sector 1 has the mark of an installation that began, and the places of both tables are clear.
@@ -252,13 +289,21 @@ impl<'a> Rig<'a> {
     fn runs_from_its_disk(&mut self, id: &DeviceId) -> Result<()> {
         self.device.rebuild(|guest| guest.medium = None);
         self.power_on()?;
+        self.is_at_home(id)
+    }
+
+    /// Sees it come up from its disk and run its containers; then turns it off and looks at the disk.
+    fn is_at_home(&mut self, id: &DeviceId) -> Result<()> {
         let node = self.device.node_within(&Patience::new("the same device", 30), Some(id), Some(&self.admin))?;
         let status = node.wait_mode(NodeMode::Configured, &Patience::new("the configuration from SEED", 5))?;
         ensure!(status.hostname == "box-1" && status.runs_from == "nvme0n1", "{status:?}");
         ensure!(status.install == "machine.install has no effect: this system runs from nvme0n1", "{status:?}");
         wait_for_greeting(&mut self.device, &node, Pace::USUAL)?;
         self.powers_off(node)?;
-        filesystem::check_all(self.device.disk().path()).context("after the power-off")
+        let disk = self.device.disk().path();
+        filesystem::check_all(disk).context("after the power-off")?;
+        filesystem::check_table(disk)?;
+        inspects(disk)
     }
 
     fn accepts_on_its_disk(&mut self, id: &DeviceId, config: &[u8]) -> Result<()> {
@@ -277,6 +322,13 @@ impl<'a> Rig<'a> {
         drop(node);
         self.device.wait_power_off()
     }
+}
+
+/// Nothing is on the disk that an image must not hold, and its runtime image is the one that its kernel is told.
+fn inspects(disk: &Path) -> Result<()> {
+    let output = Command::new(imager()).args(["inspect", "--check"]).arg(disk).output().context("cannot run imager")?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
 }
 
 /// How far the installation is, as the console shows it.
