@@ -3,6 +3,7 @@
 mod rig;
 mod station;
 mod stopped;
+mod table;
 
 use std::fs::{File, OpenOptions};
 use std::io;

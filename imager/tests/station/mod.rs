@@ -144,6 +144,21 @@ impl Station {
         Flashed { code, results: results(&out, drives), text: out + &errors }
     }
 
+    /// Flashes the image to all drives, none of which may hang, before a wide terminal; what that was sent.
+    pub(crate) fn flash_on_terminal(&self, drives: &[Drive]) -> String {
+        let quoted = |text: &str| format!(" '{text}'");
+        let (image, log) = (self.text("image"), self.log());
+        let mut line = "stty columns 200; exec".to_owned();
+        line.extend([env!("CARGO_BIN_EXE_imager"), "flash", &image, "--yes", "--record", &log, "--to"].map(quoted));
+        let paths = || drives.iter().map(|drive| drive.path.to_str().expect("text"));
+        line.extend(paths().map(quoted));
+        line.extend(paths().map(|path| quoted("--allow-fixed") + &quoted(path)));
+        let mut command = Command::new("script");
+        command.args(["--quiet", "--command", &line, "/dev/null"]).env("SHELL", "/bin/sh").env("TERM", "xterm");
+        let output = command.env("SKERRY_STATION_KEY", self.path("key")).stdin(Stdio::null()).output();
+        String::from_utf8_lossy(&output.expect("`script` comes with every Debian").stdout).into_owned()
+    }
+
     /// Waits for the program's end. A thread that waits for a drive cannot end before the drive answers, so drives answer once all is told.
     fn wait(&self, mut child: Child, drives: &[Drive], look: &mut dyn FnMut(&Child, &str)) -> i32 {
         let began = Instant::now();
