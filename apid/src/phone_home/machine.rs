@@ -29,6 +29,9 @@ pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A session that lived this long was a good one: the pauses begin anew behind it.
 const GOOD_SESSION: Duration = Duration::from_secs(60);
 
+/// What a hub says that has no room at the moment.
+const BUSY: &str = "busy";
+
 /// Between a change of the device's addresses and the next call, at most.
 const HURRY: Duration = Duration::from_secs(4);
 
@@ -315,6 +318,10 @@ impl Machine {
                 self.close(now, pause, actions);
                 let (code, message) = (one_line(&refused.code), one_line(&refused.message));
                 self.report(HubState::Refused, format!("{message} ({code})"), actions);
+                // A process of the hub that is full says nothing about the others.
+                if refused.code == BUSY {
+                    self.address = self.next_address();
+                }
             }
         }
         Ok(())
@@ -358,10 +365,18 @@ impl Machine {
         self.wait(now, now + pause, true, actions);
     }
 
+    fn addresses(&self) -> usize {
+        self.target.as_ref().map_or(1, |target| target.addresses.len().max(1))
+    }
+
+    fn next_address(&self) -> usize {
+        (self.address + 1) % self.addresses()
+    }
+
     /// The next address at once; a pause once all of them have failed.
     fn pause_after_failure(&mut self) -> Duration {
-        let addresses = self.target.as_ref().map_or(1, |target| target.addresses.len().max(1));
-        self.address = (self.address + 1) % addresses;
+        let addresses = self.addresses();
+        self.address = self.next_address();
         self.failed += 1;
         if self.failed < addresses {
             return Duration::ZERO;

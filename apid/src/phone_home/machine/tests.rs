@@ -125,6 +125,27 @@ fn a_device_is_admitted_and_beats() {
 }
 
 #[test]
+fn a_hub_that_has_no_room_is_followed_by_the_next_address() {
+    let (mut story, _) = Story::of(3);
+    let mut tried = Vec::new();
+    for code in ["busy", "busy", "refused", "busy"] {
+        story.event(Event::Connected);
+        story.says(challenge());
+        story.event(Event::Proved);
+        let actions = story.says(refused(code, 300));
+        assert!(actions.contains(&Action::Finish), "{code}: {actions:?}");
+        story.event(Event::Lost(String::new()));
+        let (passed, actions) = story.pass();
+        assert!(passed >= Duration::from_secs(100), "the hub's pause is kept: {passed:?}");
+        tried.extend(actions.iter().filter_map(|action| match action {
+            Action::Connect(address) => Some(*address),
+            _ => None,
+        }));
+    }
+    assert_eq!(tried, [1, 2, 2, 0]);
+}
+
+#[test]
 fn a_hub_that_answers_no_heartbeat_is_gone() {
     let mut story = Story::admitted();
     let (passed, actions) = story.pass();
