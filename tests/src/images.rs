@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use api::SANDBOX_IMAGE;
-use imager::board::Architecture;
+use imager::board::{Architecture, Board};
 
 use crate::config::HELLO_IMAGE;
 use crate::cprogram;
@@ -40,25 +40,44 @@ pub enum TestImage {
     Rpi4,
     /// The Raspberry Pi 5's.
     Rpi5,
+    /// That of another board of `kernel/boards`, of which no story here knows.
+    Other(&'static str),
 }
 
 impl TestImage {
-    /// All of them.
-    pub const ALL: [Self; 7] = [Self::Blank, Self::Seeded, Self::Nuc, Self::QemuAarch64, Self::Arm64Uefi, Self::Rpi4, Self::Rpi5];
+    /// Those that stories name, one for each board.
+    const NAMED: [Self; 6] = [Self::Seeded, Self::Nuc, Self::QemuAarch64, Self::Arm64Uefi, Self::Rpi4, Self::Rpi5];
 
-    /// One with a configuration for each board.
-    pub const BOARDS: [Self; 6] = [Self::Seeded, Self::Nuc, Self::QemuAarch64, Self::Arm64Uefi, Self::Rpi4, Self::Rpi5];
+    /// All of them.
+    ///
+    /// # Panics
+    /// As [`Self::boards`] does.
+    pub fn all() -> Vec<Self> {
+        [vec![Self::Blank], Self::boards()].concat()
+    }
+
+    /// One with a configuration for each file of `kernel/boards`.
+    ///
+    /// # Panics
+    /// When the folder cannot be read: it is in the tree.
+    pub fn boards() -> Vec<Self> {
+        let names = imager::board::names(&board_files()).expect("kernel/boards is in the tree");
+        names.into_iter().map(Self::of_board).collect()
+    }
+
+    fn of_board(name: String) -> Self {
+        let named = Self::NAMED.into_iter().find(|image| image.board() == name);
+        named.unwrap_or_else(|| Self::Other(name.leak()))
+    }
 
     /// Its file in the images' folder.
-    pub fn file_name(self) -> &'static str {
+    pub fn file_name(self) -> String {
         match self {
-            Self::Blank => "blank.img",
-            Self::Seeded => "seeded.img",
-            Self::Nuc => "nuc.img",
-            Self::QemuAarch64 => "qemu-aarch64.img",
-            Self::Arm64Uefi => "arm64-uefi.img",
-            Self::Rpi4 => "rpi4.img",
-            Self::Rpi5 => "rpi5.img",
+            Self::Blank => "blank.img".into(),
+            Self::Seeded => "seeded.img".into(),
+            Self::Nuc | Self::QemuAarch64 | Self::Arm64Uefi | Self::Rpi4 | Self::Rpi5 | Self::Other(_) => {
+                format!("{}.img", self.board())
+            }
         }
     }
 
@@ -71,33 +90,49 @@ impl TestImage {
             Self::Arm64Uefi => "arm64-uefi",
             Self::Rpi4 => "rpi4",
             Self::Rpi5 => "rpi5",
+            Self::Other(name) => name,
         }
     }
 
     /// The board's architecture.
+    ///
+    /// # Panics
+    /// When there is no file of a board that nobody here knows.
     pub fn architecture(self) -> Architecture {
         match self {
             Self::Blank | Self::Seeded | Self::Nuc => Architecture::X86_64,
             Self::QemuAarch64 | Self::Arm64Uefi | Self::Rpi4 | Self::Rpi5 => Architecture::Aarch64,
+            Self::Other(name) => Board::load(&board_files(), name).expect("it has a file").architecture,
         }
     }
 
     /// What it is made of, once [`make_parts`] has made that in `folder`.
     pub fn inputs(self, folder: &Path) -> Inputs {
+        self.inputs_for(self.architecture(), folder)
+    }
+
+    fn inputs_for(self, architecture: Architecture, folder: &Path) -> Inputs {
         let config = match self {
             Self::Blank => None,
-            Self::Seeded | Self::Nuc | Self::QemuAarch64 | Self::Arm64Uefi | Self::Rpi4 | Self::Rpi5 => Some(folder.join(CONFIG)),
+            Self::Seeded | Self::Nuc | Self::QemuAarch64 | Self::Arm64Uefi | Self::Rpi4 | Self::Rpi5 | Self::Other(_) => {
+                Some(folder.join(CONFIG))
+            }
         };
         Inputs {
             imager: imager(),
             board: self.board().into(),
-            k3s: K3sFrom::File(standin(self.architecture())),
-            archive: folder.join(archive_name(self.architecture())),
+            k3s: K3sFrom::File(standin(architecture)),
+            archive: folder.join(archive_name(architecture)),
             fleet: folder.join(FLEET),
             config,
             cache: None,
         }
     }
+}
+
+/// The folder with a file for each board.
+pub fn board_files() -> PathBuf {
+    places::workspace().join("kernel/boards")
 }
 
 /// Where k3s in an image comes from.
@@ -266,7 +301,7 @@ pub fn make_parts(folder: &Path) -> Result<()> {
 /// Makes everything the VM tests need in `folder`.
 pub fn make_all(folder: &Path) -> Result<()> {
     make_parts(folder)?;
-    for image in TestImage::ALL {
+    for image in TestImage::all() {
         let took = image.inputs(folder).build(&folder.join(image.file_name()))?;
         eprintln!("built {} in {:.1} s", image.file_name(), took.as_secs_f32());
     }
@@ -275,8 +310,6 @@ pub fn make_all(folder: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use imager::board::Board;
-
     use super::*;
 
     #[test]
@@ -315,12 +348,19 @@ mod tests {
 
     #[test]
     fn every_board_has_an_image_of_its_architecture() {
-        let folder = places::workspace().join("kernel/boards");
-        let names = imager::board::names(&folder).unwrap();
-        let tested: std::collections::BTreeSet<_> = TestImage::BOARDS.map(|image| image.board().to_owned()).into();
-        assert_eq!(names.into_iter().collect::<std::collections::BTreeSet<_>>(), tested);
-        for image in TestImage::ALL {
-            assert_eq!(Board::load(&folder, image.board()).unwrap().architecture, image.architecture(), "{image:?}");
+        let boards = TestImage::boards();
+        assert!(TestImage::NAMED.iter().all(|image| boards.contains(image)), "a story is left without its board: {boards:?}");
+        for image in boards {
+            assert_eq!(Board::load(&board_files(), image.board()).unwrap().architecture, image.architecture(), "{image:?}");
         }
+    }
+
+    #[test]
+    fn a_board_that_no_story_names_has_an_image_too() {
+        let image = TestImage::of_board("nuc-with-serial-port".into());
+        assert_eq!(image, TestImage::Other("nuc-with-serial-port"));
+        assert_eq!(image.file_name(), "nuc-with-serial-port.img");
+        let inputs = image.inputs_for(Architecture::X86_64, Path::new("/images"));
+        assert_eq!((inputs.board.as_str(), inputs.config), ("nuc-with-serial-port", Some("/images/seed.yaml".into())));
     }
 }

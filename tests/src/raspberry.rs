@@ -2,12 +2,14 @@
 //!
 //! The firmware is code for another processor that no emulator runs. Everything after it is the card's own: U-Boot, the boot loader, the UKI.
 //! Two machines show different halves. The emulated Pi 3 has a complete SD slot and serial ports, so the card starts there through U-Boot; the
-//! emulated Pi 4 is the board's own chip, but the serial port that the image names stalls the kernel there, so it gets kernel and RAM disk directly,
-//! with another port.
+//! emulated Pi 4 is the board's own chip, but the serial port that the image names stalls the kernel there, so U-Boot is followed until the kernel runs,
+//! and kernel and RAM disk are started directly, with another port.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use imager::board::Architecture;
@@ -17,12 +19,15 @@ use crate::bootfiles::BootFiles;
 use crate::device::Device;
 use crate::esp::Esp;
 use crate::harness::emulator::SerialPort;
-use crate::harness::{Chassis, DirectKernel, DiskBus, Guest, NetworkCard, fetched};
+use crate::harness::{Chassis, DirectKernel, DiskBus, Guest, NetworkCard, Patience, fetched};
 use crate::lab::Lab;
 use crate::picfg::PiConfig;
 
 /// An SD card: the emulator takes only powers of two, and writing a large one's file system takes long there.
 pub const CARD_BYTES: u64 = 512 << 20;
+
+/// Between two questions to the emulator.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// The component with the device tree of the Pi 3, which no image carries.
 pub const PI3_COMPONENT: &str = "rpi3-devicetree";
@@ -64,29 +69,55 @@ fn pi(name: &str) -> Guest {
     Guest { disk_bus: DiskBus::SdCard, card: Some(NetworkCard::Usb), ..Guest::new(name) }
 }
 
-/// Has the machine start what `config.txt` of its own card names, as the firmware would. The Pi 3's device tree is made as the card's own are.
-pub fn start_u_boot(device: &mut Device<'_>, lab: &Lab) -> Result<()> {
+/// The device tree of the Pi 3, made as the card's own are.
+pub fn pi3_tree(lab: &Lab) -> Result<Vec<u8>> {
+    let tree = fs::read(lab.images().join(PI3_COMPONENT).join(PI3_TREE)).context("cannot read the device tree of the Pi 3")?;
+    Ok(uboot::close_prompt(&tree)?)
+}
+
+/// The device tree that a Pi 4's own card has for it.
+pub fn pi4_tree(device: &Device<'_>) -> Result<Vec<u8>> {
+    let esp = Esp::read(device.disk().path())?;
+    let config = PiConfig::parse(esp.text("config.txt")?);
+    let tree = config.values("device_tree").find(|(section, _)| *section == "pi4").context("config.txt knows no Pi 4")?;
+    Ok(esp.file(tree.1)?.to_vec())
+}
+
+/// Has the machine start the program that `config.txt` of its own card names, as the firmware would, with this device tree.
+pub fn start_u_boot(device: &mut Device<'_>, tree: Vec<u8>) -> Result<()> {
     let esp = Esp::read(device.disk().path())?;
     let config = PiConfig::parse(esp.text("config.txt")?);
     let program = config.kernel().context("config.txt names no kernel")?;
     let kernel = device.logs().path("u-boot.bin");
     fs::write(&kernel, esp.file(&program)?).context("cannot write U-Boot")?;
-    let tree = fs::read(lab.images().join(PI3_COMPONENT).join(PI3_TREE)).context("cannot read the device tree of the Pi 3")?;
-    let devicetree = device.logs().path("pi3.dtb");
-    fs::write(&devicetree, uboot::close_prompt(&tree)?).context("cannot write the device tree")?;
+    let devicetree = device.logs().path("pi.dtb");
+    fs::write(&devicetree, tree).context("cannot write the device tree")?;
     let direct = DirectKernel { kernel, initrd: None, devicetree: Some(devicetree), command_line: String::new() };
     device.rebuild(|guest| guest.kernel = Some(direct));
     Ok(())
 }
 
+/// Waits until a processor of the machine is in the kernel's half of the addresses, where neither U-Boot nor a loader is. The emulator has no event for
+/// that; it is asked every second.
+pub fn wait_for_kernel(device: &mut Device<'_>, patience: &Patience) -> Result<()> {
+    let deadline = patience.deadline();
+    while !is_in_kernel(&device.machine().qmp().monitor("info registers -a")?) {
+        ensure!(Instant::now() < deadline, "the machine has not come to {patience}:\n{}", device.machine().console().tail());
+        thread::sleep(PAUSE);
+    }
+    Ok(())
+}
+
+/// Whether a program counter (`PC=ffff800080012340`) of these registers is in the upper half.
+fn is_in_kernel(registers: &str) -> bool {
+    let counters = registers.split_whitespace().filter_map(|word| u64::from_str_radix(word.strip_prefix("PC=")?, 16).ok());
+    counters.into_iter().any(|counter| counter >> 48 == 0xffff)
+}
+
 /// Has the machine start kernel and RAM disk of its own card's UKI, with the card's own device tree.
 pub fn start_kernel(device: &mut Device<'_>) -> Result<()> {
-    let card = device.disk().path();
-    let esp = Esp::read(card)?;
-    let config = PiConfig::parse(esp.text("config.txt")?);
-    let tree = config.values("device_tree").find(|(section, _)| *section == "pi4").context("config.txt knows no Pi 4")?;
     let devicetree = device.logs().path("pi4.dtb");
-    fs::write(&devicetree, esp.file(tree.1)?).context("cannot write the device tree")?;
+    fs::write(&devicetree, pi4_tree(device)?).context("cannot write the device tree")?;
     fit_to_emulator(&devicetree)?;
     hand_over(device, PI4_CONSOLES, Some(devicetree))
 }
@@ -126,4 +157,15 @@ fn fdtput(flags: &[&str], devicetree: &Path, arguments: &[&str]) -> Result<()> {
     let words = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(output.status.success(), "cannot change the device tree at {}: {words}", arguments.join(" "));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_runs_where_no_loader_does() {
+        assert!(!is_in_kernel("CPU#0\n PC=000000003bf74da0 X00=ffff800080012340\r\nCPU#1\n PC=000000000000030c X00=0"));
+        assert!(is_in_kernel("CPU#0\n PC=000000003bf74da0 X00=0\r\nCPU#1\n PC=ffff800080012340 X00=0"));
+    }
 }

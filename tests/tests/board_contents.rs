@@ -1,19 +1,24 @@
-//! What a board's image must hold for the machines it is named after, read out of the finished image: drivers, firmware, microcode, consoles and
-//! device trees. That they work is another question; docs/boards.md says which of them no emulator has.
+//! What a board's image must hold for the machines it is named after, read out of the finished image: drivers, firmware, microcode, consoles,
+//! device trees, and what a Raspberry Pi's firmware reads, as Debian's packages have it. That they work is another question; docs/boards.md says which of
+//! them no emulator has.
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use imager::board::Architecture;
+use imager::components::digest;
+use imager::components::lockfile::Lock;
 use serde_json::Value;
 use skerry_tests::bootfiles::BootFiles;
 use skerry_tests::esp::Esp;
-use skerry_tests::images::TestImage;
+use skerry_tests::images::{self, TestImage};
 use skerry_tests::initramfs::{self, Files};
 use skerry_tests::lab::Lab;
 use skerry_tests::picfg::PiConfig;
+use skerry_tests::places;
 use skerry_tests::story::step;
 use skerry_tests::uki::Uki;
 
@@ -35,6 +40,20 @@ const MODELS: [(&str, &str); 4] = [
     ("cm4", "Raspberry Pi Compute Module 4"),
     ("pi5", "Raspberry Pi 5"),
 ];
+
+/// What lies on a Raspberry Pi 4's boot partition as its package has it: component and package, path in that, path on the partition.
+const PI4_FILES: [(&str, &str, &str, &str); 4] = [
+    ("rpi-boot", "raspi-firmware", "usr/lib/raspi-firmware/start4.elf", "start4.elf"),
+    ("rpi-boot", "raspi-firmware", "usr/lib/raspi-firmware/fixup4.dat", "fixup4.dat"),
+    ("rpi-boot", "u-boot-rpi", "usr/lib/u-boot/rpi_arm64/u-boot.bin", "u-boot.bin"),
+    ("systemd-boot", "systemd-boot-efi", "usr/lib/systemd/boot/efi/systemd-bootaa64.efi", "EFI/BOOT/BOOTAA64.EFI"),
+];
+
+/// Its device trees: component, the beginning of the package's name, a pattern of their paths in it.
+const PI4_TREES: (&str, &str, &str) = ("linux-arm64", "linux-image-", "./usr/lib/linux-image-*/broadcom/bcm2711-rpi-*.dtb");
+
+/// The node that imager adds to each for U-Boot, and nothing else.
+const UBOOT_NODE: &str = "/config";
 
 #[test]
 fn a_board_has_the_drivers_of_its_machines() {
@@ -85,6 +104,64 @@ fn a_raspberry_pi_is_given_the_device_tree_of_its_own_model() {
     for (image, filters) in [(TestImage::Rpi4, ["pi4", "pi400", "cm4"].as_slice()), (TestImage::Rpi5, &["pi5"])] {
         step(format!("{}: device trees for {}", image.board(), filters.join(", ")), || device_trees(&lab.image(image), filters));
     }
+}
+
+#[test]
+fn a_raspberry_pi_4_is_given_the_files_of_debians_packages() {
+    let Some(lab) = Lab::open_or_skip() else { return };
+    let (image, folder) = (lab.image(TestImage::Rpi4), tempfile::tempdir_in(lab.images()).unwrap());
+    for (component, package, member, path) in PI4_FILES {
+        step(format!("{path} is that of {package}"), || {
+            unpack(&locked(component, package)?, &format!("./{member}"), folder.path())?;
+            let name = Path::new(member).file_name().context("a path ends with a name")?;
+            let packed = digest::of_file(&folder.path().join(name))?;
+            let found = digest::Digest::of(Esp::read(&image)?.file(path)?);
+            ensure!(found == packed, "it has the SHA-256 {found}, that of the package has {packed}");
+            Ok(())
+        });
+    }
+    let (component, package, pattern) = PI4_TREES;
+    step("each device tree is that of the kernel's package but for U-Boot's node", || {
+        unpack(&locked(component, package)?, pattern, folder.path())?;
+        same_trees(&Esp::read(&image)?, folder.path())
+    });
+}
+
+/// A package for arm64 in the cache that the images were built with, once it has the hash that the lock has.
+fn locked(component: &str, package: &str) -> Result<PathBuf> {
+    let lock = Lock::load(&places::workspace().join("kernel/components.lock"))?;
+    let mut locked = lock.package.into_iter().filter(|locked| locked.architecture == Architecture::Aarch64);
+    let locked = locked.find(|locked| locked.component == component && locked.deb.name.starts_with(package));
+    let deb = locked.with_context(|| format!("no {package} is locked for {component}"))?.deb;
+    let file = images::cache()?.join("sha256").join(deb.sha256.to_string());
+    let found = digest::of_file(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    ensure!(found == deb.sha256, "{} in the cache has the SHA-256 {found}", deb.name);
+    Ok(file)
+}
+
+/// Takes what matches a pattern out of a package with Debian's own tool, into one folder.
+fn unpack(package: &Path, pattern: &str, folder: &Path) -> Result<()> {
+    let mut packed = Command::new("dpkg-deb").arg("--fsys-tarfile").arg(package).stdout(Stdio::piped()).spawn()?;
+    let stream = packed.stdout.take().context("it was asked for")?;
+    let mut tar = Command::new("tar");
+    tar.args(["--extract", "--wildcards", "--transform", "s,.*/,,", "--directory"]).arg(folder).arg(pattern);
+    let output = tar.stdin(stream).output().context("cannot run tar")?;
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(packed.wait()?.success() && output.status.success(), "cannot unpack {pattern}: {words}");
+    Ok(())
+}
+
+fn same_trees(esp: &Esp, packed: &Path) -> Result<()> {
+    let names: Vec<_> = esp.paths().filter(|path| path.ends_with(".dtb")).collect();
+    ensure!(names.len() > 1, "it has these alone: {names:?}");
+    for name in names {
+        let own = packed.join("own");
+        fs::write(&own, esp.file(name)?)?;
+        devicetree_tool("fdtput", &["-r"], &own, &[UBOOT_NODE])?;
+        let text = |file: &Path| devicetree_tool("dtc", &["-q", "-s", "-I", "dtb", "-O", "dts"], file, &[]);
+        ensure!(text(&own)? == text(&packed.join(name))?, "{name} differs");
+    }
+    Ok(())
 }
 
 fn ram(image: &Path) -> Result<Files> {
@@ -164,8 +241,14 @@ fn device_trees(image: &Path, filters: &[&str]) -> Result<()> {
 fn property(devicetree: &[u8], node: &str, name: &str) -> Result<String> {
     let file = tempfile::NamedTempFile::new()?;
     fs::write(file.path(), devicetree)?;
-    let output = Command::new("fdtget").args(["-t", "s"]).arg(file.path()).args([node, name]).output();
-    let output = output.context("cannot run fdtget; `make setup` installs it")?;
-    ensure!(output.status.success(), "{node} has no {name}: {}", String::from_utf8_lossy(&output.stderr).trim());
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    Ok(devicetree_tool("fdtget", &["-t", "s"], file.path(), &[node, name])?.trim().to_owned())
+}
+
+/// What one of the device tree compiler's tools says of a file.
+fn devicetree_tool(tool: &str, flags: &[&str], file: &Path, arguments: &[&str]) -> Result<String> {
+    let output = Command::new(tool).args(flags).arg(file).args(arguments).output();
+    let output = output.with_context(|| format!("cannot run {tool}; `make setup` installs it"))?;
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.success(), "{tool} {}: {words}", arguments.join(" "));
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -9,23 +9,23 @@ use skerry_tests::places;
 
 /// What `make node-aarch64` would run where rustup answers as this script does.
 fn commands(rustup: &str) -> String {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a temp folder");
     let program = folder.path().join("rustup");
-    fs::write(&program, format!("#!/bin/sh\n{rustup}\n")).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(&program, format!("#!/bin/sh\n{rustup}\n")).expect("written");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("executable");
     let mut path = OsString::from(folder.path());
     path.push(":");
-    path.push(std::env::var_os("PATH").unwrap());
+    path.push(std::env::var_os("PATH").expect("a search path"));
     let mut make = Command::new("make");
     make.current_dir(places::workspace()).args(["-n", "node-aarch64"]).env("PATH", path);
     // What a make around this test would have this one do.
     for name in ["MAKEFLAGS", "MFLAGS", "MAKELEVEL"] {
         make.env_remove(name);
     }
-    let output = make.output().unwrap();
+    let output = make.output().expect("make runs");
     let words = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{words}");
-    String::from_utf8(output.stdout).unwrap()
+    String::from_utf8(output.stdout).expect("text")
 }
 
 #[test]

@@ -3,11 +3,13 @@
 use anyhow::{Context, Result, ensure};
 use api::Role;
 use api::v1::{NodeMode, PhaseState};
+use imager::board::Architecture;
 use machine_config::DeviceId;
 use skerry_tests::config::HELLO_PORT;
 use skerry_tests::device::Device;
 use skerry_tests::fleet::Credentials;
 use skerry_tests::greeting::{Pace, wait_for_greeting};
+use skerry_tests::harness::emulator::SerialPort;
 use skerry_tests::harness::logs::Logs;
 use skerry_tests::harness::{Chassis, DiskBus, Guest, NetworkCard, Patience, boot};
 use skerry_tests::images::TestImage;
@@ -18,6 +20,9 @@ use skerry_tests::{filesystem, modules, raspberry};
 
 /// An arm64 guest, emulated on another processor.
 const ARM: Pace = Pace(2);
+
+/// A Raspberry Pi: four such processors, a card that is read word by word, and a network over slow USB.
+const PI: Pace = Pace(4);
 
 #[test]
 fn a_nuc_runs_containers_from_any_disk_behind_any_card() {
@@ -71,7 +76,7 @@ fn a_raspberry_pi_4s_card_starts_through_u_boot_and_runs_its_services() {
     let Some(lab) = Lab::open_or_skip() else { return };
     let mut device = card(&lab, raspberry::pi3("vm-rpi4-u-boot")).unwrap();
     step("U-Boot off the card starts the loader, the loader the UKI, that PID 1", || {
-        raspberry::start_u_boot(&mut device, &lab)?;
+        raspberry::start_u_boot(&mut device, raspberry::pi3_tree(&lab)?)?;
         device.power_on_until("skerry init", &Patience::new("PID 1 on the serial console", 40))
     });
     step("it knows its board and makes STATE on the card", || shows(&mut device, "identity device_id=", 20));
@@ -83,15 +88,31 @@ fn a_raspberry_pi_4s_card_starts_through_u_boot_and_runs_its_services() {
 }
 
 #[test]
+fn a_raspberry_pi_4s_card_starts_through_u_boot_on_its_own_chip() {
+    let Some(lab) = Lab::open_or_skip() else { return };
+    let guest = Guest { port: SerialPort::Second, ..raspberry::pi4(&lab, "vm-rpi4-chip-u-boot").unwrap() };
+    let mut device = card(&lab, guest).unwrap();
+    step("U-Boot off the card, with the card's own device tree, finds what to start on the card", || {
+        let tree = raspberry::pi4_tree(&device)?;
+        raspberry::start_u_boot(&mut device, tree)?;
+        device.power_on_until("efi_mgr", &Patience::new("U-Boot's word that it starts an UEFI program", 30))
+    });
+    step("that is the loader, which starts the UKI, which starts the kernel", || {
+        raspberry::wait_for_kernel(&mut device, &Patience::new("the kernel's own addresses", 90))
+    });
+}
+
+#[test]
 fn a_raspberry_pi_4s_kernel_and_ram_disk_run_on_its_own_chip() {
     let Some(lab) = Lab::open_or_skip() else { return };
-    let mut device = card(&lab, raspberry::pi4(&lab, "vm-rpi4-chip").unwrap()).unwrap();
+    let forwards = vec![api::DEFAULT_PORT, HELLO_PORT];
+    let mut device = card(&lab, Guest { forwards, ..raspberry::pi4(&lab, "vm-rpi4-chip").unwrap() }).unwrap();
     let admin = lab.fleet().unwrap().certificate(Role::Admin, device.logs().folder()).unwrap();
     step("the kernel finds PID 1 in the RAM disk", || {
         raspberry::start_kernel(&mut device)?;
         device.power_on_until("skerry init", &Patience::new("PID 1 on the serial console", 20))
     });
-    step("it makes STATE on the card and has the configuration from SEED in force", || {
+    let node = step("it makes STATE on the card and has the configuration from SEED in force", || {
         let node = device.node_within(&Patience::new("the API over USB", 40), None, Some(&admin))?;
         let status = node.wait_mode(NodeMode::Configured, &Patience::new("the configuration from SEED", 5))?;
         ensure!(status.config_generation == 1 && status.hostname == "box-1", "{status:?}");
@@ -100,8 +121,9 @@ fn a_raspberry_pi_4s_kernel_and_ram_disk_run_on_its_own_chip() {
             let phases = node.boot_times()?.phases;
             Ok(phases.into_iter().find(|phase| phase.name == "volumes" && phase.state() == PhaseState::Done))
         })?;
-        Ok(())
+        Ok(node)
     });
+    step("it runs a container, which answers over USB", || wait_for_greeting(&mut device, &node, PI));
     step("the file systems are on the card", || {
         device.pull_the_plug()?;
         filesystem::exist_all(device.disk().path())
@@ -140,13 +162,13 @@ fn shows(device: &mut Device<'_>, words: &str, seconds: u64) -> Result<()> {
 #[test]
 fn every_module_of_every_board_loads() {
     let Some(lab) = Lab::open_or_skip() else { return };
-    for image in TestImage::BOARDS {
-        let chassis = match image {
-            TestImage::Blank | TestImage::Seeded | TestImage::Nuc => Chassis::Pc,
-            TestImage::QemuAarch64 | TestImage::Arm64Uefi | TestImage::Rpi4 => Chassis::ARM,
-            TestImage::Rpi5 => Chassis::Arm { cpu: "cortex-a76" },
+    for image in TestImage::boards() {
+        let chassis = match image.architecture() {
+            Architecture::X86_64 => Chassis::Pc,
+            Architecture::Aarch64 if image == TestImage::Rpi5 => Chassis::Arm { cpu: "cortex-a76" },
+            Architecture::Aarch64 => Chassis::ARM,
         };
-        step(format!("{}: every module loads, or misses its hardware", image.board()), || {
+        step(format!("{}: every module loads, or says that its hardware is not there", image.board()), || {
             let name = format!("vm-modules-{}", image.board());
             let logs = Logs::fresh(&name)?;
             let rig = boot::Rig { accelerator: lab.accelerator(), firmware: None, logs: &logs };

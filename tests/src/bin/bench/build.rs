@@ -14,7 +14,7 @@ pub(crate) fn times(lab: &Lab) -> Result<Vec<Figure>> {
     let folder = tempfile::tempdir().context("cannot make a folder")?;
     let out = folder.path().join("bench.img");
     let mut figures = Vec::new();
-    for image in TestImage::BOARDS {
+    for image in TestImage::boards() {
         let inputs = Inputs { config: None, ..image.inputs(lab.images()) };
         let warm = (0..BUILDS).map(|_| Ok(inputs.build(&out)?.as_secs_f64())).collect::<Result<Vec<f64>>>()?;
         let warm = median(&warm).context("no builds")?;

@@ -25,7 +25,7 @@ const MOST_RATIO: f64 = 1.1;
 /// Sizes of the image of every board, and, under the names without a board, of the virtual PC's.
 pub(crate) fn of_images(lab: &Lab) -> Result<Vec<Figure>> {
     let mut figures = vec![uki(&lab.image(TestImage::Seeded))?];
-    for image in TestImage::BOARDS {
+    for image in TestImage::boards() {
         let (apparent, ratio) = measure(&lab.image(image)).with_context(|| format!("cannot measure the {}", image.board()))?;
         if image == TestImage::Seeded {
             figures.push(Figure::new("image_apparent_bytes", apparent, "bytes"));
