@@ -3,6 +3,7 @@
 //! It refuses unknown keys, names that are not there, and keys that the board's boot method has no use for; it decides nothing about the image.
 
 mod architecture;
+mod devicetree;
 mod format;
 mod method;
 mod modules;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::components::manifest::toml_reason;
 pub use architecture::Architecture;
+pub use devicetree::DeviceTree;
 pub use format::Format;
 pub use method::BootMethod;
 pub use modules::{ModuleSets, Modules};
@@ -47,13 +49,23 @@ pub struct PartitionSizes {
     pub runtime_mib: u64,
 }
 
+/// Something that a test shows of a board.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Proof {
+    /// What it is, for people.
+    pub what: String,
+    /// The test's function, in `tests/tests`.
+    pub test: String,
+}
+
 /// What has been seen working, and what has not.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Standing {
     /// Proved by a test that runs on this board.
     #[serde(default)]
-    pub proven: Vec<String>,
+    pub proven: Vec<Proof>,
     /// Waits for somebody with the hardware.
     #[serde(default)]
     pub awaits: Vec<String>,
@@ -86,9 +98,9 @@ pub struct Board {
     /// Firmware files below `/lib/firmware`, by glob, that the initramfs carries.
     #[serde(default)]
     pub firmware: Vec<String>,
-    /// Device trees that the board's firmware loads, by path below the kernel's own folder of them; of several for one model, the first is used.
+    /// Device trees that the board's firmware loads; of several for one filter, the first is used.
     #[serde(default)]
-    pub devicetrees: Vec<String>,
+    pub devicetrees: Vec<DeviceTree>,
     /// The component with the files that the board's own firmware reads from the boot partition.
     #[serde(default)]
     pub boot_files: Option<String>,
@@ -97,6 +109,8 @@ pub struct Board {
     pub microcode: Option<String>,
     /// Partition sizes.
     pub partitions: PartitionSizes,
+    /// Memory of the smallest machine of this kind, in MiB.
+    pub memory_mib: u64,
     /// k3s roles that make sense here.
     pub k3s_roles: Vec<K3sRole>,
     /// Forms in which an image of this board makes sense.
@@ -169,6 +183,7 @@ impl Board {
         let rules = [
             (self.consoles.is_empty(), "`consoles` is empty: a board needs at least one, such as \"tty0\"".to_owned()),
             (self.formats.is_empty(), "`formats` is empty: a board needs at least one, such as \"raw\"".to_owned()),
+            (self.memory_mib == 0, "`memory-mib` is 0: it is what the smallest machine of this kind has".to_owned()),
             (rpi && self.architecture != Architecture::Aarch64, format!("boot method {method} is for aarch64")),
             (rpi && self.devicetrees.is_empty(), format!("boot method {method} needs `devicetrees`")),
             (
@@ -188,7 +203,10 @@ impl Board {
                 format!("`formats` may not name iso, pxe or uki: they need UEFI firmware, this is {method}"),
             ),
         ];
-        rules.into_iter().find(|(broken, _)| *broken).map_or(Ok(()), |(_, reason)| Err(reason))
+        rules
+            .into_iter()
+            .find(|(broken, _)| *broken)
+            .map_or_else(|| devicetree::check(&self.devicetrees), |(_, reason)| Err(reason))
     }
 
     /// The kernel command line without the words that depend on the image's content.
@@ -258,7 +276,13 @@ mod tests {
         let console = "consoles = [\"tty0\", \"ttyS0,115200\"]";
         for (from, to, part) in [
             (console, "consoles = []", "`consoles` is empty"),
-            (console, &format!("{console}\ndevicetrees = [\"a.dtb\"]"), "no use for `devicetrees`"),
+            ("memory-mib = 2048", "memory-mib = 0", "`memory-mib` is 0"),
+            ("memory-mib = 2048", "", "missing field `memory-mib`"),
+            (
+                console,
+                &format!("{console}\ndevicetrees = [{{file = \"a.dtb\", filter = \"pi4\", model = \"m\"}}]"),
+                "no use for `devicetrees`",
+            ),
             (console, &format!("{console}\nboot-files = \"rpi\""), "needs `boot-files`"),
             ("uefi-uki", "rpi-native", "is for aarch64"),
             ("uefi-uki", "bios", "unknown variant"),

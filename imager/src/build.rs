@@ -276,6 +276,7 @@ impl Trees {
             watchdog: ingredients.board.watchdog.clone(),
             build_time_floor: ingredients.build_time_floor,
             k3s_roles: ingredients.board.k3s_roles.clone(),
+            memory_mib: Some(ingredients.board.memory_mib),
         };
         let root = rootfs::root(RootParts {
             init: program(&programs.init),

@@ -145,6 +145,8 @@ fn people_read_of_every_board_what_is_proven_and_what_awaits() {
         assert_eq!(lines.len(), told.len(), "{text}");
         assert!(lines.iter().all(|line| line.trim().len() > 3), "{text}");
     }
+    let memory: Vec<&str> = text.lines().filter_map(|line| line.trim_start().strip_prefix("memory")).collect();
+    assert!(memory.len() == told.len() && memory.iter().all(|line| line.contains(" MiB at least")), "{text}");
 }
 
 #[test]
@@ -158,7 +160,11 @@ fn programs_get_json() {
     for board in boards {
         for what in ["proven", "awaits"] {
             let lines = board["standing"][what].as_array().expect("a list");
-            let told = |line: &serde_json::Value| line.as_str().is_some_and(|text| !text.trim().is_empty());
+            let is_told = |text: &serde_json::Value| text.as_str().is_some_and(|text| !text.trim().is_empty());
+            let told = |line: &serde_json::Value| match what {
+                "proven" => is_told(&line["what"]) && is_told(&line["test"]),
+                _ => is_told(line),
+            };
             assert!(!lines.is_empty() && lines.iter().all(told), "{}: {what} says nothing", board["name"]);
         }
     }

@@ -1,9 +1,10 @@
-//! What the documentation lists is what is there.
+//! What the documentation lists is what is there, and what boards are said to be proven by.
 
 use std::collections::BTreeSet;
 use std::fs;
 
-use skerry_tests::places;
+use imager::board::{self, Board};
+use skerry_tests::{images, places};
 use toml::{Table, Value};
 
 fn manifest(folder: &str) -> Table {
@@ -39,4 +40,28 @@ fn every_crate_that_ours_name_is_told_with_its_reason_and_no_other() {
     let list = |one: &BTreeSet<String>, other: &BTreeSet<String>| one.difference(other).cloned().collect::<Vec<_>>().join(", ");
     assert_eq!(list(&used, &told), "", "docs/dependencies.md does not say what these are for");
     assert_eq!(list(&told, &used), "", "docs/dependencies.md tells of crates that nothing names");
+}
+
+/// The names of the test functions in `tests/tests`.
+fn tests() -> BTreeSet<String> {
+    let files = fs::read_dir(places::workspace().join("tests/tests")).expect("the folder of the tests");
+    let texts = files.map(|entry| fs::read_to_string(entry.expect("an entry").path()).unwrap_or_default()); // a folder has no text
+    texts.flat_map(|text| names_of_tests(&text).map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
+/// The names of the functions that stand below a `#[test]`.
+fn names_of_tests(text: &str) -> impl Iterator<Item = &str> {
+    let below = text.split("#[test]\n").skip(1);
+    below.filter_map(|text| Some(text.lines().find(|line| !line.starts_with("#["))?.strip_prefix("fn ")?.split_once('(')?.0))
+}
+
+#[test]
+fn what_a_board_is_said_to_be_proven_by_is_a_test() {
+    assert_eq!(names_of_tests("#[test]\n#[ignore]\nfn a() {\n}\nfn b() {}\n#[test]\nfn c() {").collect::<Vec<_>>(), ["a", "c"]);
+    let (tests, folder) = (tests(), images::board_files());
+    for name in board::names(&folder).expect("kernel/boards") {
+        for proof in Board::load(&folder, &name).expect("a board").standing.proven {
+            assert!(tests.contains(&proof.test), "{name}: no test is called {}, which shall prove `{}`", proof.test, proof.what);
+        }
+    }
 }

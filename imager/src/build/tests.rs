@@ -34,6 +34,7 @@ pub(crate) fn board() -> Board {
         boot_files: None,
         microcode: None,
         partitions: PartitionSizes { esp_mib: 40, runtime_mib: 1 },
+        memory_mib: 2048,
         k3s_roles: vec![],
         formats: vec![Format::Raw],
         standing: Standing::default(),

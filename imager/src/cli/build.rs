@@ -15,7 +15,7 @@ use crate::build::{self, Ingredients, Programs};
 use crate::components::assemble::{self, Components};
 use crate::components::lockfile::Lock;
 use crate::format::Target;
-use crate::progress::step;
+use crate::progress::{Event, Progress as _, step};
 use crate::stamp::roles;
 
 /// Builds the image and tells what was built.
@@ -24,7 +24,7 @@ pub(super) fn run(common: &Common, args: &BuildArgs, ui: &Ui) -> Result<()> {
     let targets = Target::all(&formats::check(&board, &args.forms.formats)?, &args.out)?;
     // A configuration may hold k3s's token.
     let targets = if args.config.is_some() { formats::private(targets) } else { targets };
-    let seed = args.fleet.as_deref().map(|fleet| read_seed(&board, fleet, args.config.as_deref())).transpose()?;
+    let seed = args.fleet.as_deref().map(|fleet| read_seed(&board, fleet, args.config.as_deref(), ui)).transpose()?;
     let programs = programs(args, board.architecture)?;
     programs.check()?;
     let own = programs.records(env!("CARGO_PKG_VERSION"))?;
@@ -78,19 +78,22 @@ fn programs(args: &BuildArgs, architecture: Architecture) -> Result<Programs> {
 }
 
 /// The content of SEED: the fleet's keys, and a configuration that the fleet signed.
-fn read_seed(board: &Board, fleet: &Path, config: Option<&Path>) -> Result<Vec<u8>> {
+fn read_seed(board: &Board, fleet: &Path, config: Option<&Path>, ui: &Ui) -> Result<Vec<u8>> {
     let fleet = fleet::read(fleet)?;
-    let config = config.map(|path| read_config(board, path, &fleet)).transpose()?;
+    let config = config.map(|path| read_config(board, path, &fleet, ui)).transpose()?;
     let seed = Seed { fleet, hub: None, join_token: None, device_name: None, config, identity: None };
     seed::encode(&seed).context("cannot make the content of SEED")
 }
 
 /// A configuration that the fleet signed and the board is strong enough for.
-fn read_config(board: &Board, path: &Path, fleet: &FleetTrust) -> Result<Vec<u8>> {
+fn read_config(board: &Board, path: &Path, fleet: &FleetTrust, ui: &Ui) -> Result<Vec<u8>> {
     let config = fleet::judged(path, fleet)?;
     if let Some(role) = roles::refused(config.content(), &board.k3s_roles) {
         let allowed = roles::allowed(&board.name, &board.k3s_roles);
         bail!("cannot use {} as the configuration: it makes the device a k3s {}, {allowed}", path.display(), role.as_str());
+    }
+    if let Some(message) = roles::scarce(config.content(), &board.name, board.memory_mib) {
+        ui.event(Event::Warn { message: &message });
     }
     Ok(config.bytes().to_vec())
 }
@@ -136,7 +139,7 @@ mod tests {
     fn error(fleet: &Path, config: &[u8]) -> String {
         let path = fleet.join("config.yaml");
         std::fs::write(&path, config).expect("written");
-        super::super::one_line(&read_seed(&board(), fleet, Some(&path)).expect_err("refused"))
+        super::super::one_line(&read_seed(&board(), fleet, Some(&path), &Ui::new(false)).expect_err("refused"))
     }
 
     #[test]
@@ -146,9 +149,10 @@ mod tests {
         let signed = machine_config::sign(CONFIG.as_bytes(), &key).expect("signed");
         let path = folder.path().join("config.yaml");
         std::fs::write(&path, &signed).expect("written");
-        let seed = seed::decode(&read_seed(&board(), folder.path(), Some(&path)).expect("made")).expect("decoded").seed;
+        let seed =
+            seed::decode(&read_seed(&board(), folder.path(), Some(&path), &Ui::new(false)).expect("made")).expect("decoded").seed;
         assert_eq!((seed.fleet.name.as_str(), seed.config), ("acme", Some(signed)));
-        let seed = seed::decode(&read_seed(&board(), folder.path(), None).expect("made")).expect("decoded").seed;
+        let seed = seed::decode(&read_seed(&board(), folder.path(), None, &Ui::new(false)).expect("made")).expect("decoded").seed;
         assert_eq!(seed.config, None);
     }
 
@@ -170,7 +174,7 @@ mod tests {
     #[test]
     fn a_folder_without_a_fleet_says_what_makes_one() {
         let folder = tempfile::tempdir().expect("temp folder");
-        let error = super::super::one_line(&read_seed(&board(), folder.path(), None).expect_err("refused"));
+        let error = super::super::one_line(&read_seed(&board(), folder.path(), None, &Ui::new(false)).expect_err("refused"));
         assert!(error.contains("skerryctl fleet init") && error.contains("fleet.pub"), "{error}");
     }
 }

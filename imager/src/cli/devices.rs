@@ -17,7 +17,7 @@ use crate::stamp::claim::claim;
 use crate::stamp::inventory::{self, ConfigChoice, Row};
 use crate::stamp::plan::{Facts, PlanError, Stamp, check_identities, plan};
 use crate::stamp::press::Press;
-use crate::stamp::{identity, station};
+use crate::stamp::{identity, roles, station};
 
 /// A press with its base, the stamps of an inventory, in its order, and the fleet they are for.
 pub(super) struct Devices {
@@ -55,10 +55,26 @@ pub(super) fn load_as(
         identities: &identities,
     };
     let stamps = stamps(&facts)?;
+    warn_of_scarce_memory(rows, &facts, base.release.memory_mib, progress);
     let mut planned = rows.iter().filter(|row| row.board == base.release.board);
     planned.try_for_each(|row| claim_identity(row, folder, &facts))?;
     let press = step(progress, "hash the base", || Press::new(base, station))?;
     Ok(Devices { press, stamps, fleet })
+}
+
+/// Says once of each configuration that makes servers of machines which may be too small. Bases from before boards told their memory say nothing of it.
+fn warn_of_scarce_memory(rows: &[Row], facts: &Facts<'_>, memory_mib: Option<u64>, progress: &dyn Progress) {
+    let Some(memory_mib) = memory_mib else { return };
+    let named = rows.iter().filter(|row| row.board == facts.board).filter_map(|row| match &row.config {
+        ConfigChoice::Unsaid => facts.common_config,
+        ConfigChoice::None => None,
+        ConfigChoice::Given(path) => facts.configs.get(path).map(|config| (path.as_path(), config)),
+    });
+    for (path, config) in named.collect::<BTreeMap<_, _>>() {
+        if let Some(why) = roles::scarce(config.content(), facts.board, memory_mib) {
+            progress.event(Event::Warn { message: &format!("{}: {why}", path.display()) });
+        }
+    }
 }
 
 /// The rows of the inventory that the options name, their hubs behind the proxy that the options name.
@@ -158,4 +174,38 @@ fn read_each<T>(
         all.insert(path.clone(), one);
     }
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use machine_config::judge_for_fleet;
+
+    use super::*;
+    use crate::progress::testing::Warnings;
+    use crate::stamp::testing::{self, config_with};
+
+    #[test]
+    fn each_configuration_that_makes_servers_of_machines_which_may_be_too_small_is_warned_of_once() {
+        let fleet = testing::fleet(1);
+        let server =
+            |name| judge_for_fleet(&config_with(name, "any: true", "k3s: {role: server}\n"), &fleet.trust()).expect("good");
+        let (configs, common) = (BTreeMap::from([(PathBuf::from("own.yaml"), server("own"))]), server("common"));
+        let (common_config, identities) = (Some((Path::new("common.yaml"), &common)), BTreeMap::new());
+        let facts =
+            Facts { board: "nuc", k3s_roles: &[], fleet: &fleet, configs: &configs, common_config, identities: &identities };
+        let own = inventory::parse(b"name,board,config\na,nuc,own.yaml\nb,nuc,own.yaml\nc,nuc,none\n").expect("good rows");
+        let all = inventory::parse(b"name,board,config\na,nuc,own.yaml\nb,nuc,\nc,another,\n").expect("good rows");
+        for (rows, memory_mib, expected) in [
+            (&own, Some(1024), vec!["own.yaml"]),
+            (&all, Some(1024), vec!["common.yaml", "own.yaml"]),
+            (&all, Some(2048), vec![]),
+            (&all, None, vec![]),
+        ] {
+            let warnings = Warnings::default();
+            warn_of_scarce_memory(rows, &facts, memory_mib, &warnings);
+            let warned = warnings.all();
+            assert_eq!(warned.len(), expected.len(), "{warned:?}");
+            assert!(warned.iter().zip(expected).all(|(text, file)| text.starts_with(file)), "{warned:?}");
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! The command line: options in, calls to the library, reports and errors out. One line per error, with its whole chain of causes.
 
+#[cfg(test)]
+mod another_board;
 mod args;
 mod build;
 mod convert;
@@ -27,9 +29,10 @@ use serde_json::json;
 
 pub use args::Cli;
 
-use crate::board::{self, Board};
+use crate::board::{self, Board, K3sRole};
 use crate::components::{assemble, fetch, lock};
 use crate::inspect::Depth;
+use crate::stamp::roles::SERVER_MIB;
 use crate::unfold;
 use args::{BoardsArgs, Command, FetchArgs, FilesArgs, InspectArgs, LockArgs};
 use ui::Ui;
@@ -162,13 +165,23 @@ fn describe(board: &Board) -> String {
         ("kernel", board.kernel.clone()),
         ("consoles", board.consoles.join(", ")),
         ("watchdog", board.watchdog.clone().unwrap_or_else(|| "none".to_owned())),
+        ("memory", memory(board)),
         ("k3s", if roles.is_empty() { "no".to_owned() } else { roles }),
         ("formats", formats),
-        ("proven", board.standing.proven.join("; ")),
+        ("proven", board.standing.proven.iter().map(|proof| proof.what.as_str()).collect::<Vec<_>>().join("; ")),
         ("awaits", board.standing.awaits.join("; ")),
     ];
     let text: String = lines.iter().map(|(name, value)| format!("  {name:<13}{value}\n")).collect();
     format!("{}  {}\n{text}", board.name, board.description)
+}
+
+/// The least memory, and whether it is too little for a role that larger machines of the kind may have.
+fn memory(board: &Board) -> String {
+    let mib = board.memory_mib;
+    match board.k3s_roles.contains(&K3sRole::Server) && mib < SERVER_MIB {
+        true => format!("{mib} MiB at least; a k3s server wants {SERVER_MIB} MiB, which not all of them have"),
+        false => format!("{mib} MiB at least"),
+    }
 }
 
 fn run_lock(common: &args::Common, args: &LockArgs, ui: &Ui) -> Result<()> {

@@ -31,7 +31,7 @@ pub mod place;
 pub mod release;
 pub mod select;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod version;
 
 pub use mirror::MirrorChoice;

@@ -11,6 +11,8 @@ use super::elf::testing::elf;
 use super::http::testing::serve;
 use super::kmod::testing::ko;
 use super::mirror::MirrorChoice;
+use super::{gpgv, lock};
+use crate::progress::Silent;
 
 /// One made-up package.
 pub(crate) struct Package {
@@ -238,6 +240,19 @@ impl Archive {
 
     pub(crate) fn mirrors(&self) -> MirrorChoice {
         MirrorChoice { main: Some(format!("{}/debian", self.base)), security: None }
+    }
+
+    /// Locks every component, believing what the archive says.
+    pub(crate) fn write_lock(&self) {
+        let options = lock::LockOptions {
+            manifest: self.manifest(),
+            lock: self.lock(),
+            cache: Some(self.folder.path().join("lock-cache")),
+            mirrors: self.mirrors(),
+            allow_expired: true,
+        };
+        let believe = |_: &str, signed: &[u8]| Ok::<_, gpgv::SignatureError>(String::from_utf8(signed.to_vec()).expect("text"));
+        lock::run_with(&options, &Silent, &believe).expect("locked");
     }
 
     pub(crate) fn write_manifest(&self, text: &str) {

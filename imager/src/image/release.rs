@@ -24,6 +24,9 @@ pub struct Release {
     pub build_time_floor: u64,
     /// What k3s may be on the board. The warehouse needs it, where no board files are.
     pub k3s_roles: Vec<K3sRole>,
+    /// Memory of the board's smallest machine, in MiB; none: the image is from before boards said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_mib: Option<u64>,
 }
 
 impl Release {
@@ -46,11 +49,12 @@ mod tests {
             watchdog: Some("i6300esb".into()),
             build_time_floor: 1_700_000_000,
             k3s_roles: vec![K3sRole::Agent],
+            memory_mib: Some(1024),
         };
         let text = release.to_json();
         assert_eq!(
             text,
-            "{\n  \"version\": \"0.1.0\",\n  \"board\": \"qemu-x86_64\",\n  \"architecture\": \"x86_64\",\n  \"watchdog\": \"i6300esb\",\n  \"build_time_floor\": 1700000000,\n  \"k3s_roles\": [\n    \"agent\"\n  ]\n}\n"
+            "{\n  \"version\": \"0.1.0\",\n  \"board\": \"qemu-x86_64\",\n  \"architecture\": \"x86_64\",\n  \"watchdog\": \"i6300esb\",\n  \"build_time_floor\": 1700000000,\n  \"k3s_roles\": [\n    \"agent\"\n  ],\n  \"memory_mib\": 1024\n}\n"
         );
         assert_eq!(serde_json::from_str::<Release>(&text).expect("parsed"), release);
     }

@@ -15,6 +15,7 @@ fn release() -> Release {
         architecture: Architecture::X86_64,
         build_time_floor: 1_700_000_000,
         k3s_roles: vec![],
+        memory_mib: None,
         watchdog: None,
     }
 }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use super::super::fetch;
 use super::super::testing::{Archive, packages, security_packages};
-use super::super::{fetch, gpgv, lock};
 use super::*;
 use crate::board::ModuleSets;
 use crate::components::elf::testing::elf;
@@ -22,6 +22,7 @@ boot = "uefi-uki"
 kernel = "kernel"
 consoles = ["tty0"]
 firmware = ["a/b.bin"]
+memory-mib = 2048
 k3s-roles = []
 formats = ["raw"]
 modules = { early = ["ext4"], hardware = ["net-x"], runtime = ["over"] }
@@ -45,15 +46,7 @@ fn options(archive: &Archive) -> AssembleOptions {
 /// A served and locked archive.
 fn locked() -> Archive {
     let archive = Archive::new(&packages(), &security_packages(), |_, _| {});
-    let options = lock::LockOptions {
-        manifest: archive.manifest(),
-        lock: archive.lock(),
-        cache: Some(archive.folder.path().join("lock-cache")),
-        mirrors: archive.mirrors(),
-        allow_expired: true,
-    };
-    let believe = |_: &str, signed: &[u8]| Ok::<_, gpgv::SignatureError>(String::from_utf8(signed.to_vec()).expect("text"));
-    lock::run_with(&options, &Silent, &believe).expect("locked");
+    archive.write_lock();
     archive
 }
 
@@ -133,8 +126,9 @@ boot = "rpi-uboot"
 kernel = "pi-kernel"
 consoles = ["tty0"]
 watchdog = "pi_wdt"
-devicetrees = ["maker/bcm2711-rpi-4-b.dtb"]
+devicetrees = [{ file = "maker/bcm2711-rpi-4-b.dtb", filter = "pi4", model = "Raspberry Pi 4" }]
 boot-files = "pi-boot"
+memory-mib = 2048
 k3s-roles = []
 formats = ["raw"]
 modules = {}

@@ -113,11 +113,12 @@ impl Layer<'_> {
         for (path, item) in &parts.boot_files {
             self.add_item(&mut tree, path, item)?;
         }
-        for file in &board.devicetrees {
+        for devicetree in &board.devicetrees {
+            let file = &devicetree.file;
             let nowhere =
                 || AssembleError::DeviceTree { board: board.name.clone(), file: file.clone(), kernel: board.kernel.clone() };
             let item = parts.kernel.get(&format!("{DEVICE_TREES}/{file}")).ok_or_else(nowhere)?;
-            self.add_item(&mut tree, file.rsplit('/').next().unwrap_or(file), item)?;
+            self.add_item(&mut tree, devicetree.file_name(), item)?;
         }
         let licences = parts.firmware.iter().chain(&parts.microcode);
         for (path, item) in licences.filter(|(path, _)| path.starts_with(LICENCES)) {

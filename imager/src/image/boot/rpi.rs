@@ -3,7 +3,7 @@
 //! It knows the few words of `config.txt` that it writes, and refuses to write any that leads nowhere.
 
 use super::{BootFiles, BootParts, MakeError, devicetree, uboot};
-use crate::board::BootMethod;
+use crate::board::{BootMethod, DeviceTree};
 
 /// Where the firmware looks first.
 pub const CONFIG: &str = "config.txt";
@@ -25,31 +25,12 @@ const ARM64_MAGIC: &[u8] = b"ARM\x64";
 const BRANCH: u8 = 0x14;
 const BRANCH_MASK: u8 = 0xfc;
 
-/// A device tree: its name, the filter of config.txt for its models, and the chip it must be for.
-struct Model {
-    stem: &'static str,
-    filter: &'static str,
-    chip: &'static str,
-}
-
-/// The models known. `pi4` also matches a 400 and a CM4, so these come after it.
-const MODELS: [Model; 5] = [
-    Model { stem: "bcm2711-rpi-4-b", filter: "pi4", chip: "brcm,bcm2711" },
-    Model { stem: "bcm2711-rpi-400", filter: "pi400", chip: "brcm,bcm2711" },
-    Model { stem: "bcm2711-rpi-cm4-io", filter: "cm4", chip: "brcm,bcm2711" },
-    Model { stem: "bcm2712-rpi-5-b", filter: "pi5", chip: "brcm,bcm2712" },
-    Model { stem: "bcm2712-d-rpi-5-b", filter: "pi5", chip: "brcm,bcm2712" },
-];
+/// The chip of a Raspberry Pi 4, as names of device trees begin with it.
+const PI4_CHIP: &str = "bcm2711";
 
 /// Why a Raspberry Pi could not boot this.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RpiError {
-    /// No model is known for a device tree.
-    #[error("cannot use the device tree {file}: no Raspberry Pi is known by that name; add it to imager's table of models")]
-    Model {
-        /// The file.
-        file: String,
-    },
     /// A file is named that is not there.
     #[error("cannot boot from this partition: {by} names {file}, which is not in it")]
     Missing {
@@ -70,9 +51,11 @@ pub enum RpiError {
 
 /// Adds `config.txt` and closes U-Boot's prompt; nothing moves: firmware, U-Boot and device trees lie at the top.
 pub(super) fn add_uboot(parts: &BootParts<'_>, files: &mut BootFiles) -> Result<(), MakeError> {
-    files.insert(CONFIG.to_owned(), config(BootMethod::RpiUboot, &parts.board.devicetrees)?.into_bytes());
-    for name in parts.board.devicetrees.iter().map(|path| file_name(path)) {
+    files.insert(CONFIG.to_owned(), config(BootMethod::RpiUboot, &parts.board.devicetrees).into_bytes());
+    for tree in &parts.board.devicetrees {
+        let name = tree.file_name();
         if let Some(bytes) = files.get_mut(name) {
+            check_model(tree, bytes)?;
             *bytes = uboot::close_prompt(bytes).map_err(|error| unusable(name, error.to_string()))?;
         }
     }
@@ -81,9 +64,11 @@ pub(super) fn add_uboot(parts: &BootParts<'_>, files: &mut BootFiles) -> Result<
 
 /// Adds `config.txt` and a slot's folder with kernel, RAM disk, command line and device trees.
 pub(super) fn add_native(parts: &BootParts<'_>, files: &mut BootFiles) -> Result<(), MakeError> {
-    files.insert(CONFIG.to_owned(), config(BootMethod::RpiNative, &parts.board.devicetrees)?.into_bytes());
-    for name in parts.board.devicetrees.iter().map(|path| file_name(path)) {
+    files.insert(CONFIG.to_owned(), config(BootMethod::RpiNative, &parts.board.devicetrees).into_bytes());
+    for tree in &parts.board.devicetrees {
+        let name = tree.file_name();
         if let Some(bytes) = files.remove(name) {
+            check_model(tree, &bytes)?;
             files.insert(format!("{SLOT_A}{name}"), bytes);
         }
     }
@@ -96,8 +81,8 @@ pub(super) fn add_native(parts: &BootParts<'_>, files: &mut BootFiles) -> Result
     Ok(())
 }
 
-/// The text of `config.txt`. Of several device trees for one model, the first is used, and how to use another is said.
-pub fn config(method: BootMethod, devicetrees: &[String]) -> Result<String, RpiError> {
+/// The text of `config.txt`. Of several device trees for one filter, the first is used, and how to use another is said.
+fn config(method: BootMethod, devicetrees: &[DeviceTree]) -> String {
     let mut lines =
         vec!["# Written by imager: what the board's firmware starts.".to_owned(), "arm_64bit=1".into(), "enable_uart=1".into()];
     match method {
@@ -109,27 +94,26 @@ pub fn config(method: BootMethod, devicetrees: &[String]) -> Result<String, RpiE
         BootMethod::UefiUki => {}
     }
     let mut used: Vec<&str> = Vec::new();
-    for model in ordered(devicetrees)? {
-        let line = format!("device_tree={}.dtb", model.stem);
-        if used.contains(&model.filter) {
+    for tree in devicetrees {
+        let line = format!("device_tree={}", tree.file_name());
+        if used.contains(&tree.filter.as_str()) {
             lines.push(format!("# for other steppings of the chip: {line}"));
         } else {
-            used.push(model.filter);
-            lines.extend([format!("[{}]", model.filter), line]);
+            used.push(&tree.filter);
+            lines.extend([format!("[{}]", tree.filter), line]);
         }
     }
     lines.push("[all]".into());
-    Ok(lines.join("\n") + "\n")
+    lines.join("\n") + "\n"
 }
 
-/// The models of device trees, in the table's order.
-fn ordered(devicetrees: &[String]) -> Result<Vec<&'static Model>, RpiError> {
-    let known = |file: &String| MODELS.iter().any(|model| file_name(file) == format!("{}.dtb", model.stem));
-    if let Some(file) = devicetrees.iter().find(|file| !known(file)) {
-        return Err(RpiError::Model { file: file.clone() });
+/// The device tree must say that it is for the model the board file names.
+fn check_model(tree: &DeviceTree, bytes: &[u8]) -> Result<(), RpiError> {
+    let found = devicetree::machine(bytes).map_err(|reason| unusable(tree.file_name(), reason.into()))?.model;
+    match found.starts_with(&tree.model) {
+        true => Ok(()),
+        false => Err(unusable(tree.file_name(), format!("it is for `{found}`, not for `{}` as the board file says", tree.model))),
     }
-    let named = |model: &&Model| devicetrees.iter().any(|file| file_name(file) == format!("{}.dtb", model.stem));
-    Ok(MODELS.iter().filter(named).collect())
 }
 
 fn file_name(path: &str) -> &str {
@@ -219,16 +203,16 @@ fn check_command_line(file: &str, files: &BootFiles) -> Result<(), RpiError> {
     }
 }
 
-/// The device tree must be for its model, and the firmware of that model's generation there.
+/// The device tree must be for a Raspberry Pi with the chip that its name begins with, and that chip's firmware there. For which model it is, only the
+/// board file knows.
 fn check_devicetree(file: &str, files: &BootFiles) -> Result<(), RpiError> {
-    let model = MODELS.iter().find(|model| file_name(file) == format!("{}.dtb", model.stem));
-    let model = model.ok_or_else(|| RpiError::Model { file: file.to_owned() })?;
+    let chip = file_name(file).split('-').next().unwrap_or_default();
     let machine = devicetree::machine(&files[file]).map_err(|reason| unusable(file, reason.into()))?;
-    if !machine.model.starts_with("Raspberry Pi") || !machine.compatible.iter().any(|name| name == model.chip) {
-        return Err(unusable(file, format!("it is for `{}`, not for a Raspberry Pi with {}", machine.model, model.chip)));
+    if !machine.model.starts_with("Raspberry Pi") || !machine.compatible.contains(&format!("brcm,{chip}")) {
+        return Err(unusable(file, format!("it is for `{}`, not for a Raspberry Pi with {chip}", machine.model)));
     }
-    let needed = PI4_FIRMWARE.iter().filter(|_| model.chip == "brcm,bcm2711");
-    let absent = needed.into_iter().find(|name| !files.contains_key(**name));
+    let mut needed = PI4_FIRMWARE.iter().filter(|_| chip == PI4_CHIP);
+    let absent = needed.find(|name| !files.contains_key(**name));
     absent.map_or(Ok(()), |name| Err(missing("the second stage of the firmware", name)))
 }
 

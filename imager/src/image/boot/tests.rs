@@ -24,18 +24,30 @@ pub(crate) fn kernel(architecture: Architecture) -> Vec<u8> {
 pub(crate) fn board(boot: &str, devicetrees: &str, more: &str) -> Board {
     let text = format!(
         "name = \"test\"\ndescription = \"for tests\"\narchitecture = \"aarch64\"\nboot = \"{boot}\"\nkernel = \"linux\"\n\
-         consoles = [\"tty0\"]\nk3s-roles = []\nformats = [\"raw\"]\ndevicetrees = [{devicetrees}]\n{more}\n[modules]\n\
+         consoles = [\"tty0\"]\nmemory-mib = 1024\nk3s-roles = []\nformats = [\"raw\"]\ndevicetrees = [{devicetrees}]\n{more}\n[modules]\n\
          [partitions]\nesp-mib = 40\nruntime-mib = 1\n"
     );
     Board::parse(&text, &ModuleSets::default()).expect("a board")
 }
 
+/// What a board file says of device trees with these names and filters.
+fn devicetrees(trees: &[(&str, &str)]) -> String {
+    let line = |(name, filter): &(&str, &str)| {
+        format!("{{ file = \"broadcom/{name}.dtb\", filter = \"{filter}\", model = \"{MODEL}\" }}")
+    };
+    trees.iter().map(line).collect::<Vec<_>>().join(", ")
+}
+
+/// What made-up device trees say their model is.
+const MODEL: &str = "Raspberry Pi";
+
 pub(crate) fn pi4() -> Board {
-    board("rpi-uboot", "\"broadcom/bcm2711-rpi-cm4-io.dtb\", \"broadcom/bcm2711-rpi-4-b.dtb\"", "boot-files = \"rpi-boot\"")
+    let trees = [("bcm2711-rpi-4-b", "pi4"), ("bcm2711-rpi-cm4-io", "cm4")];
+    board("rpi-uboot", &devicetrees(&trees), "boot-files = \"rpi-boot\"")
 }
 
 pub(crate) fn pi5() -> Board {
-    board("rpi-native", "\"broadcom/bcm2712-rpi-5-b.dtb\", \"broadcom/bcm2712-d-rpi-5-b.dtb\"", "")
+    board("rpi-native", &devicetrees(&[("bcm2712-rpi-5-b", "pi5"), ("bcm2712-d-rpi-5-b", "pi5")]), "")
 }
 
 /// What components give to such a board's boot partition.
@@ -48,10 +60,10 @@ pub(crate) fn given(board: &Board) -> Tree {
             files.add_file(name, bytes, 0o644).expect("added");
         }
     }
-    for path in &board.devicetrees {
-        let name = path.rsplit('/').next().expect("a name");
+    for devicetree in &board.devicetrees {
+        let name = devicetree.file_name();
         let chip = format!("brcm,{}", &name[..7]);
-        files.add_file(name, tree("Raspberry Pi", &chip), 0o644).expect("added");
+        files.add_file(name, tree(MODEL, &chip), 0o644).expect("added");
     }
     if board.boot.is_rpi() {
         files.add_file("licences/x.txt", "free to pass on", 0o644).expect("added");
@@ -178,8 +190,11 @@ fn files_that_are_something_else_are_named() {
 }
 
 #[test]
-fn an_unknown_device_tree_is_refused_when_building() {
-    let board = board("rpi-native", "\"broadcom/bcm2712-rpi-6.dtb\"", "");
-    let error = made(&board, &given(&board)).expect_err("refused").to_string();
-    assert!(error.contains("bcm2712-rpi-6.dtb") && error.contains("table of models"), "{error}");
+fn a_device_tree_for_another_model_than_its_filter_s_is_refused_when_building() {
+    let mut board = board("rpi-native", &devicetrees(&[("bcm2712-rpi-6-b", "pi6")]), "");
+    let given = given(&board);
+    assert!(made(&board, &given).is_ok(), "a model that nobody knew needs a board file alone");
+    board.devicetrees[0].model = "Raspberry Pi 6".into();
+    let error = made(&board, &given).expect_err("refused").to_string();
+    assert!(error.contains("bcm2712-rpi-6-b.dtb") && error.contains("not for `Raspberry Pi 6`"), "{error}");
 }
