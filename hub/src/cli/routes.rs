@@ -18,7 +18,7 @@ use crate::listen::Peer;
 use crate::metrics::CONTENT_TYPE;
 use crate::model::Time;
 use crate::people::Role;
-use crate::replica::{PATH, SECRET_HEADER, WHO_HEADER};
+use crate::replica::{ForwardError, PATH, SECRET_HEADER, WHO_HEADER, tell};
 use crate::rest::{self, App, Failure};
 use crate::tunnel::TunnelError;
 use crate::web;
@@ -54,7 +54,11 @@ fn tunnel_refusal(error: &TunnelError) -> Response {
         TunnelError::Enough(_) => StatusCode::TOO_MANY_REQUESTS,
         TunnelError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
-    refusal(status, error.code(), &error.to_string())
+    let mut response = refusal(status, error.code(), &error.to_string());
+    if let TunnelError::Open(error) | TunnelError::Forward(ForwardError::Device(error)) = error {
+        tell(error, response.headers_mut());
+    }
+    response
 }
 
 /// A tunnel for another process of the hub.

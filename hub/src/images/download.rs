@@ -104,10 +104,24 @@ struct Kept {
     device_name: Option<HostName>,
     fleet: FleetTrust,
     hub: Hub,
+    /// Apart, because a secret's own form is a mask.
+    #[serde(default)]
+    proxy_password: Option<String>,
     file: String,
     /// The join token's id.
     token: String,
     made_by: String,
+}
+
+impl Kept {
+    /// What the device is told of the hub.
+    fn hub(&self) -> Hub {
+        let mut hub = self.hub.clone();
+        if let Some(proxy) = &mut hub.proxy {
+            proxy.password = self.proxy_password.clone().map(Secret::from);
+        }
+        hub
+    }
 }
 
 /// Why there is no download.
@@ -167,6 +181,7 @@ impl Images {
             base_sha256: base_sha256.clone(),
             device_name,
             fleet,
+            proxy_password: hub.proxy.as_ref().and_then(|proxy| proxy.password.as_ref()).map(|text| text.expose().to_owned()),
             hub,
             file: file.clone(),
             token: tokens::id(&tokens::hash(secret.expose())),
@@ -219,7 +234,7 @@ impl Images {
     async fn stamp(&self, kept: &Kept, token: &Secret) -> Result<Served, DownloadError> {
         let seed = Seed {
             fleet: kept.fleet.clone(),
-            hub: Some(kept.hub.clone()),
+            hub: Some(kept.hub()),
             join_token: Some(token.clone()),
             device_name: kept.device_name.clone(),
             config: None,

@@ -3,17 +3,20 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
 use imager::seed_place;
 use machine_config::disk::SEED_BYTES;
+use rustix::fs::OFlags;
 use serde::Serialize;
+use tokio::time::{Instant, timeout_at};
 use utoipa::ToSchema;
 
 use super::download::DownloadKey;
-use super::hash::{Hashes, hash_file};
+use super::hash::Hashes;
 
 /// Files of one folder that are looked at.
 const MAX_FILES: usize = 1000;
@@ -21,6 +24,9 @@ const MAX_FILES: usize = 1000;
 const HASH: &str = ".sha256";
 /// Ends the names of what else stands beside an image.
 const BESIDE: [&str; 4] = [".spdx.json", ".provenance.json", ".bmap", ".manifest.json"];
+
+/// How long a list waits for hashes that are being computed.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -30,9 +36,9 @@ pub struct Image {
     pub name: String,
     /// Bytes of it.
     pub bytes: u64,
-    /// SHA-256, as its `.sha256` says; none: there is no such file.
+    /// SHA-256, as its `.sha256` says, or computed where there is no such file; none: that goes on, ask again.
     pub sha256: Option<String>,
-    /// It has a place for what is particular to one device.
+    /// It has a place for what is particular to one device, and that is empty.
     pub stampable: bool,
     /// What stands beside it: its hash, its list of contents, its block map.
     pub beside: Vec<String>,
@@ -85,7 +91,7 @@ pub enum ImageError {
 #[derive(Debug, Clone)]
 pub struct Images {
     folder: Option<Arc<Path>>,
-    hashes: Arc<Mutex<Hashes>>,
+    hashes: Hashes,
     key: DownloadKey,
 }
 
@@ -99,7 +105,7 @@ pub(super) struct OpenImage {
 impl Images {
     /// The images in this folder, stamped with tokens of this key.
     pub fn new(folder: Option<PathBuf>, key: DownloadKey) -> Self {
-        Self { folder: folder.map(Arc::from), hashes: Arc::default(), key }
+        Self { folder: folder.map(Arc::from), hashes: Hashes::default(), key }
     }
 
     pub(super) fn key(&self) -> &DownloadKey {
@@ -110,13 +116,19 @@ impl Images {
         self.folder.as_deref().ok_or(ImageError::NoFolder)
     }
 
-    /// All images, by name.
+    /// All images, by name. Where no `.sha256` stands beside one, its hash is computed, once; the list waits a while for it.
     ///
     /// # Errors
     /// There is no folder, or it cannot be read.
     pub async fn list(&self) -> Result<Vec<Image>, ImageError> {
         let folder = self.folder()?.to_owned();
-        blocking(move || list(&folder)).await
+        let mut images = blocking(move || list(&folder)).await?;
+        let until = Instant::now() + PATIENCE;
+        for image in images.iter_mut().filter(|image| image.sha256.is_none()) {
+            // An image that was taken away meanwhile, or cannot be read, is told by whoever asks for it.
+            image.sha256 = timeout_at(until, self.hash(&image.name)).await.ok().and_then(Result::ok);
+        }
+        Ok(images)
     }
 
     /// Opens an image that anybody who may look may have, or what stands beside one.
@@ -145,22 +157,13 @@ impl Images {
 
     /// The image's SHA-256, computed unless the file is the one that was hashed before. It is the one that its `.sha256` says.
     pub(super) async fn hash(&self, name: &str) -> Result<String, ImageError> {
-        let image = self.open(name).await?;
-        let (path, hashes) = (self.folder()?.join(name), Arc::clone(&self.hashes));
+        let (image, path) = (self.open(name).await?, self.folder()?.join(name));
+        let found = self.hashes.of(image.file).await;
+        let found = found.map_err(|source| ImageError::Read { path: path.clone(), source })?;
         let name = name.to_owned();
-        blocking(move || {
-            let failed = |source| ImageError::Read { path: path.clone(), source };
-            let key = Hashes::key(&image.file).map_err(failed)?;
-            let known = hashes.lock().unwrap_or_else(PoisonError::into_inner).get(&key);
-            let found = match known {
-                Some(found) => found,
-                None => hash_file(&image.file).map_err(failed)?,
-            };
-            hashes.lock().unwrap_or_else(PoisonError::into_inner).put(key, found.clone());
-            match stated_hash(&path) {
-                Some(expected) if expected != found => Err(ImageError::Damaged { name, found, expected }),
-                Some(_) | None => Ok(found),
-            }
+        blocking(move || match stated_hash(&path) {
+            Some(expected) if expected != found => Err(ImageError::Damaged { name, found, expected }),
+            Some(_) | None => Ok(found),
         })
         .await
     }
@@ -197,7 +200,8 @@ fn is_name(name: &str) -> bool {
 
 fn open(path: &Path) -> Result<Option<OpenImage>, ImageError> {
     let failed = |source| ImageError::Read { path: path.to_owned(), source };
-    let file = match File::open(path) {
+    // A pipe must not make anybody wait for whoever writes into it.
+    let file = match File::options().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(failed(source)),
@@ -239,6 +243,8 @@ fn belongs(beside: &str, image: &str, stem: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use sha2::{Digest as _, Sha256};
+
     use super::super::sample;
     use super::*;
 
@@ -270,6 +276,7 @@ mod tests {
         sample::write(&folder.path().join("b.img"));
         write(".secret", "");
         std::fs::create_dir(folder.path().join("folder")).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, folder.path().join("pipe"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
         let images = images(folder.path());
         let listed = images.list().await.unwrap();
         let a = Image {
@@ -279,8 +286,9 @@ mod tests {
             stampable: true,
             beside: vec!["a.bmap".into(), "a.img.sha256".into(), "a.img.spdx.json".into()],
         };
-        let b = Image { name: "b.img".into(), bytes: sample::BYTES, sha256: None, stampable: true, beside: vec![] };
-        assert_eq!(listed, [a, b]);
+        let computed = hex::encode(Sha256::digest(std::fs::read(folder.path().join("b.img")).unwrap()));
+        let b = Image { name: "b.img".into(), bytes: sample::BYTES, sha256: Some(computed), stampable: true, beside: vec![] };
+        assert_eq!(listed, [a, b], "each has its hash");
         assert!(matches!(images.hash("a.img").await, Err(ImageError::Damaged { .. })));
         assert_eq!(images.hash("b.img").await.unwrap().len(), 64);
         assert!(matches!(images.open("folder").await, Err(ImageError::Missing { .. })));

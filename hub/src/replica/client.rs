@@ -17,7 +17,9 @@ use tokio_tungstenite::tungstenite::http::{HeaderValue, Request, header::Invalid
 use tokio_tungstenite::tungstenite::{self, protocol::WebSocketConfig};
 use tracing::debug;
 
+use super::refusal::heard;
 use super::secret::Secret;
+use crate::session::OpenError;
 use crate::tunnel::{MAX_MESSAGE, carry_out};
 
 /// The path of tunnels between processes.
@@ -50,6 +52,9 @@ pub enum ForwardError {
         /// What it said.
         source: Box<tungstenite::Error>,
     },
+    /// The device gives none, as that process says.
+    #[error(transparent)]
+    Device(#[from] OpenError),
     /// It said nothing.
     #[error("the hub's process at {address}, which holds the device, does not answer")]
     TimedOut {
@@ -88,13 +93,21 @@ async fn reach(tls: Arc<ClientConfig>, wanted: Wanted<'_>) -> Result<DuplexStrea
     let bounds = WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE));
     let (socket, _) = tokio_tungstenite::client_async_with_config(request, secured, Some(bounds))
         .await
-        .map_err(|source| ForwardError::Refused { address: address(), source: Box::new(source) })?;
+        .map_err(|source| refused(address(), source))?;
     let (ours, theirs) = tokio::io::duplex(PIPE);
     tokio::spawn(async move {
         let carried = carry_out(socket, theirs).await;
         debug!(?carried, "a forwarded connection ended");
     });
     Ok(ours)
+}
+
+fn refused(address: String, source: tungstenite::Error) -> ForwardError {
+    let said = match &source {
+        tungstenite::Error::Http(response) => heard(response.headers()),
+        _ => None,
+    };
+    said.map_or_else(|| ForwardError::Refused { address, source: Box::new(source) }, ForwardError::Device)
 }
 
 fn request(wanted: Wanted<'_>) -> Result<Request<()>, ForwardError> {
@@ -115,4 +128,23 @@ async fn secure(tls: Arc<ClientConfig>, address: &str) -> io::Result<TlsStream<T
     // The name is not looked at: the key counts.
     let name = ServerName::try_from("skerry-hub").map_err(io::Error::other)?;
     TlsConnector::from(tls).connect(name, stream).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_devices_own_reason_is_told_and_any_other_refusal_is_the_processs() {
+        let answer = |error: Option<OpenError>| {
+            let mut response = tungstenite::http::Response::new(None);
+            if let Some(error) = error {
+                super::super::tell(&error, response.headers_mut());
+            }
+            refused("hub-2:443".into(), tungstenite::Error::Http(response.into()))
+        };
+        let said = OpenError::Refused("too many".into());
+        assert!(matches!(answer(Some(said.clone())), ForwardError::Device(found) if found == said));
+        assert!(matches!(answer(None), ForwardError::Refused { .. }));
+    }
 }

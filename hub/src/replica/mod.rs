@@ -5,6 +5,7 @@
 
 mod client;
 mod follow;
+mod refusal;
 mod secret;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub use follow::follow;
 pub use secret::Secret;
 
 pub(crate) use client::{PATH, SECRET_HEADER, WHO_HEADER};
+pub(crate) use refusal::{code as refusal_code, tell};
 
 /// This process among the hub's.
 #[derive(Debug, Clone)]

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::input::{Given, Named};
-use super::{Answer, App, ErrorBody, Failure};
+use super::{Answer, App, ErrorBody, Failure, site};
 use crate::auth::Caller;
 use crate::model::{DeviceState, Time};
-use crate::store::{Claim, ClaimBy, Claimed};
+use crate::store::{ClaimBy, Claimed};
 
 /// A device as whoever stands beside it sees it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -89,7 +89,7 @@ pub(super) async fn find(State(app): State<App>, Named((kind, value)): Named<(St
     found.map(|found| Json(found.into())).ok_or_else(|| Failure::missing("a device or manifest that this code names"))
 }
 
-/// Claims a device for a site.
+/// Claims a device for a site. An installer claims for the sites that an admin gave them, and for no others.
 #[utoipa::path(post, operation_id = "claimDevice", path = "/api/v1/claims/{kind}/{value}", tag = "claims",
     params(("kind" = String, Path, description = "`id`, `serial` or `name`"), ("value" = String, Path, description = "As the code says it")),
     request_body = Site, responses((status = 200, body = Seen), (status = "default", body = ErrorBody)))]
@@ -99,6 +99,5 @@ pub(super) async fn claim(
     Named((kind, value)): Named<(String, String)>,
     Given(place): Given<Site>,
 ) -> Answer<Seen> {
-    let claim = Claim { by: code(&kind, value)?, site: place.site };
-    Ok(Json(app.services.store.claim(claim, &caller.by(Time::now())).await?.into()))
+    Ok(Json(site::claim(&app, &caller, code(&kind, value)?, &place.site).await?.into()))
 }

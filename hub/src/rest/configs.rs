@@ -10,10 +10,11 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::devices::Last;
 use super::input::{Asked, Given, Named, Raw};
+use super::paged::Paged;
 use super::{Answer, App, Done, ErrorBody, Failure, List};
 use crate::auth::Caller;
 use crate::config::judge_upload;
-use crate::model::{AssignTo, Assignment, Config, Delivery, Rollout, Time};
+use crate::model::{AssignTo, Assignment, Config, Delivery, Page, Rollout, Time};
 
 /// A configuration, whom it is assigned to, and how far it came.
 #[derive(Debug, Serialize, ToSchema)]
@@ -28,10 +29,11 @@ pub(super) struct ConfigView {
     rollout: Rollout,
 }
 
-/// All configurations, the newest first.
-#[utoipa::path(get, operation_id = "listConfigs", path = "/api/v1/configs", tag = "configs", responses((status = 200, body = List<Config>), (status = "default", body = ErrorBody)))]
-pub(super) async fn list(State(app): State<App>) -> Answer<List<Config>> {
-    super::list(app.services.store.configs().await?)
+/// Configurations, the newest first, in pages.
+#[utoipa::path(get, operation_id = "listConfigs", path = "/api/v1/configs", tag = "configs", params(Paged),
+    responses((status = 200, body = Page<Config>), (status = "default", body = ErrorBody)))]
+pub(super) async fn list(State(app): State<App>, Asked(page): Asked<Paged>) -> Answer<Page<Config>> {
+    Ok(Json(app.services.store.configs_page(page.offset, page.limit).await?))
 }
 
 /// Takes a signed configuration. What a device would refuse is refused here, with the device's code.

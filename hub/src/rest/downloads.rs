@@ -14,13 +14,13 @@ use crate::model::Time;
 use crate::people::Role;
 
 impl App {
-    /// What devices are told of this hub.
+    /// What devices are told of this hub: its address and pin, and what else an admin said of the way to it.
     ///
     /// # Errors
-    /// Nobody told it its address.
-    pub fn hub(&self) -> Result<Hub, DownloadError> {
+    /// Nobody told it its address, or the database failed.
+    pub async fn hub(&self) -> Result<Hub, DownloadError> {
         let url = self.services.url.as_deref().ok_or(DownloadError::NoUrl)?.to_owned();
-        Ok(Hub { url, pin: hex::encode(self.services.pin), fallbacks: vec![], proxy: None })
+        Ok(self.services.store.phone_home().await?.hub(url, hex::encode(self.services.pin)))
     }
 }
 
@@ -35,7 +35,7 @@ pub(super) async fn create(
 ) -> Result<(StatusCode, Json<Download>), Failure> {
     // The image holds a token: whoever may not make one by itself makes none this way.
     caller.check(Role::Operator, Area::Tokens, true)?;
-    let made = app.images.create_download(&app.services.store, &name, new, app.hub()?, &caller.by(Time::now())).await?;
+    let made = app.images.create_download(&app.services.store, &name, new, app.hub().await?, &caller.by(Time::now())).await?;
     Ok((StatusCode::CREATED, Json(made)))
 }
 

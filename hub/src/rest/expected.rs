@@ -3,25 +3,13 @@
 use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
-use serde::Deserialize;
-use utoipa::IntoParams;
 
 use super::input::{Asked, Named, Raw};
+use super::paged::Paged;
 use super::{Answer, App, Done, ErrorBody};
 use crate::auth::Caller;
 use crate::model::{Expected, Page, Time};
 use crate::store::Imported;
-
-/// Which page.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Paged {
-    /// Entries before the page.
-    offset: u64,
-    /// Entries of the page; 0: a hundred.
-    limit: u32,
-}
 
 /// Devices that are expected, by name, in pages.
 #[utoipa::path(get, operation_id = "listExpected", path = "/api/v1/expected", tag = "expected", params(Paged),

@@ -8,6 +8,7 @@ use hyper::body::Bytes;
 use serde::de::DeserializeOwned;
 
 use super::failure::Failure;
+use super::plain::has_zero;
 use crate::model::text::bounded;
 
 /// Parts of the path.
@@ -49,7 +50,13 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Given<T> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
-        let body = Json::<T>::from_request(request, state).await;
+        let (parts, body) = request.into_parts();
+        let text = Bytes::from_request(Request::from_parts(parts.clone(), body), state).await;
+        let text = text.map_err(|error| malformed(error.status(), error.body_text()))?;
+        if has_zero(&text) {
+            return Err(malformed(StatusCode::BAD_REQUEST, "a zero character stands in a text".to_owned()));
+        }
+        let body = Json::<T>::from_request(Request::from_parts(parts, text.into()), state).await;
         body.map(|Json(value)| Self(value)).map_err(|error| malformed(error.status(), error.body_text()))
     }
 }

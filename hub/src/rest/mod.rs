@@ -14,11 +14,16 @@ mod fleets;
 mod guard;
 mod images;
 mod input;
+mod installers;
 mod openapi;
 mod own;
+mod paged;
 mod people;
+mod phone_home;
+mod plain;
 mod routes;
 mod rules;
+mod site;
 mod states;
 mod tokens;
 
@@ -43,6 +48,9 @@ pub use routes::{ROUTES, Route, Who, route_of};
 
 pub(crate) use failure::causes;
 pub(crate) use guard::in_time;
+pub(crate) use installers::actor_of;
+pub(crate) use plain::has_control;
+pub(crate) use site::{ClaimError, bound_to, claim};
 
 /// Bytes of a body at most, where nothing else is said.
 const MAX_BODY: usize = 512 << 10;
@@ -114,12 +122,15 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(expected::forget))
         .routes(routes!(expected::import_manifest))
         .routes(routes!(people::list))
-        .routes(routes!(people::put))
+        .routes(routes!(people::put, people::change))
+        .routes(routes!(installers::list))
+        .routes(routes!(installers::put))
         .routes(routes!(people::api_tokens, people::create_api_token))
         .routes(routes!(people::revoke_api_token))
         .routes(routes!(audit::list))
         .routes(routes!(images::list))
         .routes(routes!(images::get))
+        .routes(routes!(phone_home::get, phone_home::put))
         .routes(routes!(downloads::create))
         .routes(routes!(downloads::get))
         .merge(logs)
@@ -133,6 +144,7 @@ pub fn router(app: App) -> Router {
         .route_layer(from_fn_with_state(app.clone(), guard::guard))
         .route("/api/v1/{*path}", any(nowhere))
         .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(from_fn(plain::plain))
         .layer(from_fn(guard::dress))
         .with_state(app)
 }

@@ -6,10 +6,11 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::input::{Given, Named};
-use super::{Answer, App, Done, ErrorBody, Failure, List};
+use super::input::{Asked, Given, Named};
+use super::paged::Paged;
+use super::{Answer, App, Done, ErrorBody, Failure};
 use crate::auth::{Caller, end_logins_of_token, is_scope};
-use crate::model::Time;
+use crate::model::{Page, Time};
 use crate::people::{ApiToken, Role, User};
 use crate::store::{NewApiToken, PersonChange};
 
@@ -35,11 +36,51 @@ pub(super) struct UserChange {
     locked: bool,
 }
 
-/// All people, by name.
-#[utoipa::path(get, operation_id = "listUsers", path = "/api/v1/users", tag = "people", responses((status = 200, body = List<Person>), (status = "default", body = ErrorBody)))]
-pub(super) async fn list(State(app): State<App>) -> Answer<List<Person>> {
+/// People, by name, in pages.
+#[utoipa::path(get, operation_id = "listUsers", path = "/api/v1/users", tag = "people", params(Paged),
+    responses((status = 200, body = Page<Person>), (status = "default", body = ErrorBody)))]
+pub(super) async fn list(State(app): State<App>, Asked(page): Asked<Paged>) -> Answer<Page<Person>> {
+    let Page { items, total } = app.services.store.users_page(page.offset, page.limit).await?;
     let person = |user: User| Person { effective_role: app.auth.role_of(&user), user };
-    super::list(app.services.store.users().await?.into_iter().map(person).collect())
+    Ok(Json(Page { items: items.into_iter().map(person).collect(), total }))
+}
+
+/// What an admin changes of a person; what is not there stays.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct UserEdit {
+    /// What they may do when no group of theirs has a role; null: nothing.
+    #[serde(default, deserialize_with = "said")]
+    #[schema(value_type = Option<Role>)]
+    role: Option<Option<Role>>,
+    /// They may not sign in.
+    #[serde(default)]
+    locked: Option<bool>,
+}
+
+/// Tells a null from nothing said.
+fn said<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Role>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+/// Changes a person's role, locks them out or lets them in again. Their logins end, unless they are let in again and nothing else.
+#[utoipa::path(patch, operation_id = "editUser", path = "/api/v1/users/{name}", tag = "people", params(("name" = String, Path, description = "As the identity provider calls them (`sub`)")),
+    request_body = UserEdit, responses((status = 204, description = "Changed"), (status = "default", body = ErrorBody)))]
+pub(super) async fn change(
+    State(app): State<App>,
+    caller: Caller,
+    Named(name): Named<String>,
+    Given(edit): Given<UserEdit>,
+) -> Done {
+    let (store, by) = (&app.services.store, caller.by(Time::now()));
+    if let Some(role) = edit.role {
+        store.set_role(&name, role, &by).await?;
+    }
+    if let Some(locked) = edit.locked {
+        store.user(&name).await?.ok_or_else(|| Failure::missing("the person"))?;
+        store.set_user(&name, PersonChange::Locked(locked), &by).await?;
+    }
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Says what a person may do; they may never have signed in yet. Their logins end.
@@ -73,10 +114,11 @@ pub(super) struct MadeApiToken {
     text: String,
 }
 
-/// All API tokens, the newest first.
-#[utoipa::path(get, operation_id = "listApiTokens", path = "/api/v1/api-tokens", tag = "people", responses((status = 200, body = List<ApiToken>), (status = "default", body = ErrorBody)))]
-pub(super) async fn api_tokens(State(app): State<App>) -> Answer<List<ApiToken>> {
-    super::list(app.services.store.api_tokens().await?)
+/// API tokens, the newest first, in pages.
+#[utoipa::path(get, operation_id = "listApiTokens", path = "/api/v1/api-tokens", tag = "people", params(Paged),
+    responses((status = 200, body = Page<ApiToken>), (status = "default", body = ErrorBody)))]
+pub(super) async fn api_tokens(State(app): State<App>, Asked(page): Asked<Paged>) -> Answer<Page<ApiToken>> {
+    Ok(Json(app.services.store.api_tokens_page(page.offset, page.limit).await?))
 }
 
 /// Makes an API token.

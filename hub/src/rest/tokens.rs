@@ -6,10 +6,11 @@ use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::input::{Given, Named};
-use super::{Answer, App, Done, ErrorBody, Failure, List};
+use super::input::{Asked, Given, Named};
+use super::paged::Paged;
+use super::{Answer, App, Done, ErrorBody, Failure};
 use crate::auth::Caller;
-use crate::model::{Time, Token};
+use crate::model::{Page, Time, Token};
 use crate::store::NewToken;
 
 /// A token that was made.
@@ -22,10 +23,11 @@ pub(super) struct MadeToken {
     text: String,
 }
 
-/// All join tokens, the newest first.
-#[utoipa::path(get, operation_id = "listTokens", path = "/api/v1/tokens", tag = "tokens", responses((status = 200, body = List<Token>), (status = "default", body = ErrorBody)))]
-pub(super) async fn list(State(app): State<App>) -> Answer<List<Token>> {
-    super::list(app.services.store.tokens().await?)
+/// Join tokens, the newest first, in pages.
+#[utoipa::path(get, operation_id = "listTokens", path = "/api/v1/tokens", tag = "tokens", params(Paged),
+    responses((status = 200, body = Page<Token>), (status = "default", body = ErrorBody)))]
+pub(super) async fn list(State(app): State<App>, Asked(page): Asked<Paged>) -> Answer<Page<Token>> {
+    Ok(Json(app.services.store.tokens_page(page.offset, page.limit).await?))
 }
 
 /// Makes a join token.

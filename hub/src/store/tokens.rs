@@ -61,7 +61,7 @@ pub(super) fn random() -> Result<[u8; TOKEN_BYTES], StoreError> {
     Ok(bytes)
 }
 
-fn read(row: &Fields<'_>) -> Result<Token, StoreError> {
+pub(super) fn read(row: &Fields<'_>) -> Result<Token, StoreError> {
     Ok(Token {
         id: row.text("id")?,
         name: row.text("name")?,

@@ -17,7 +17,7 @@ use tracing::{debug, info, warn};
 use super::holders::{Enough, Held, Holders};
 use super::socket::{Carried, bounded, carry};
 use crate::model::{By, Time};
-use crate::replica::{ForwardError, Replicas};
+use crate::replica::{ForwardError, Replicas, refusal_code};
 use crate::session::{OpenError, Sessions};
 use crate::store::{Store, StoreError};
 
@@ -42,9 +42,7 @@ impl TunnelError {
     /// Its stable code in the REST interface.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Open(OpenError::NotConnected) => "not-connected",
-            Self::Open(OpenError::Refused(_)) => "device-refused",
-            Self::Open(OpenError::TimedOut) => "device-silent",
+            Self::Open(error) | Self::Forward(ForwardError::Device(error)) => refusal_code(error),
             Self::Enough(_) => "too-many-tunnels",
             Self::Forward(_) => "replica-unreachable",
             Self::Store(_) => "database",

@@ -15,7 +15,8 @@ use super::visitor::Visitor;
 use crate::auth::Area;
 use crate::model::DeviceState;
 use crate::people::Role;
-use crate::store::{Claim, ClaimBy, Claimed, StoreError};
+use crate::rest::{bound_to, claim as claim_for};
+use crate::store::{ClaimBy, Claimed, Installer, StoreError};
 
 /// What the form of the first page says.
 #[derive(Debug, Default, serde::Deserialize)]
@@ -65,6 +66,8 @@ struct Page {
     obstacle: Option<String>,
     can_claim: bool,
     site: String,
+    /// The sites to choose from; empty: any.
+    sites: Vec<String>,
     path: String,
     csrf: String,
 }
@@ -90,6 +93,7 @@ pub(super) async fn page(
         Err(error @ StoreError::Ambiguous { .. }) => Seen::several(&kind, &value, &error),
         Err(error) => return Err(error.into()),
     };
+    let seen = seen.by(bound_to(&web, &visitor.caller).await?.as_ref());
     shown(&Page {
         shell: visitor.shell(&web, Section::Claim, "Claim").await?,
         done: (asked.done == "claimed").then_some(seen.next),
@@ -98,6 +102,7 @@ pub(super) async fn page(
         obstacle: seen.obstacle,
         can_claim: seen.is_open && asked.done != "claimed",
         site: seen.site,
+        sites: seen.sites,
         path: place(&kind, &value),
         csrf: visitor.csrf(),
     })
@@ -111,8 +116,7 @@ pub(super) async fn claim(
     fields: Fields,
 ) -> Result<Response, Oops> {
     visitor.may_change(fields.csrf(), Role::Installer, Area::Claims)?;
-    let claim = Claim { by: meant(&kind, &value)?, site: fields.text("site").to_owned() };
-    web.services.store.claim(claim, &visitor.by()).await?;
+    claim_for(&web, &visitor.caller, meant(&kind, &value)?, fields.text("site")).await?;
     Ok(Redirect::to(&address(&place(&kind, &value), &[("done", "claimed")])).into_response())
 }
 
@@ -121,6 +125,7 @@ struct Seen {
     name: String,
     facts: Vec<Fact>,
     site: String,
+    sites: Vec<String>,
     /// What happens next when it is claimed.
     next: &'static str,
     obstacle: Option<String>,
@@ -140,6 +145,7 @@ impl Seen {
                     ("It stands", device.state.to_string()),
                 ]),
                 site: device.site.clone(),
+                sites: vec![],
                 next: next(device.state),
                 obstacle: obstacle(device.state).map(str::to_owned),
                 is_open: obstacle(device.state).is_none(),
@@ -153,6 +159,7 @@ impl Seen {
                     ("It stands", "has not called yet".to_owned()),
                 ]),
                 site: place.site.clone(),
+                sites: vec![],
                 next: "Claimed. Plug it in: it will call.",
                 obstacle: None,
                 is_open: true,
@@ -173,9 +180,26 @@ impl Seen {
             name: short_value(kind, value),
             facts: vec![],
             site: String::new(),
+            sites: vec![],
             next: "Claimed. Plug it in: it will call.",
             obstacle: Some(obstacle.to_owned()),
             is_open,
+        }
+    }
+
+    /// As it is for somebody who is bound to sites; none: to none of them.
+    fn by(self, installer: Option<&Installer>) -> Self {
+        match installer {
+            Some(installer) if installer.sites.is_empty() => {
+                let obstacle = "No site was given to you: an admin of this hub says for which sites you claim. Call them.";
+                Self { obstacle: Some(obstacle.to_owned()), is_open: false, ..self }
+            }
+            Some(installer) if self.is_open && !self.site.is_empty() && !installer.claims_for(&self.site) => {
+                let obstacle = "It is for a site that is none of yours. Call an operator.";
+                Self { obstacle: Some(obstacle.to_owned()), is_open: false, ..self }
+            }
+            Some(installer) if !installer.is_everywhere() => Self { sites: installer.sites.clone(), ..self },
+            Some(_) | None => self,
         }
     }
 
@@ -209,6 +233,22 @@ fn obstacle(state: DeviceState) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_installer_is_offered_his_own_sites() {
+        let installer =
+            |sites: &[&str]| Installer { actor: "user:kim".into(), sites: sites.iter().map(|site| (*site).to_owned()).collect() };
+        let seen = |site: &str, sites: &[&str]| {
+            let seen = Seen { site: site.to_owned(), ..Seen::unknown("serial", "FZ1") }.by(Some(&installer(sites)));
+            (seen.is_open, seen.sites)
+        };
+        assert_eq!(seen("", &[]), (false, vec![]));
+        assert_eq!(seen("", &["Store 1"]), (true, vec!["Store 1".to_owned()]));
+        assert_eq!(seen("Store 1", &["Store 1"]).0, true);
+        assert_eq!(seen("Store 2", &["Store 1"]).0, false);
+        assert_eq!(seen("Store 2", &["*"]), (true, vec![]));
+        assert!(Seen::unknown("serial", "FZ1").by(None).is_open);
+    }
 
     #[test]
     fn what_nobody_heard_of_is_claimed_by_what_is_sure() {

@@ -15,7 +15,7 @@ use super::shell::{Section, Shell};
 use super::view::{Badge, Moment, device_href, short, title};
 use super::visitor::Visitor;
 use crate::auth::Area;
-use crate::model::{AssignTo, DeviceFilter, MAX_PAGE, Time};
+use crate::model::{AssignTo, MAX_PAGE, Time};
 use crate::people::Role;
 
 struct AssignmentRow {
@@ -105,16 +105,7 @@ async fn named(web: &Web, fields: &Fields) -> Result<AssignTo, Oops> {
         let to = format!("{kind}:{value}").parse();
         return to.map_err(|error: crate::model::AssignToError| Oops::unusable(error.to_string()));
     }
-    let filter = DeviceFilter { search: value.to_owned(), limit: MAX_PAGE, ..DeviceFilter::default() };
-    let found = web.services.store.devices(&filter).await?.items;
-    let exactly = |device: &&crate::model::Device| {
-        device.name.as_deref() == Some(value) || device.serials.iter().any(|serial| serial == value)
-    };
-    match found.iter().filter(exactly).collect::<Vec<_>>().as_slice() {
-        [device] => Ok(AssignTo::Device(device.id.clone())),
-        [] => Err(Oops::missing(format!("no device has the name or serial number `{value}`"))),
-        several => Err(Oops::unusable(format!("{} devices have the name or serial number `{value}`: use the id", several.len()))),
-    }
+    Ok(AssignTo::Device(super::replace::named(web, value).await?.id))
 }
 
 fn back(digest: &Digest, done: &str) -> Response {

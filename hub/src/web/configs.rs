@@ -1,30 +1,30 @@
 //! Configurations: listed with how far they came, and brought in by a form. Their content is never shown: it holds the fleet's secrets.
 
 use askama::Template;
-use axum::extract::{Multipart, Query, State};
+use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
-use http::{HeaderMap, Uri};
 use machine_config::MAX_CONFIG_BYTES;
 
 use super::Web;
 use super::oops::{Oops, shown};
+use super::pager::{PAGE, Pager};
 use super::shell::{Section, Shell};
+use super::upload::Upload;
 use super::view::{Badge, Moment, short};
 use super::visitor::Visitor;
-use crate::auth::{Area, AuthError, is_same_origin};
+use crate::auth::Area;
 use crate::model::{Config, Rollout, Time};
 use crate::people::Role;
 
 /// Bytes of an upload at most: a configuration and what surrounds it in a form.
 pub(super) const MAX_UPLOAD: usize = MAX_CONFIG_BYTES + (16 << 10);
-/// Bytes of a field beside the file.
-const MAX_FIELD: usize = 256;
 
 /// What the address may say.
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default)]
 pub(super) struct Asked {
-    pub(super) done: String,
+    done: String,
+    offset: u64,
 }
 
 impl Asked {
@@ -78,6 +78,7 @@ struct Page {
     shell: Shell,
     done: Option<&'static str>,
     rows: Vec<Row>,
+    pager: Pager,
     can_change: bool,
     csrf: String,
 }
@@ -87,54 +88,23 @@ pub(super) async fn page(State(web): State<Web>, visitor: Visitor, Query(asked):
     visitor.may_see(Role::Reader, Area::Configs)?;
     let store = &web.services.store;
     let mut rows = Vec::new();
-    for config in store.configs().await? {
-        rows.push(Row::of(&config, &store.rollout(&config.digest).await?, visitor.now));
+    let part = store.configs_page(asked.offset, PAGE).await?;
+    for config in &part.items {
+        rows.push(Row::of(config, &store.rollout(&config.digest).await?, visitor.now));
     }
     shown(&Page {
         shell: visitor.shell(&web, Section::Configs, "Configurations").await?,
         done: asked.words(),
         rows,
+        pager: Pager::of("/configs", &[], asked.offset, part.total),
         can_change: visitor.can_change(Role::Operator, Area::Configs),
         csrf: visitor.csrf(),
     })
 }
 
-/// A form with a file in it.
-#[derive(Default)]
-struct Upload {
-    csrf: Option<String>,
-    file: Option<Vec<u8>>,
-}
-
-async fn receive(mut form: Multipart) -> Result<Upload, Oops> {
-    let broken = |error: axum::extract::multipart::MultipartError| Oops::unusable(error.body_text());
-    let mut upload = Upload::default();
-    while let Some(field) = form.next_field().await.map_err(broken)? {
-        match field.name() {
-            Some("csrf") => {
-                upload.csrf = Some(field.text().await.map_err(broken)?).filter(|text| text.len() <= MAX_FIELD);
-            }
-            Some("file") => upload.file = Some(field.bytes().await.map_err(broken)?.to_vec()),
-            Some(_) | None => return Err(Oops::unusable("the form has a field that this page does not know; load it again")),
-        }
-    }
-    Ok(upload)
-}
-
 /// Takes a signed configuration, if its devices would take it.
-pub(super) async fn upload(
-    State(web): State<Web>,
-    visitor: Visitor,
-    uri: Uri,
-    headers: HeaderMap,
-    form: Multipart,
-) -> Result<Response, Oops> {
-    if !is_same_origin(&headers, &uri) {
-        return Err(AuthError::Origin.into());
-    }
-    let Upload { csrf, file } = receive(form).await?;
-    visitor.may_change(csrf.as_deref(), Role::Operator, Area::Configs)?;
-    let file = file.filter(|file| !file.is_empty()).ok_or_else(|| Oops::unusable("choose a signed configuration first"))?;
-    let config = web.services.store.put_config(&file, &visitor.by()).await?;
+pub(super) async fn upload(State(web): State<Web>, visitor: Visitor, upload: Upload) -> Result<Response, Oops> {
+    visitor.may_change(upload.csrf(), Role::Operator, Area::Configs)?;
+    let config = web.services.store.put_config(upload.file("a signed configuration")?, &visitor.by()).await?;
     Ok(Redirect::to(&format!("/configs/{}?done=brought", config.digest)).into_response())
 }

@@ -18,7 +18,7 @@ use super::view::{BAD, Badge, Fact, GOOD, Moment, QUIET, WARN, device_href, fact
 use super::visitor::Visitor;
 use crate::auth::Area;
 use crate::enrol::Act;
-use crate::model::{Config, Delivery, Device, DeviceEvent, DeviceState, Inventory, Replica, Stream, Time};
+use crate::model::{Config, Delivery, Device, DeviceEvent, DeviceState, Inventory, Labels, Replica, Stream, Time};
 use crate::people::Role;
 use crate::store::Edit;
 
@@ -281,9 +281,9 @@ fn event_row(event: &DeviceEvent, now: Time) -> EventRow {
 /// What may be done with a device in this state, but for removing it. To approve one whose hardware changed is to confirm that.
 fn acts(state: DeviceState, changed: bool) -> Vec<ActButton> {
     let buttons = [(Act::Approve, "Approve", "main"), (Act::Refuse, "Refuse", BAD), (Act::Quarantine, "Quarantine", BAD)];
-    let useful = buttons.into_iter().filter(|(act, ..)| {
-        act.is_allowed(state) && (act.target() != state || (changed && *act == Act::Approve))
-    });
+    let useful = buttons
+        .into_iter()
+        .filter(|(act, ..)| act.is_allowed(state) && (act.target() != state || (changed && *act == Act::Approve)));
     useful.map(|(act, word, tone)| ActButton { value: act.as_str(), word, tone }).collect()
 }
 
@@ -295,14 +295,34 @@ pub(super) async fn edit(
     fields: Fields,
 ) -> Result<Response, Oops> {
     visitor.may_change(fields.csrf(), Role::Operator, Area::Devices)?;
-    let edit = Edit {
-        name: Some(fields.text("name").to_owned()),
-        site: Some(fields.text("site").to_owned()),
-        labels: Some(fields.labels("labels")?),
-        groups: Some(fields.lines("groups")),
-    };
-    web.services.store.edit_device(&id, edit, &visitor.by()).await?;
-    Ok(Redirect::to(&address(&device_href(&id), &[("done", "saved")])).into_response())
+    let device = web.services.store.device(&id).await?.ok_or_else(|| Oops::missing("there is no such device at this hub"))?;
+    let edit = changed(&fields, &device.labels, &device.groups)?;
+    let done = if edit == Edit::default() { "unchanged" } else { "saved" };
+    if edit != Edit::default() {
+        web.services.store.edit_device(&id, edit, &visitor.by()).await?;
+    }
+    Ok(Redirect::to(&address(&device_href(&id), &[("done", done)])).into_response())
+}
+
+/// What the form says differently than the page had it: `NAME.was` is that. What somebody else changed meanwhile stays, of labels and groups each
+/// one for itself: the device has `labels` and `groups` now.
+fn changed(fields: &Fields, labels: &Labels, groups: &[String]) -> Result<Edit, Oops> {
+    let text =
+        |name: &str| Some(fields.text(name)).filter(|text| *text != fields.text(&format!("{name}.was"))).map(str::to_owned);
+    let (said, was) = (fields.labels("labels")?, fields.labels("labels.was")?);
+    let mut labels = labels.clone();
+    labels.retain(|key, _| said.contains_key(key) || !was.contains_key(key));
+    labels.extend(said.clone().into_iter().filter(|(key, value)| was.get(key) != Some(value)));
+    let (listed, listed_was) = (fields.lines("groups"), fields.lines("groups.was"));
+    let mut groups = groups.to_vec();
+    groups.retain(|group| listed.contains(group) || !listed_was.contains(group));
+    groups.extend(listed.iter().filter(|group| !listed_was.contains(group)).cloned());
+    Ok(Edit {
+        name: text("name"),
+        site: text("site"),
+        labels: (said != was).then_some(labels),
+        groups: (listed != listed_was).then_some(groups),
+    })
 }
 
 struct Failure {
@@ -359,6 +379,30 @@ fn chosen(fields: &Fields) -> Result<Vec<DeviceId>, Oops> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_form_changes_what_somebody_changed_in_it_and_nothing_else() {
+        let now = Labels::from([("a".into(), "1".into()), ("b".into(), "2".into()), ("meanwhile".into(), "3".into())]);
+        let form = |site: &str, labels: &str, groups: &str| {
+            let pairs = [
+                ("name", "till"),
+                ("name.was", "till"),
+                ("site", site),
+                ("site.was", "Store 1"),
+                ("labels", labels),
+                ("labels.was", "a=1\r\nb=2"),
+                ("groups", groups),
+                ("groups.was", "shops\r\nold"),
+            ];
+            changed(&Fields::of(&pairs), &now, &["shops".into(), "old".into(), "meanwhile".into()]).expect("a form")
+        };
+        assert_eq!(form("Store 1", "b=2\na=1", "shops\nold"), Edit::default());
+        assert_eq!(form(" Store 2", "a=1\nb=2", "shops\nold"), Edit { site: Some("Store 2".into()), ..Edit::default() });
+        let labels = Labels::from([("a".into(), "9".into()), ("c".into(), "4".into()), ("meanwhile".into(), "3".into())]);
+        assert_eq!(form("Store 1", "a=9\nc=4", "shops\nold"), Edit { labels: Some(labels), ..Edit::default() });
+        let groups = vec!["shops".to_owned(), "meanwhile".into(), "new".into()];
+        assert_eq!(form("Store 1", "a=1\nb=2", "shops\nnew"), Edit { groups: Some(groups), ..Edit::default() });
+    }
 
     #[test]
     fn only_what_would_change_something_is_offered() {

@@ -20,11 +20,20 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
             return Err(crate::auth::AuthError::Origin.into());
         }
         let form = Form::<Vec<(String, String)>>::from_request(request, state).await;
-        form.map(|Form(fields)| Self(fields)).map_err(|error| Oops::unusable(error.to_string()))
+        let Form(fields) = form.map_err(|error| Oops::unusable(error.to_string()))?;
+        if fields.iter().any(|(_, value)| value.contains('\0')) {
+            return Err(Oops::malformed());
+        }
+        Ok(Self(fields))
     }
 }
 
 impl Fields {
+    #[cfg(test)]
+    pub(super) fn of(pairs: &[(&str, &str)]) -> Self {
+        Self(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    }
+
     /// What shows that the form is from a page of somebody's login.
     pub(super) fn csrf(&self) -> Option<&str> {
         self.opt("csrf")
@@ -82,13 +91,9 @@ impl Fields {
 mod tests {
     use super::*;
 
-    fn fields(pairs: &[(&str, &str)]) -> Fields {
-        Fields(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
-    }
-
     #[test]
     fn fields_mean_what_they_say_or_are_named() {
-        let form = fields(&[
+        let form = Fields::of(&[
             ("id", "a"),
             ("id", "b"),
             ("labels", " shop=1\r\n\r\nrow=2 "),
@@ -103,6 +108,6 @@ mod tests {
         assert_eq!(labels, Labels::from([("shop".into(), "1".into()), ("row".into(), "2".into())]));
         assert!(form.parsed::<u32>("uses").expect_err("no number").message().contains("`uses`"));
         assert_eq!(form.days("days", Time::from_millis(0)).ok().flatten(), Some(Time::from_millis(172_800_000)));
-        assert!(fields(&[("labels", "shop")]).labels("labels").is_err());
+        assert!(Fields::of(&[("labels", "shop")]).labels("labels").is_err());
     }
 }

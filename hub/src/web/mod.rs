@@ -13,6 +13,7 @@ mod configs;
 mod counts;
 mod device;
 mod devices;
+mod expected;
 mod fields;
 mod headers;
 mod images;
@@ -22,9 +23,13 @@ mod overview;
 mod pager;
 mod pending;
 mod people;
+mod replace;
+mod rules;
 mod shell;
 mod sign_in;
 mod tokens;
+mod trust;
+mod upload;
 mod view;
 mod visitor;
 
@@ -47,6 +52,7 @@ pub fn routes(web: Web) -> Router {
         .route("/sign-in", get(sign_in::page))
         .route("/devices", get(devices::page).post(device::act))
         .route("/devices/{id}", get(device::page).post(device::edit))
+        .route("/devices/{id}/replace", get(replace::page).post(replace::replace))
         .route("/devices/{id}/logs", get(logs::page))
         .route("/devices/{id}/logs/stream", get(logs::stream))
         .route("/pending", get(pending::page))
@@ -56,10 +62,21 @@ pub fn routes(web: Web) -> Router {
         .route("/configs/{digest}/assign", post(config::assign))
         .route("/configs/{digest}/unassign", post(config::unassign))
         .route("/configs/{digest}/delete", post(config::delete))
+        .route("/rules", get(rules::page).post(rules::make))
+        .route("/rules/policy", post(rules::policy))
+        .route("/rules/{name}/delete", post(rules::delete))
+        .route("/trust", get(trust::page))
+        .route("/trust/fleets/{name}/delete", post(trust::delete_fleet))
+        .route("/trust/stations", post(trust::put_station))
+        .route("/trust/stations/{id}/delete", post(trust::delete_station))
+        .route("/expected/forget", post(expected::forget))
         .route("/images", get(images::page).post(images::stamp))
+        .route("/images/phone-home", post(images::phone_home))
         .route("/audit", get(audit::page))
         .route("/people", get(people::page))
         .route("/people/lock", post(people::lock))
+        .route("/people/role", post(people::role))
+        .route("/people/sites", post(people::sites))
         .route("/people/tokens", post(people::create_token))
         .route("/people/tokens/{id}/revoke", post(people::revoke_token))
         .route("/claim", get(claim::find))
@@ -67,7 +84,17 @@ pub fn routes(web: Web) -> Router {
         .layer(DefaultBodyLimit::max(MAX_FORM));
     let uploads = Router::new()
         .route("/configs", get(configs::page).post(configs::upload))
+        .route("/trust/fleets", post(trust::put_fleet))
         .layer(DefaultBodyLimit::max(configs::MAX_UPLOAD));
-    let all = pages.merge(uploads).fallback(at::nowhere).with_state(web).layer(from_fn(headers::secure));
+    let logs = Router::new()
+        .route("/expected", get(expected::page).post(expected::import))
+        .layer(DefaultBodyLimit::max(expected::MAX_UPLOAD));
+    let all = pages
+        .merge(uploads)
+        .merge(logs)
+        .fallback(at::nowhere)
+        .with_state(web)
+        .layer(from_fn(at::plain))
+        .layer(from_fn(headers::secure));
     all.merge(Router::new().route("/assets/{version}/{name}", get(assets::serve)))
 }

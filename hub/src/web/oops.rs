@@ -8,6 +8,7 @@ use tracing::error;
 use super::pager::address;
 use super::shell::Shell;
 use crate::auth::AuthError;
+use crate::rest::ClaimError;
 use crate::store::StoreError;
 
 /// Why there is no such page.
@@ -48,6 +49,11 @@ impl Oops {
         Self::told(StatusCode::UNPROCESSABLE_ENTITY, message)
     }
 
+    /// A text that no text here can be.
+    pub(super) fn malformed() -> Self {
+        Self::told(StatusCode::BAD_REQUEST, "a control character stands where none can be")
+    }
+
     /// There is nothing there.
     pub(super) fn missing(message: impl Into<String>) -> Self {
         Self::told(StatusCode::NOT_FOUND, message)
@@ -84,6 +90,15 @@ impl From<AuthError> for Oops {
         match error {
             AuthError::Store(error) => error.into(),
             error => Self::told(error.status(), error.to_string()),
+        }
+    }
+}
+
+impl From<ClaimError> for Oops {
+    fn from(error: ClaimError) -> Self {
+        match error {
+            ClaimError::Store(error) => error.into(),
+            error @ (ClaimError::Site { .. } | ClaimError::NoSites) => Self::told(StatusCode::FORBIDDEN, error.to_string()),
         }
     }
 }

@@ -17,13 +17,18 @@ pub(super) struct Pager {
 impl Pager {
     /// For the page that begins after `offset` of `total` entries; `pairs` is what else was asked for.
     pub(super) fn of(path: &str, pairs: &[(&str, &str)], offset: u64, total: u64) -> Self {
+        Self::named("offset", path, pairs, offset, total)
+    }
+
+    /// The same where `name` says what is before the page, because there are several lists.
+    pub(super) fn named(name: &str, path: &str, pairs: &[(&str, &str)], offset: u64, total: u64) -> Self {
         let page = u64::from(PAGE);
         if total <= page && offset == 0 {
             return Self::default();
         }
         let link = |offset: u64| {
             let offset = offset.to_string();
-            address(path, &[pairs, &[("offset", offset.as_str())]].concat())
+            address(path, &[pairs, &[(name, offset.as_str())]].concat())
         };
         let last = offset.saturating_add(page).min(total);
         Self {

@@ -84,6 +84,8 @@ pub(super) fn done(word: &str, count: u64) -> Option<String> {
         "quarantined" => Some(format!("{devices} quarantined.")),
         "removed" => Some(format!("{devices} removed for good.")),
         "saved" => Some("Saved.".to_owned()),
+        "unchanged" => Some("Nothing was changed.".to_owned()),
+        "replaced" => Some("It has the place now, and the old one is removed for good.".to_owned()),
         _ => None,
     }
 }

@@ -13,6 +13,9 @@ pub(super) enum Section {
     Pending,
     Tokens,
     Configs,
+    Expected,
+    Rules,
+    Trust,
     Images,
     Audit,
     People,
@@ -37,12 +40,15 @@ pub(super) struct Entry {
     role: Role,
 }
 
-const MENU: [Entry; 9] = [
+const MENU: [Entry; 12] = [
     Entry { section: Section::Overview, href: "/", word: "Fleet", role: Role::Reader },
     Entry { section: Section::Devices, href: "/devices", word: "Devices", role: Role::Reader },
     Entry { section: Section::Pending, href: "/pending", word: "Pending", role: Role::Reader },
     Entry { section: Section::Tokens, href: "/tokens", word: "Tokens", role: Role::Reader },
     Entry { section: Section::Configs, href: "/configs", word: "Configs", role: Role::Reader },
+    Entry { section: Section::Expected, href: "/expected", word: "Expected", role: Role::Reader },
+    Entry { section: Section::Rules, href: "/rules", word: "Rules", role: Role::Reader },
+    Entry { section: Section::Trust, href: "/trust", word: "Trust", role: Role::Reader },
     Entry { section: Section::Images, href: "/images", word: "Images", role: Role::Reader },
     Entry { section: Section::Audit, href: "/audit", word: "Audit", role: Role::Reader },
     Entry { section: Section::People, href: "/people", word: "People", role: Role::Admin },
@@ -102,9 +108,9 @@ mod tests {
             let person = Person { name: String::new(), role, csrf: String::new(), pending: 0 };
             person.nav().map(|entry| entry.word).collect::<Vec<_>>().join(" ")
         };
-        assert_eq!(words(Role::Admin), "Fleet Devices Pending Tokens Configs Images Audit People Claim");
-        assert_eq!(words(Role::Operator), "Fleet Devices Pending Tokens Configs Images Audit Claim");
-        assert_eq!(words(Role::Reader), "Fleet Devices Pending Tokens Configs Images Audit");
+        assert_eq!(words(Role::Admin), "Fleet Devices Pending Tokens Configs Expected Rules Trust Images Audit People Claim");
+        assert_eq!(words(Role::Operator), "Fleet Devices Pending Tokens Configs Expected Rules Trust Images Audit Claim");
+        assert_eq!(words(Role::Reader), "Fleet Devices Pending Tokens Configs Expected Rules Trust Images Audit");
         assert_eq!(words(Role::Installer), "Claim");
     }
 }

@@ -1,13 +1,14 @@
 //! Join tokens: made, shown once, listed, revoked.
 
 use askama::Template;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::Web;
 use super::at::At;
 use super::fields::Fields;
 use super::oops::{Oops, shown};
+use super::pager::{PAGE, Pager};
 use super::shell::{Section, Shell};
 use super::view::{BAD, Badge, GOOD, Moment, QUIET, WARN, ago, label_lines};
 use super::visitor::Visitor;
@@ -38,27 +39,36 @@ struct Page {
     made: Option<String>,
     made_name: String,
     rows: Vec<Row>,
+    pager: Pager,
     can_change: bool,
     csrf: String,
 }
 
-async fn render(web: &Web, visitor: &Visitor, made: Option<(String, String)>) -> Result<Response, Oops> {
-    let tokens = web.services.store.tokens().await?;
+/// What the address may say.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+pub(super) struct Asked {
+    offset: u64,
+}
+
+async fn render(web: &Web, visitor: &Visitor, asked: &Asked, made: Option<(String, String)>) -> Result<Response, Oops> {
+    let tokens = web.services.store.tokens_page(asked.offset, PAGE).await?;
     let (made_name, made) = made.map_or((String::new(), None), |(name, text)| (name, Some(text)));
     shown(&Page {
         shell: visitor.shell(web, Section::Tokens, "Join tokens").await?,
         made,
         made_name,
-        rows: tokens.iter().map(|token| Row::of(token, visitor.now)).collect(),
+        rows: tokens.items.iter().map(|token| Row::of(token, visitor.now)).collect(),
+        pager: Pager::of("/tokens", &[], asked.offset, tokens.total),
         can_change: visitor.can_change(Role::Operator, Area::Tokens),
         csrf: visitor.csrf(),
     })
 }
 
 /// The page.
-pub(super) async fn page(State(web): State<Web>, visitor: Visitor) -> Result<Response, Oops> {
+pub(super) async fn page(State(web): State<Web>, visitor: Visitor, Query(asked): Query<Asked>) -> Result<Response, Oops> {
     visitor.may_see(Role::Reader, Area::Tokens)?;
-    render(&web, &visitor, None).await
+    render(&web, &visitor, &asked, None).await
 }
 
 /// Makes a token. It is shown in the answer and nowhere else.
@@ -75,7 +85,7 @@ pub(super) async fn create(State(web): State<Web>, visitor: Visitor, fields: Fie
         text: None,
     };
     let (token, text) = web.services.store.create_token(new, &visitor.by()).await?;
-    render(&web, &visitor, Some((token.name, text.expose().to_owned()))).await
+    render(&web, &visitor, &Asked::default(), Some((token.name, text.expose().to_owned()))).await
 }
 
 /// Revokes a token.

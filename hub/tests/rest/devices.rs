@@ -119,12 +119,35 @@ async fn an_installer_sees_and_claims_one_device_and_nothing_else() {
     let device = pending(&hub, 1, "FZ0001").await;
     let installer = hub.token(Role::Installer, &[]).await;
     let path = format!("/api/v1/claims/id/{device}");
+    let refused = hub.call(&installer, Method::POST, &path, json!({ "site": "Shop 0421" })).await;
+    assert_eq!(refused.refusal(), (403, "site".into()), "no site was given to them yet");
+    let sites = json!({ "sites": ["Shop 0421", "Shop 0422"] });
+    let given = hub.call(&hub.admin, Method::PUT, "/api/v1/installers/token:test-installer", sites.clone()).await;
+    assert_eq!(given.status, StatusCode::NO_CONTENT);
+    assert_eq!(hub.get("/api/v1/installers").await["items"][0]["sites"], sites["sites"]);
+    for site in ["Elsewhere", "Shop 042", "shop 0421", "*"] {
+        let refused = hub.call(&installer, Method::POST, &path, json!({ "site": site })).await;
+        assert_eq!(refused.refusal(), (403, "site".into()), "{site}");
+    }
+    assert_eq!(hub.get(&format!("/api/v1/devices/{device}")).await["state"], "pending");
     let seen = hub.call(&installer, Method::GET, &path, Value::Null).await.json();
     assert_eq!((&seen["state"], &seen["inventory"]), (&json!("pending"), &Value::Null));
     let claimed = hub.call(&installer, Method::POST, &path, json!({ "site": "Shop 0421" })).await.json();
     assert_eq!((&claimed["state"], &claimed["site"]), (&json!("admitted"), &json!("Shop 0421")));
-    let other = hub.call(&installer, Method::POST, &path, json!({ "site": "Elsewhere" })).await;
-    assert_eq!(other.refusal(), (422, "invalid".into()));
+    let other = hub.call(&installer, Method::POST, &path, json!({ "site": "Shop 0422" })).await;
+    assert_eq!(other.refusal(), (422, "invalid".into()), "it is claimed for another site of theirs");
+    let none = hub.call(&hub.admin, Method::PUT, "/api/v1/installers/token:test-installer", json!({ "sites": [] })).await;
+    assert_eq!(none.status, StatusCode::NO_CONTENT);
+    let again = hub.call(&installer, Method::POST, &path, json!({ "site": "Shop 0421" })).await;
+    assert_eq!(again.refusal(), (403, "site".into()), "what was taken away counts no more, at once");
+    let everywhere = json!({ "sites": ["*"] });
+    hub.call(&hub.admin, Method::PUT, "/api/v1/installers/token:test-installer", everywhere).await;
+    let another = pending(&hub, 2, "FZ0002").await;
+    let claimed =
+        hub.call(&installer, Method::POST, &format!("/api/v1/claims/id/{another}"), json!({ "site": "Anywhere" })).await;
+    assert_eq!(claimed.json()["state"], "admitted");
+    let audited = hub.get("/api/v1/audit?action=installer.").await;
+    assert_eq!(audited["items"][0]["details"], json!({ "installer": "token:test-installer", "sites": ["*"] }));
     assert_eq!(hub.call(&installer, Method::GET, "/api/v1/claims/serial/FZ0009", Value::Null).await.refusal().0, 404);
     assert_eq!(hub.call(&installer, Method::GET, "/api/v1/claims/size/9", Value::Null).await.refusal().0, 404);
     assert_eq!(

@@ -86,6 +86,38 @@ async fn a_stamped_image_is_what_the_imager_stamps() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stamped_device_is_told_of_the_hubs_other_addresses_and_of_the_proxy() {
+    let place = Place::new().await;
+    let proxy = json!({ "url": "http://proxy.example:3128", "user": "kim", "password": "pa55word" });
+    let set = json!({ "fallbacks": ["https://10.0.0.1:8443"], "proxy": proxy });
+    let put = async |set: &Value| place.hub.call(&place.hub.admin, Method::PUT, "/api/v1/phone-home", set.clone()).await.status;
+    assert_eq!(put(&set).await, StatusCode::NO_CONTENT);
+    let shown = place.hub.get("/api/v1/phone-home").await;
+    assert_eq!((&shown["fallbacks"], &shown["proxy"]["user"]), (&set["fallbacks"], &json!("kim")));
+    // The page and its form know no password, and leave it as it is.
+    assert_eq!(put(&shown).await, StatusCode::NO_CONTENT);
+    let made = place.download().await;
+    let got = place.get(made["path"].as_str().unwrap(), &[]).await;
+    let at = Opened::open(&place.folder.path().join("nuc.img")).unwrap().seed();
+    let hub = seed::decode(&got.body[at.start as usize..at.end as usize]).unwrap().seed.hub.unwrap();
+    assert_eq!((hub.url.as_str(), hub.fallbacks), (URL, vec!["https://10.0.0.1:8443".to_owned()]));
+    let proxy = hub.proxy.unwrap();
+    assert_eq!((proxy.url.as_str(), proxy.user.as_deref()), ("http://proxy.example:3128", Some("kim")));
+    assert_eq!(proxy.password.unwrap().expose(), "pa55word");
+    let told = [shown.to_string(), place.hub.get("/api/v1/audit?limit=500").await.to_string(), made.to_string()];
+    assert!(told.iter().all(|text| !text.contains("pa55word")), "it is told to devices alone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_without_a_hash_beside_it_is_listed_with_one() {
+    let place = Place::new().await;
+    std::fs::remove_file(place.folder.path().join("nuc.img.sha256")).unwrap();
+    let listed = place.hub.get("/api/v1/images").await;
+    assert_eq!(listed["items"][0]["sha256"], hex::encode(Sha256::digest(place.base())).as_str());
+    assert_eq!(listed["items"][0]["stampable"], true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_download_goes_on_where_it_broke_off() {
     let place = Place::new().await;
     let made = place.download().await;

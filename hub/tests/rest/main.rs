@@ -9,6 +9,8 @@ mod image;
 mod images;
 mod oidc;
 mod openapi;
+mod pages;
+mod people;
 mod refusals;
 mod roles;
 mod sessions;

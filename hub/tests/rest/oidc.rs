@@ -214,6 +214,43 @@ async fn what_was_not_begun_in_this_browser_does_not_end_in_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_forged_token_signs_nobody_in() {
+    let Some(place) = Place::new().await else { return };
+    let signs_in = async |person: &str| {
+        let answer = place.sign_in(person).await;
+        (answer.cookie(LOGIN).is_some(), answer.header("location").split('&').next().unwrap().to_owned())
+    };
+    let is_in = (true, "/devices".to_owned());
+    assert_eq!(signs_in("forged-nothing").await, is_in, "made again as it was, it holds: each forgery is refused for what it is");
+    for forgery in [
+        "by-another-key",
+        "by-an-unknown-key",
+        "key-inside",
+        "issuer",
+        "audience",
+        "audiences",
+        "expired",
+        "unsigned",
+        "hmac-of-the-public-key",
+        "signature",
+        "nonce",
+        "without-nonce",
+        "access-token",
+    ] {
+        assert_eq!(signs_in(&format!("forged-{forgery}")).await, (false, "/sign-in?error=provider-token".into()), "{forgery}");
+    }
+    assert_eq!(signs_in("forged-replay").await, is_in);
+    assert_eq!(
+        signs_in("forged-replay").await,
+        (false, "/sign-in?error=provider-token".into()),
+        "the token of an earlier sign-in"
+    );
+    let people = place.hub.get("/api/v1/users").await;
+    let names: Vec<_> = people["items"].as_array().unwrap().iter().map(|user| user["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["forged-nothing", "forged-replay"], "nothing of a forgery is written down");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_provider_that_is_away_leaves_tokens_working() {
     let oidc = Options { issuer: Some("http://127.0.0.1:1".into()), client_id: Some("skerry".into()), ..Options::default() };
     let hub = Hub::with(Setup { oidc, ..Setup::default() }).await;

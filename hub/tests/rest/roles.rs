@@ -19,6 +19,7 @@ fn filled(route: &Route) -> String {
         ("{id}", "none"),
         ("{name}", "none"),
         ("{key}", "name:none"),
+        ("{actor}", "user:none"),
     ];
     fills.iter().fold(route.path.to_owned(), |path, (part, value)| path.replace(part, value))
 }
@@ -90,7 +91,9 @@ async fn a_token_that_may_only_look_opens_no_tunnel_and_one_for_images_makes_no_
     assert_ne!(hub.call(&whole, Method::GET, &tunnel, Value::Null).await.refusal(), (403, "scope".into()));
     let download = async |scopes: &[&str]| {
         let token = hub.token(Role::Operator, scopes).await;
-        hub.call(&token, Method::POST, "/api/v1/images/none.img/downloads", serde_json::json!({ "name": "box" })).await.refusal()
+        hub.call(&token, Method::POST, "/api/v1/images/none.img/downloads", serde_json::json!({ "deviceName": "box" }))
+            .await
+            .refusal()
     };
     assert_eq!(download(&["images"]).await, (403, "scope".into()));
     assert_ne!(download(&["images", "tokens"]).await, (403, "scope".into()));

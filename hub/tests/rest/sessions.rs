@@ -11,14 +11,20 @@ use serde_json::{Value, json};
 
 use crate::http::{Answer, Hub, Setup, request};
 
-const COOKIE: &str = "__Host-skerry";
+pub const COOKIE: &str = "__Host-skerry";
 
-async fn sign_in(hub: &Hub, token: &str, next: &str) -> Answer {
+pub async fn sign_in(hub: &Hub, token: &str, next: &str) -> Answer {
     let form = request(Method::POST, "/sign-in/token").header("content-type", "application/x-www-form-urlencoded");
     let form = form.header("origin", "https://hub.example");
     let mut form = form.body(Body::from(format!("token={token}&next={next}"))).unwrap();
     form.headers_mut().insert("content-type", "application/x-www-form-urlencoded".parse().unwrap());
     hub.ask(form).await
+}
+
+/// The login's word.
+pub async fn csrf(hub: &Hub, cookie: &str) -> String {
+    let me = with_cookie(hub, cookie, Method::GET, "/api/v1/me", None).await.json();
+    me["csrf"].as_str().expect("a word").to_owned()
 }
 
 async fn with_cookie(hub: &Hub, cookie: &str, method: Method, path: &str, csrf: Option<&str>) -> Answer {

@@ -24,6 +24,8 @@ pub struct Kind {
 
 pub const DESKTOP: Kind = Kind { width: 1280, height: 860, scripts: true };
 pub const PHONE: Kind = Kind { width: 360, height: 780, scripts: true };
+/// The narrowest phone there is.
+pub const NARROW: Kind = Kind { width: 320, height: 568, scripts: true };
 
 /// A browser with one window, and its chromedriver.
 pub struct Browser {
@@ -186,7 +188,11 @@ impl Browser {
         let bytes = base64::engine::general_purpose::STANDARD.decode(shot["data"].as_str().expect("a picture")).expect("base64");
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).parent().expect("target").join("web-screenshots");
         std::fs::create_dir_all(&folder).expect("a folder");
-        let device = if self.kind.width < 600 { "phone" } else { "desktop" };
+        let device = match self.kind.width {
+            0..340 => "narrow",
+            340..600 => "phone",
+            _ => "desktop",
+        };
         std::fs::write(folder.join(format!("{device}-{name}.png")), bytes).expect("written");
     }
 

@@ -4,15 +4,16 @@
 
 #![allow(unreachable_pub, reason = "a test program")]
 
+mod admin;
 mod driver;
 mod fleet;
 #[path = "../rest/image.rs"]
 mod image;
 mod talking;
 
-use driver::{Browser, DESKTOP, ENTER, Kind, PHONE, SPACE, TAB};
+use driver::{Browser, DESKTOP, ENTER, Kind, NARROW, PHONE, SPACE, TAB};
 use fleet::{Fleet, HOSTILE, config, id, key as key_of, kim};
-use hub::model::{AuditFilter, DeviceState, Policy, Strangers, Time};
+use hub::model::{Actor, AuditFilter, DeviceState, Policy, Strangers, Time};
 use hub::people::Role;
 use hub::reader::Reader;
 use hub::store::NewApiToken;
@@ -40,6 +41,10 @@ async fn every_page_fits_a_desk_and_a_phone_and_shows_hostile_texts_as_texts() {
         ("tokens", "/tokens".into()),
         ("configs", "/configs".into()),
         ("config", format!("/configs/{digest}")),
+        ("expected", "/expected".into()),
+        ("rules", "/rules".into()),
+        ("trust", "/trust".into()),
+        ("replace", format!("/devices/{}/replace?by=box-102", id(1))),
         ("images", "/images".into()),
         ("audit", "/audit".into()),
         ("people", "/people".into()),
@@ -47,7 +52,7 @@ async fn every_page_fits_a_desk_and_a_phone_and_shows_hostile_texts_as_texts() {
         ("claim", format!("/claim/id/{}", id(102))),
         ("claim-unknown", "/claim/serial/FZ%2F9".into()),
     ];
-    for kind in [DESKTOP, PHONE] {
+    for kind in [DESKTOP, PHONE, NARROW] {
         let Some(browser) = Browser::start(&fleet.address, kind) else { return };
         browser.go("/devices");
         assert_eq!(browser.place(), "/sign-in?next=%2Fdevices");
@@ -191,8 +196,13 @@ async fn an_installer_sees_the_claim_page_and_nothing_else() {
     let Some(browser) = Browser::start(&fleet.address, PHONE) else { return };
     browser.go(&format!("/claim/id/{}", id(101)));
     browser.sign_in(&token(&fleet, Role::Installer).await);
+    browser.wait_for("No site was given to you");
+    assert_eq!(browser.eval("return document.querySelector('#site')"), serde_json::Value::Null);
+    let sites = ["Store 421".to_owned(), "Store 422".to_owned()];
+    fleet.store().put_installer(&Actor::Token("a-installer".into()), &sites, &kim(Time::now())).await.expect("given");
+    browser.go(&format!("/claim/id/{}", id(101)));
     assert_eq!(browser.place(), format!("/claim/id/{}", id(101)), "the code's page comes back after signing in");
-    browser.fill("#site", "Store 421");
+    browser.eval("document.querySelector('#site').value = 'Store 421'");
     browser.picture("installer-claims");
     browser.click("button.main");
     browser.wait_for("Claimed, and the hub serves it.");
@@ -200,7 +210,19 @@ async fn an_installer_sees_the_claim_page_and_nothing_else() {
     let device = fleet.store().device(&id(101)).await.expect("read").expect("there");
     assert_eq!((device.site.as_str(), device.state), ("Store 421", DeviceState::Admitted));
     assert_eq!(browser.text("nav"), "Claim");
-    for path in ["/devices", "/pending", "/tokens", "/configs", "/images", "/audit", "/people", "/counts"] {
+    for path in [
+        "/devices",
+        "/pending",
+        "/tokens",
+        "/configs",
+        "/expected",
+        "/rules",
+        "/trust",
+        "/images",
+        "/audit",
+        "/people",
+        "/counts",
+    ] {
         browser.go(path);
         assert!(browser.text("body").contains("cannot do this as installer"), "{path}");
     }
@@ -209,9 +231,8 @@ async fn an_installer_sees_the_claim_page_and_nothing_else() {
     browser.fill("#value", &format!("FZ1{ENTER}"));
     browser.wait_for("shop-0001");
     assert_eq!(browser.place(), "/claim/serial/FZ1");
-    browser.fill("#site", " elsewhere");
-    browser.click("button.main");
-    browser.wait_for("is claimed for site `Store 400` already");
+    browser.wait_for("It is for a site that is none of yours.");
+    assert_eq!(browser.eval("return document.querySelector('#site')"), serde_json::Value::Null);
 }
 
 #[tokio::test(flavor = "multi_thread")]
