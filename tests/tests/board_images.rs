@@ -28,12 +28,13 @@ fn other_tools_agree_with_every_image() {
         let path = lab.image(image);
         let board = image.board();
         let folder = tempfile::tempdir_in(lab.images()).unwrap();
-        step(format!("{board}: sgdisk finds no fault with the partition table"), || partition_table(&path));
+        step(format!("{board}: sgdisk finds no fault with the partition table"), || filesystem::check_table(&path));
         step(format!("{board}: fsck.fat finds no fault with the boot partition"), || boot_partition(&path, folder.path()));
         step(format!("{board}: veritysetup verifies the runtime image against the command line"), || {
             verity(&path, folder.path())
         });
         step(format!("{board}: imager finds nothing in it that must not be there"), || checked(&path));
+        step(format!("{board}: bmaptool makes the same bytes of it by its map"), || by_its_map(&path, folder.path()));
     }
 }
 
@@ -60,6 +61,7 @@ fn the_list_of_contents_names_the_crates_of_the_programs_in_the_image_and_no_oth
     for image in TestImage::boards() {
         let board = image.board();
         let contents = step(format!("{board}: its list of contents is JSON"), || Contents::read(&lab.image(image)));
+        step(format!("{board}: it fits the schema of SPDX"), || contents.fits());
         step(format!("{board}: every crate is the one in the lock"), || contents.check_versions(&lock));
         for program in ["skerry-init", "apid", "skerry-images", "k3s"] {
             step(format!("{board}: {program} has tokio and nothing of imager's or of tests'"), || {
@@ -107,12 +109,6 @@ fn text(path: &Path) -> Result<&str> {
     path.to_str().context("a path is text")
 }
 
-fn partition_table(image: &Path) -> Result<()> {
-    let words = run("/usr/sbin/sgdisk", &["-v", text(image)?])?;
-    ensure!(words.contains("No problems found"), "{words}");
-    Ok(())
-}
-
 /// Copies a partition's content out of the image; returns its file.
 fn extract(image: &Path, partition: Partition, to: &Path) -> Result<()> {
     let entry = filesystem::find(image, partition)?;
@@ -143,6 +139,14 @@ fn checked(image: &Path) -> Result<()> {
     run(text(&imager)?, &["inspect", "--check", text(image)?]).map(|_| ())
 }
 
+/// Onto an empty disk of the image's length.
+fn by_its_map(image: &Path, folder: &Path) -> Result<()> {
+    let (map, disk) = (format!("{}.bmap", text(image)?), folder.join("disk"));
+    File::create(&disk)?.set_len(fs::metadata(image)?.len())?;
+    run("bmaptool", &["--quiet", "copy", "--bmap", &map, text(image)?, text(&disk)?])?;
+    same_bytes(image, &disk)
+}
+
 fn same_bytes(one: &Path, other: &Path) -> Result<()> {
     let (mut one, mut other) = (File::open(one)?, File::open(other)?);
     ensure!(one.metadata()?.len() == other.metadata()?.len(), "their lengths differ");
@@ -166,6 +170,15 @@ impl Contents {
         let path = format!("{}.spdx.json", text(image)?);
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
         Ok(Self(serde_json::from_str(&text)?))
+    }
+
+    /// The SPDX project's own schema has nothing against it.
+    fn fits(&self) -> Result<()> {
+        let schema = fs::read_to_string(places::workspace().join("imager/src/sbom/tests/spdx-2.3.schema.json"))?;
+        let validator = jsonschema::validator_for(&serde_json::from_str(&schema)?)?;
+        let errors: Vec<String> = validator.iter_errors(&self.0).map(|error| error.to_string()).collect();
+        ensure!(errors.is_empty(), "{errors:?}");
+        Ok(())
     }
 
     fn list(&self, name: &str) -> impl Iterator<Item = &Value> {
