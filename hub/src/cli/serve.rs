@@ -162,8 +162,11 @@ struct Hub {
     options: Options,
 }
 
+/// What runs already, and how it is stopped.
+type Begun = (watch::Sender<bool>, Tasks);
+
 impl Hub {
-    fn assemble(self) -> anyhow::Result<(Arc<Door<Stored>>, Services, (watch::Sender<bool>, Tasks))> {
+    fn assemble(self) -> anyhow::Result<(Arc<Door<Stored>>, Services, Begun)> {
         let Self { key, store, tls, address, options } = self;
         let (sessions, metrics) = (Sessions::default(), Metrics::default());
         metrics.started.set(Time::now().millis() as f64 / 1000.0);

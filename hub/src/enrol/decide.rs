@@ -53,8 +53,9 @@ impl Crowd {
     /// Of one neighbour, which may be a whole site.
     const PER_NEIGHBOUR: u64 = 100;
 
-    const fn is_full(self) -> bool {
-        self.of_place >= Self::PER_PLACE || self.of_neighbour >= Self::PER_NEIGHBOUR
+    /// Whoever lets strangers wait has said that any number of them may, also from one address.
+    fn is_full(self, strangers: Strangers) -> bool {
+        self.of_place >= Self::PER_PLACE || (strangers == Strangers::Refuse && self.of_neighbour >= Self::PER_NEIGHBOUR)
     }
 }
 
@@ -146,7 +147,8 @@ fn decide_new(facts: &Facts, now: Time) -> Decision {
     join(&mut device, &facts.claims, token.as_ref(), place.as_ref());
     let (verdict, take_place, more) = settle(facts, &mut device, place.as_ref(), now);
     let is_proved = is_proved(&device, place.as_ref());
-    let is_full = facts.pending >= u64::from(facts.policy.pending_limit) || (!is_proved && facts.crowd.is_full());
+    let is_full =
+        facts.pending >= u64::from(facts.policy.pending_limit) || (!is_proved && facts.crowd.is_full(facts.policy.strangers));
     match device.state {
         DeviceState::Pending if is_full => return nothing(Verdict::busy()),
         // Of somebody who only made a key nothing is kept: he is told the same when he calls again.

@@ -145,6 +145,13 @@ fn whoever_only_made_a_key_fills_no_place_and_no_queue() {
         let known = Some(device(1));
         assert_eq!(decide(&Facts { known, crowd, ..facts() }, NOW).verdict.word(), "pending", "one that waits already");
     }
+    let wait = Policy { strangers: Strangers::Wait, ..Policy::default() };
+    let crowd = Crowd { of_place: 0, of_neighbour: 100 };
+    assert_eq!(
+        decide(&Facts { policy: wait, crowd, ..facts() }, NOW).verdict.word(),
+        "pending",
+        "they may wait: somebody said so"
+    );
     let room = Crowd { of_place: 2, of_neighbour: 99 };
     assert_eq!(decide(&Facts { places: places(place()), crowd: room, ..facts() }, NOW).verdict.word(), "pending");
 }

@@ -96,19 +96,19 @@ fn only<T>(mut found: Vec<T>, what: &ClaimBy) -> Result<Option<T>, StoreError> {
     }
 }
 
-/// The device that is meant, as far as somebody stands for it: of those that only say so themselves one is taken if it is alone, and none of
-/// several, so that nobody gets in an installer's way.
+/// The device that is meant, as far as somebody stands for it. Of those that only say so themselves one is taken if it is alone; of several none if
+/// the box is expected, whose place is claimed then: nobody gets in an installer's way by saying a serial number.
 async fn find_device(conn: &mut sqlx::AnyConnection, what: &ClaimBy) -> Result<Option<Device>, StoreError> {
     let found = match what {
         ClaimBy::Id(id) => return devices::find(conn, id).await,
         ClaimBy::Serial(serial) => devices::with_serial(conn, serial).await?,
         ClaimBy::Name(name) => devices::with_name(conn, name).await?,
     };
-    let (vouched, mut others): (Vec<_>, Vec<_>) = found.into_iter().partition(Device::is_vouched);
-    match (vouched.is_empty(), others.len()) {
-        (true, 1) => Ok(others.pop()),
-        (true | false, _) => only(vouched, what),
+    let (vouched, others): (Vec<_>, Vec<_>) = found.into_iter().partition(Device::is_vouched);
+    if !vouched.is_empty() || (others.len() > 1 && find_place(conn, what).await?.is_some()) {
+        return only(vouched, what);
     }
+    only(others, what)
 }
 
 async fn find_place(conn: &mut sqlx::AnyConnection, what: &ClaimBy) -> Result<Option<Expected>, StoreError> {
