@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use machine_config::types::{DeviceId, Digest, DnsName, Secret};
 use serde::{Deserialize, Serialize};
 
-use crate::client::NodeAddress;
 use crate::failure::{Exit, Explain};
 use crate::files::{self, FileError, folder_of};
 use crate::fleet::CONTEXT_FILE;
 use crate::hub::HubUrl;
+use client::NodeAddress;
 
 /// The file beside the context that holds the token for the hub.
 const HUB_TOKEN_FILE: &str = "hub.token";

@@ -1,10 +1,10 @@
-//! `skerryctl` as a library: fleets and their keys, the client that trusts a device by its key, and the command itself.
+//! `skerryctl` as a library: fleets and their keys, hubs, and the command itself.
 //!
 //! What it refuses to do: send anything to a device whose id nobody vouched for or to a hub that is another one, overwrite a key, or leave half a file behind.
 
 pub mod cli;
-pub mod client;
 pub mod context;
+mod explained;
 pub mod failure;
 mod files;
 pub mod fleet;

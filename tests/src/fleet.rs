@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use api::Role;
-use ctl::client::ClientIdentity;
+use client::ClientIdentity;
 use ctl::fleet::{ClientCertificate, Fleet, InitOptions, expiry};
 use jiff::Timestamp;
 use machine_config::{FleetTrust, sign};

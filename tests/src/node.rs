@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use api::v1;
-use ctl::client::{CallError, ConnectError, ConnectOptions, NodeAddress, NodeClient, Trust, connect};
+use client::{CallError, ConnectError, ConnectOptions, NodeAddress, NodeClient, Trust, connect};
 use machine_config::DeviceId;
 use tokio::runtime::Runtime;
 

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use api::Role;
 use api::v1::{NodeMode, PhaseState};
-use ctl::client::{CallError, CertificateProblem, ConnectError};
+use client::{CallError, CertificateProblem, ConnectError};
 use machine_config::{DeviceId, MAX_CONFIG_BYTES};
 use skerry_tests::config::Config;
 use skerry_tests::device::Device;

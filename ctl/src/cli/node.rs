@@ -2,10 +2,10 @@
 
 use api::v1;
 
-use crate::client::Messages;
 use crate::failure::Failure;
 use crate::output::Format;
 use crate::view::{self, Mirror, View};
+use client::Messages;
 
 use super::args::{Confirm, Follow, Global, Logs, Services, Status, Thing};
 use super::ask::confirm;

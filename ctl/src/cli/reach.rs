@@ -4,10 +4,10 @@ use std::path::Path;
 
 use machine_config::types::DeviceId;
 
-use crate::client::{self, ClientIdentity, ConnectOptions, Made, NodeClient, Place, Trust};
 use crate::context::{Context, ContextFile};
 use crate::failure::{Exit, Explain, Failure, UsageError};
 use crate::hub::{Hub, device_named, login};
+use client::{ClientIdentity, ConnectOptions, Made, NodeClient, Place, Trust};
 
 use super::args::{DeviceName, Global, Via};
 

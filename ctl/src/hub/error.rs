@@ -3,8 +3,8 @@
 use std::io;
 use std::time::Duration;
 
-use crate::client::DialError;
 use crate::failure::{Exit, Explain};
+use client::DialError;
 
 use super::{HubTrustError, HubUrl};
 

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::client::dial;
+use client::dial;
 
 use super::judge::{self, HubTrust};
 use super::{HubError, HubUrl};

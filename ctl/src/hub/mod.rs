@@ -1,7 +1,7 @@
 //! Talking to a hub: who it must be, how it is asked, what its refusals mean, and the connection to a device that it carries.
 //!
 //! The hub is trusted with little: it may say which devices there are, and carry bytes. Who is at the end of a connection to a device is judged by
-//! the device's own key ([`crate::client::trust`]), never by the hub's word alone.
+//! the device's own key ([`client::trust`]), never by the hub's word alone.
 
 mod answer;
 mod error;

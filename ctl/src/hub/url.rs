@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::client::NodeAddress;
+use client::NodeAddress;
 
 const SCHEME: &str = "https://";
 

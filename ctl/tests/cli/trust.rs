@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use ctl::client::trust::{Trust, TrustError};
-use ctl::client::{ConnectError, ConnectOptions, NodeClient, connect};
+use client::trust::{Trust, TrustError};
+use client::{ConnectError, ConnectOptions, NodeClient, connect};
 use ctl::failure::{Exit, Explain};
 
 use crate::fake::{Chain, Fake, Setup, TLS12_SERVER_HELLO, parrot};

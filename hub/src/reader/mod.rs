@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use api::Role;
 use api::v1::{LogLine, LogsRequest};
-use ctl::client::{CallError, ClientIdentity, ConnectError, IdentityError, Made, Messages, Place, Trust, connect_over};
+use client::{CallError, ClientIdentity, ConnectError, IdentityError, Made, Messages, Place, Trust, connect_over};
 use futures_util::Stream;
 use futures_util::stream::unfold;
 use machine_config::DeviceId;

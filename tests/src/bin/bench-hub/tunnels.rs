@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use api::v1::VersionRequest;
-use ctl::client::{Made, NodeClient, Place, Trust, connect_over};
+use client::{Made, NodeClient, Place, Trust, connect_over};
 use ctl::hub::{Hub, HubTrust};
 use hub::people::Role;
 use hub::store::{NewApiToken, Store};

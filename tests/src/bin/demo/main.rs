@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use api::Role;
 use api::v1::{self, NodeMode, PhaseState, ServiceState};
-use ctl::client::CallError;
+use client::CallError;
 use imager::board::Architecture;
 use machine_config::DeviceId;
 use skerry_tests::config::{Config, HELLO_PORT};

@@ -120,7 +120,7 @@ impl Judge for Trust {
 }
 
 /// The [`TrustError`] that the handshake ended with, if it did.
-pub(super) fn trust_error(error: &rustls::Error) -> Option<TrustError> {
+pub(crate) fn trust_error(error: &rustls::Error) -> Option<TrustError> {
     match error {
         rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) => inner.downcast_ref().cloned(),
         _ => None,

@@ -41,7 +41,7 @@ impl<T> Messages<T> {
 }
 
 impl NodeClient {
-    pub(super) fn new(
+    pub(crate) fn new(
         channel: Channel,
         address: Place,
         device_id: DeviceId,

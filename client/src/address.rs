@@ -26,7 +26,7 @@ impl FromStr for NodeAddress {
 
 impl NodeAddress {
     /// The same with another port where none is given.
-    pub(crate) fn parse(text: &str, default_port: u16) -> Result<Self, String> {
+    pub fn parse(text: &str, default_port: u16) -> Result<Self, String> {
         let (host, port) = split(text)?;
         let port = match port {
             None => default_port,

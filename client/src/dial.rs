@@ -21,7 +21,7 @@ pub enum DialError {
 }
 
 /// Tries each address of the name in turn; the last failure counts.
-pub(crate) async fn dial(address: &NodeAddress) -> Result<TcpStream, DialError> {
+pub async fn dial(address: &NodeAddress) -> Result<TcpStream, DialError> {
     let resolved = tokio::net::lookup_host((address.host.as_str(), address.port)).await;
     let mut last = io::Error::new(io::ErrorKind::NotFound, "it has no address");
     for candidate in resolved.map_err(DialError::Resolve)? {

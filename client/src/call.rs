@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::failure::{Exit, Explain};
-
 use super::Place;
 
 /// Why a call failed.
@@ -129,63 +127,4 @@ pub enum CertificateProblem {
         /// The TLS alert.
         alert: String,
     },
-}
-
-impl Explain for CallError {
-    fn exit(&self) -> Exit {
-        match self {
-            Self::Refused { .. } => Exit::Refused,
-            Self::Certificate { .. } | Self::Role { .. } => Exit::Permission,
-            Self::NotFound { .. } => Exit::NotFound,
-            Self::Maintenance { .. } | Self::NotNow { .. } => Exit::NotNow,
-            Self::Timeout { .. } | Self::Lost { .. } => Exit::Unreachable,
-            Self::Unknown { .. } | Self::Failed { .. } => Exit::Failure,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Refused { code, .. } => refusal_hint(code).map(str::to_owned),
-            Self::Certificate { problem, .. } => Some(problem.hint().into()),
-            Self::Role { needs: Some(role), .. } => {
-                Some(format!("use a certificate of role {role}: `skerryctl fleet cert --role {role}` makes one"))
-            }
-            Self::Role { needs: None, .. } => Some("make a certificate with a role: `skerryctl fleet cert`".into()),
-            Self::Maintenance { .. } => Some("it has no configuration yet; apply a signed one: `skerryctl apply -f FILE`".into()),
-            Self::Timeout { .. } => Some("try again with a longer --timeout SECONDS".into()),
-            Self::Lost { .. } => Some("check that the node is up, then try again".into()),
-            Self::Unknown { .. } => Some("its Skerry is older than this skerryctl; see `skerryctl version`".into()),
-            Self::NotFound { .. } | Self::NotNow { .. } | Self::Failed { .. } => None,
-        }
-    }
-
-    fn refusal_code(&self) -> Option<&str> {
-        match self {
-            Self::Refused { code, .. } => Some(code),
-            _ => None,
-        }
-    }
-}
-
-impl CertificateProblem {
-    fn hint(&self) -> &'static str {
-        match self {
-            Self::Missing => "name a context with --context (a fleet folder has one), or a certificate with --cert",
-            Self::Expired { .. } => "make a new one with `skerryctl fleet cert`; if it is still valid, the node's clock is wrong",
-            Self::WrongCa { .. } => "use a certificate of the fleet whose CA stands in the node's api.clientCa",
-            Self::Bad { .. } => "make a new one with `skerryctl fleet cert`",
-        }
-    }
-}
-
-/// The command that shows more, where the node's own words cannot name one.
-fn refusal_hint(code: &str) -> Option<&'static str> {
-    Some(match code {
-        "size" | "utf8" | "envelope" | "schema" | "semantics" => "`skerryctl config validate FILE` shows the place",
-        "target" => "`skerryctl get hardware` shows serial number and MAC addresses, `skerryctl status` the device id",
-        "generation-older" | "generation-conflict" => "`skerryctl status` shows the generation in force",
-        "key-unknown" | "signature" => "`skerryctl config verify FILE --fleet DIR` checks a file before it is sent",
-        "fleet" => "`skerryctl status` shows the device's fleet",
-        _ => return None,
-    })
 }

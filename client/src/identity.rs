@@ -1,6 +1,7 @@
 //! The operator's client certificate and its key, as read from PEM files, and what the certificate says for error messages.
 
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use jiff::Timestamp;
 use rustls_pki_types::pem::PemObject;
@@ -9,14 +10,11 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use api::Role;
 
-use crate::failure::{Exit, Explain};
-use crate::files::{self, FileError};
-
 /// A client certificate with its key.
 #[derive(Debug)]
 pub struct ClientIdentity {
-    pub(super) chain: Vec<CertificateDer<'static>>,
-    pub(super) key: PrivateKeyDer<'static>,
+    pub(crate) chain: Vec<CertificateDer<'static>>,
+    pub(crate) key: PrivateKeyDer<'static>,
     claims: Claims,
 }
 
@@ -35,8 +33,13 @@ pub struct Claims {
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     /// The file cannot be read.
-    #[error(transparent)]
-    File(#[from] FileError),
+    #[error("cannot read {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The file holds no certificate, or one that cannot be read.
     #[error("cannot use {path}: it holds no PEM certificate")]
     NoCertificate {
@@ -51,21 +54,11 @@ pub enum IdentityError {
     },
 }
 
-impl Explain for IdentityError {
-    fn exit(&self) -> Exit {
-        Exit::Permission
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("make a certificate with `skerryctl fleet cert`, and name its file with --cert or `cert:` in the context".into())
-    }
-}
-
 impl ClientIdentity {
     /// Reads the certificate from one file and the key from another, or from the same.
     pub fn load(cert: &Path, key: &Path) -> Result<Self, IdentityError> {
-        let cert_pem = files::read(cert)?;
-        let key_pem = if cert == key { cert_pem.clone() } else { files::read(key)? };
+        let cert_pem = read(cert)?;
+        let key_pem = if cert == key { cert_pem.clone() } else { read(key)? };
         let chain = certificates(&cert_pem).ok_or_else(|| IdentityError::NoCertificate { path: cert.into() })?;
         let claims = Claims::read(&chain[0]).ok_or_else(|| IdentityError::NoCertificate { path: cert.into() })?;
         let key = PrivateKeyDer::from_pem_slice(&key_pem).map_err(|_| IdentityError::NoKey { path: key.into() })?;
@@ -76,6 +69,10 @@ impl ClientIdentity {
     pub fn claims(&self) -> &Claims {
         &self.claims
     }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, IdentityError> {
+    fs::read(path).map_err(|source| IdentityError::Read { path: path.into(), source })
 }
 
 /// All certificates of a PEM text; none when there is none or one is damaged.

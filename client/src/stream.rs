@@ -13,10 +13,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Where the alert is left.
 #[derive(Debug, Clone, Default)]
-pub(super) struct AlertSlot(Arc<Mutex<Option<AlertDescription>>>);
+pub(crate) struct AlertSlot(Arc<Mutex<Option<AlertDescription>>>);
 
 impl AlertSlot {
-    pub(super) fn get(&self) -> Option<AlertDescription> {
+    pub(crate) fn get(&self) -> Option<AlertDescription> {
         self.0.lock().map_or(None, |slot| *slot)
     }
 
@@ -30,7 +30,7 @@ impl AlertSlot {
 
 /// A stream that leaves its fatal alert in an [`AlertSlot`].
 #[derive(Debug)]
-pub(super) struct Watched<S> {
+pub(crate) struct Watched<S> {
     stream: S,
     alert: AlertSlot,
     /// A write failed with this; what the peer said before it left is being read.
@@ -38,7 +38,7 @@ pub(super) struct Watched<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Watched<S> {
-    pub(super) fn new(stream: S, alert: AlertSlot) -> Self {
+    pub(crate) fn new(stream: S, alert: AlertSlot) -> Self {
         Self { stream, alert, failed_write: None }
     }
 

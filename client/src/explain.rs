@@ -117,14 +117,13 @@ mod tests {
     use tonic::metadata::MetadataValue;
 
     use super::*;
-    use crate::failure::{Exit, Explain};
 
     fn claims() -> Claims {
         Claims { role: Some(api::Role::Reader), name: "kim".into(), not_after: Timestamp::UNIX_EPOCH }
     }
 
     fn explain_with(status: Status, method: &'static str, alert: Option<AlertDescription>) -> CallError {
-        let address = Place::from("10.0.0.5".parse::<crate::client::NodeAddress>().unwrap());
+        let address = Place::from("10.0.0.5".parse::<crate::NodeAddress>().unwrap());
         explain(&status, &Facts { address: &address, method, alert, claims: Some(&claims()) })
     }
 
@@ -134,37 +133,44 @@ mod tests {
     }
 
     #[test]
-    fn every_refusal_has_its_exit_code_and_says_what_to_do() {
-        let cases = [
-            (coded(Status::invalid_argument("x"), "signature"), "ApplyConfig", Exit::Refused, Some("signature")),
-            (coded(Status::invalid_argument("x"), "generation-older"), "ApplyConfig", Exit::Refused, Some("generation-older")),
-            (coded(Status::failed_precondition("x"), "maintenance"), "Services", Exit::NotNow, None),
-            (coded(Status::unauthenticated("x"), "certificate-missing"), "Status", Exit::Permission, None),
-            (coded(Status::unauthenticated("x"), "certificate-expired"), "Status", Exit::Permission, None),
-            (coded(Status::permission_denied("x"), "role-too-low"), "Reboot", Exit::Permission, None),
-            (coded(Status::permission_denied("x"), "role-missing"), "Status", Exit::Permission, None),
-            (Status::unimplemented("x"), "Containers", Exit::Failure, None),
-            (Status::unavailable("x"), "Status", Exit::Unreachable, None),
+    fn every_refusal_is_told_from_the_others() {
+        type Kind = fn(&CallError) -> bool;
+        let is_certificate: Kind = |error| matches!(error, CallError::Certificate { .. });
+        let is_role: Kind = |error| matches!(error, CallError::Role { .. });
+        let cases: [(Status, &'static str, Kind); 13] = [
+            (
+                coded(Status::invalid_argument("x"), "signature"),
+                "ApplyConfig",
+                |error| matches!(error, CallError::Refused { code, .. } if code == "signature"),
+            ),
+            (
+                coded(Status::invalid_argument("x"), "generation-older"),
+                "ApplyConfig",
+                |error| matches!(error, CallError::Refused { code, .. } if code == "generation-older"),
+            ),
+            // A device that cannot take a configuration now has not refused it.
+            (coded(Status::unavailable("STATE is not open yet"), "not-ready"), "ApplyConfig", |error| {
+                matches!(error, CallError::NotNow { .. })
+            }),
+            (coded(Status::internal("STATE is full"), "not-ready"), "ApplyConfig", |error| {
+                matches!(error, CallError::Failed { .. })
+            }),
+            (coded(Status::failed_precondition("x"), "maintenance"), "Services", |error| {
+                matches!(error, CallError::Maintenance { .. })
+            }),
+            (coded(Status::unauthenticated("x"), "certificate-missing"), "Status", is_certificate),
+            (coded(Status::unauthenticated("x"), "certificate-expired"), "Status", is_certificate),
+            (coded(Status::permission_denied("x"), "role-too-low"), "Reboot", is_role),
+            (coded(Status::permission_denied("x"), "role-missing"), "Status", is_role),
+            (Status::unimplemented("x"), "Containers", |error| matches!(error, CallError::Unknown { .. })),
+            (Status::unavailable("x"), "Status", |error| matches!(error, CallError::Lost { .. })),
+            (Status::not_found("no service `x`"), "Logs", |error| matches!(error, CallError::NotFound { .. })),
+            (Status::failed_precondition("stopping"), "Reboot", |error| matches!(error, CallError::NotNow { .. })),
         ];
-        for (status, method, exit, code) in cases {
+        for (status, method, is_meant) in cases {
             let error = explain_with(status, method, None);
-            assert_eq!((error.exit(), error.refusal_code()), (exit, code), "{error}");
-            assert!(error.hint().is_some(), "{error}");
+            assert!(is_meant(&error), "{error:?}");
         }
-    }
-
-    #[test]
-    fn a_missing_service_is_not_found_and_a_busy_node_is_not_now() {
-        assert_eq!(explain_with(Status::not_found("no service `x`"), "Logs", None).exit(), Exit::NotFound);
-        assert_eq!(explain_with(Status::failed_precondition("stopping"), "Reboot", None).exit(), Exit::NotNow);
-        assert_eq!(explain_with(Status::internal("disk"), "Status", None).exit(), Exit::Failure);
-    }
-
-    #[test]
-    fn a_device_that_cannot_take_a_configuration_now_has_not_refused_it() {
-        let apply = |status| explain_with(coded(status, "not-ready"), "ApplyConfig", None).exit();
-        assert_eq!(apply(Status::unavailable("STATE is not open yet")), Exit::NotNow);
-        assert_eq!(apply(Status::internal("STATE is full")), Exit::Failure);
     }
 
     #[test]
@@ -178,7 +184,7 @@ mod tests {
         ];
         for (alert, expected) in cases {
             let error = explain_with(Status::cancelled("operation was canceled"), "Status", Some(alert));
-            assert_eq!(error.exit(), Exit::Permission);
+            assert!(matches!(error, CallError::Certificate { .. }), "{error:?}");
             assert!(error.to_string().contains(expected), "{error}");
         }
     }
@@ -186,6 +192,6 @@ mod tests {
     #[test]
     fn a_role_too_low_names_the_role_that_does() {
         let error = explain_with(coded(Status::permission_denied("kim is reader"), "role-too-low"), "Reboot", None);
-        assert!(error.hint().is_some_and(|hint| hint.contains("--role operator")), "{error}");
+        assert!(matches!(error, CallError::Role { needs: Some("operator"), .. }), "{error:?}");
     }
 }
