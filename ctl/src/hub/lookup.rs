@@ -6,13 +6,11 @@ use std::collections::BTreeMap;
 use machine_config::types::DeviceId;
 use serde::Deserialize;
 
-use super::routes::{self, Query};
+use super::routes::{self, MAX_PAGE, Query};
 use super::{Hub, HubError, Shown};
 
 /// Beginnings of an id count from this length.
 const MIN_PREFIX: usize = 8;
-/// Devices that are asked for at once; the hub's own bound.
-const MAX_PAGE: u32 = 500;
 
 /// A device as the hub shows it, as far as it is used here.
 #[derive(Debug, Clone, Deserialize)]

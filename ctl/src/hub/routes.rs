@@ -21,8 +21,16 @@ pub(crate) const RECORDS: &str = "/api/v1/records";
 /// Images.
 pub(crate) const IMAGES: &str = "/api/v1/images";
 
+/// People.
+pub(crate) const USERS: &str = "/api/v1/users";
+/// Tokens of programs.
+pub(crate) const API_TOKENS: &str = "/api/v1/api-tokens";
+
 /// Rules that admit devices.
 pub(crate) const RULES: &str = "/api/v1/rules";
+
+/// Entries that are asked for at once; the hub's own bound.
+pub(crate) const MAX_PAGE: u32 = 500;
 
 const DEVICES: &str = "/api/v1/devices";
 
@@ -54,6 +62,27 @@ pub(crate) fn draft(device: &DeviceId, by: &DeviceId) -> String {
 /// One rule.
 pub(crate) fn rule(name: &str) -> String {
     format!("{RULES}/{}", escape(name))
+}
+
+/// One person.
+pub(crate) fn user(name: &str) -> String {
+    format!("{USERS}/{}", escape(name))
+}
+
+/// One token of a program.
+pub(crate) fn api_token(id: &str) -> String {
+    format!("{API_TOKENS}/{}", escape(id))
+}
+
+/// The sites of an installer.
+pub(crate) fn installer(actor: &str) -> String {
+    format!("/api/v1/installers/{}", escape(actor))
+}
+
+/// A part of a list, as much as the hub tells at once.
+pub(crate) fn page(list: &str, offset: usize) -> String {
+    let query = Query::default().with("offset", Some(offset).filter(|offset| *offset > 0)).with("limit", Some(MAX_PAGE));
+    format!("{list}{}", query.text())
 }
 
 /// The connection to a device.
@@ -138,5 +167,9 @@ mod tests {
         let query = Query::default().with("search", Some("a&b=ü")).with("label", None::<&str>).with("limit", Some(5));
         assert_eq!(devices(&query), "/api/v1/devices?search=a%26b%3D%C3%BC&limit=5");
         assert_eq!(devices(&Query::default()), "/api/v1/devices");
+        assert_eq!(user("a/b"), "/api/v1/users/a%2Fb");
+        assert_eq!(installer("user:kim"), "/api/v1/installers/user%3Akim");
+        assert_eq!(page(TOKENS, 0), "/api/v1/tokens?limit=500");
+        assert_eq!(page(TOKENS, 500), "/api/v1/tokens?offset=500&limit=500");
     }
 }

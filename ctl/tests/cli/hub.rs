@@ -323,6 +323,53 @@ fn each_refusal_of_a_hub_has_its_exit_code() {
 }
 
 #[test]
+fn people_and_api_tokens_are_changed_one_thing_at_a_time() {
+    let person = json!({ "name": "kim", "displayName": "Kim", "effectiveRole": "reader", "role": null, "groups": ["all"], "locked": true });
+    let token = json!({ "id": "0123456789ab", "name": "van-3", "role": "installer", "scopes": [] });
+    let text = "ska_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    let answers = vec![
+        ("GET", "/api/v1/users".to_owned(), 200, json!({ "items": [person], "total": 1 })),
+        ("PATCH", "/api/v1/users/kim%2Fa".to_owned(), 200, Value::Null),
+        ("PUT", "/api/v1/installers/user%3Akim".to_owned(), 200, Value::Null),
+        ("PUT", "/api/v1/installers/token%3Avan-3".to_owned(), 200, Value::Null),
+        ("GET", "/api/v1/api-tokens".to_owned(), 200, json!({ "items": [token], "total": 1 })),
+        ("POST", "/api/v1/api-tokens".to_owned(), 201, json!({ "token": token, "text": text })),
+    ];
+    let hub = FakeHub::start(Setup { answers, ..Setup::default() });
+    let dir = logged_in(&hub);
+    let run = |arguments: &[&str]| skerryctl(dir.path(), &[&["hub"], arguments].concat());
+    let last = || hub.seen().pop().unwrap();
+    let shown = run(&["user", "list"]).ok();
+    assert!(
+        shown.contains("kim") && shown.contains("reader") && shown.contains("locked out") && shown.contains("never"),
+        "{shown}"
+    );
+    run(&["user", "role", "kim/a", "operator"]).ok();
+    assert_eq!(last(), "PATCH /api/v1/users/kim%2Fa {\"role\":\"operator\"}");
+    run(&["user", "role", "kim/a", "none"]).ok();
+    assert_eq!(last(), "PATCH /api/v1/users/kim%2Fa {\"role\":null}");
+    run(&["user", "lock", "kim/a"]).ok();
+    assert_eq!(last(), "PATCH /api/v1/users/kim%2Fa {\"locked\":true}");
+    run(&["user", "unlock", "kim/a"]).ok();
+    assert_eq!(last(), "PATCH /api/v1/users/kim%2Fa {\"locked\":false}");
+    run(&["user", "sites", "kim", "Store 1", "Store 2"]).ok();
+    assert_eq!(last(), "PUT /api/v1/installers/user%3Akim {\"sites\":[\"Store 1\",\"Store 2\"]}");
+    assert!(run(&["api-token", "list"]).ok().contains("van-3"));
+    let asked = hub.seen().len();
+    run(&["api-token", "create", "van-3", "--role", "installer"]).fails(2, &["claims nothing without a site", "--site"]);
+    run(&["api-token", "create", "ci", "--role", "reader", "--site", "x"]).fails(2, &["installers alone"]);
+    run(&["api-token", "create", "ci", "--role", "boss"]).fails(2, &["boss"]);
+    assert_eq!(hub.seen().len(), asked);
+    let made = run(&["api-token", "create", "van-3", "--role", "installer", "--site", "Store 1", "--scope", "claims"]).ok();
+    assert!(made.contains(text) && made.contains("shown this once"), "{made}");
+    let sent = hub.seen();
+    assert_eq!(sent[sent.len() - 2], "PUT /api/v1/installers/token%3Avan-3 {\"sites\":[\"Store 1\"]}");
+    assert!(last().contains("\"role\":\"installer\"") && last().contains("\"scopes\":[\"claims\"]"), "{}", last());
+    run(&["api-token", "revoke", "0123456789ab"]).ok();
+    assert_eq!(last(), "DELETE /api/v1/api-tokens/0123456789ab");
+}
+
+#[test]
 fn an_endless_answer_is_cut_off() {
     let hub = answering("GET", "/api/v1/tokens", 200, json!("x".repeat(33 << 20)));
     let dir = logged_in(&hub);

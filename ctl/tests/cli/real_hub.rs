@@ -10,6 +10,8 @@ use api::v1::{HardwareResponse, StatusResponse};
 use apid::phone_home::{EventQueue, Feed, HubReport, HubSettings, Node, Tcp};
 use ed25519_dalek::Signer as _;
 use hub::cli::serve::{Options, Running, start};
+use hub::model::{Actor, By, Time};
+use hub::store::NewToken;
 use machine_config::{DeviceFacts, FleetTrust, Keyring, Trust, judge};
 use serde_json::Value;
 use tokio::net::TcpStream;
@@ -116,6 +118,19 @@ impl Desk<'_> {
     }
 }
 
+/// Makes join tokens that nobody uses.
+fn spare_tokens(runtime: &Runtime, hub: &Running, count: u32) {
+    let by = By::new(Actor::Host, "", Time::now());
+    let mut all = tokio::task::JoinSet::new();
+    for number in 0..count {
+        let (store, by) = (hub.services.store.clone(), by.clone());
+        let new = NewToken { name: format!("spare-{number}"), ..NewToken::default() };
+        all.spawn_on(async move { store.create_token(new, &by).await.map(|_| ()) }, runtime.handle());
+    }
+    let made = runtime.block_on(all.join_all());
+    assert!(made.iter().all(Result::is_ok));
+}
+
 #[test]
 fn an_operators_day_at_a_real_hub() {
     let dir = with_fleet();
@@ -140,6 +155,19 @@ fn an_operators_day_at_a_real_hub() {
     let rules = desk.run(&["hub", "rule", "list"]).ok();
     assert!(rules.contains("2 serial numbers") && rules.contains("expected devices, without a token"), "{rules}");
     desk.run(&["hub", "rule", "delete", "stamped"]).ok();
+
+    // People and programs.
+    desk.run(&["hub", "user", "role", "kim@id", "installer"]).ok();
+    desk.run(&["hub", "user", "lock", "kim@id"]).ok();
+    desk.run(&["hub", "user", "sites", "kim@id", "Hamburg"]).ok();
+    let people = desk.json(&["hub", "user", "list"]);
+    assert_eq!((&people["items"][0]["role"], &people["items"][0]["locked"]), (&"installer".into(), &true.into()));
+    let made = desk.json(&["hub", "api-token", "create", "van-3", "--role", "installer", "--site", "*", "--days", "1"]);
+    let van = made["token"]["id"].as_str().unwrap().to_owned();
+    desk.run(&["hub", "api-token", "revoke", &van]).ok();
+    assert!(desk.run(&["hub", "api-token", "list"]).ok().contains("revoked"));
+    spare_tokens(&runtime, &hub, 501);
+    assert_eq!(desk.json(&["hub", "token", "list"])["items"].as_array().unwrap().len(), 501, "more than the hub tells at once");
 
     // A device calls, waits, and is admitted.
     let token =

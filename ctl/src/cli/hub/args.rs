@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use machine_config::types::{Digest, MacAddress};
+use serde::Serialize;
 
 use super::super::args::DeviceName;
 use crate::hub::HubUrl;
@@ -35,7 +36,7 @@ pub(crate) enum Hub {
     Edit(Edit),
     /// Put one device in another's place: name, site, labels, groups and assignments move, and the old key is revoked for good.
     Replace(Replace),
-    /// Rules that admit devices without a person.
+    /// Rules that admit, refuse or quarantine devices without a person.
     #[command(subcommand)]
     Rule(Rule),
     /// Make, list and revoke join tokens.
@@ -58,6 +59,12 @@ pub(crate) enum Hub {
     /// What a warehouse signed: which devices to expect.
     #[command(subcommand)]
     Manifest(Manifest),
+    /// People, what each may do, and for which sites installers claim devices.
+    #[command(subcommand)]
+    User(User),
+    /// Make, list and revoke API tokens, with which programs ask the hub.
+    #[command(subcommand)]
+    ApiToken(ApiToken),
     /// Who did what: the newest lines of the audit.
     Audit(Audit),
     /// List images.
@@ -174,6 +181,9 @@ pub(crate) struct RuleAdd {
     pub(crate) name: String,
     #[command(flatten)]
     pub(crate) looks_at: LooksAt,
+    /// What becomes of devices that it fits.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) outcome: RuleOutcome,
     /// Admit also devices that show no join token: whoever knows a serial number can then come in the device's place.
     #[arg(long)]
     pub(crate) without_token: bool,
@@ -185,7 +195,20 @@ pub(crate) struct RuleAdd {
     pub(crate) group: Vec<String>,
 }
 
-/// Which devices a rule admits.
+/// What becomes of devices that a rule fits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum RuleOutcome {
+    /// They are admitted.
+    #[default]
+    Admit,
+    /// They are refused, until a person approves them.
+    Refuse,
+    /// They are quarantined, until a person approves them.
+    Quarantine,
+}
+
+/// Which devices a rule fits.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct LooksAt {
@@ -325,6 +348,104 @@ pub(crate) enum Manifest {
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum User {
+    /// List people.
+    List,
+    /// Say what somebody may do when no group of theirs has a role; they may never have signed in. Their logins end.
+    Role {
+        /// As the identity provider calls them (`sub`).
+        name: String,
+        /// The role, or `none`.
+        #[arg(value_enum)]
+        role: RoleOrNone,
+    },
+    /// Lock somebody out; their logins end.
+    Lock {
+        /// As `user list` names them.
+        name: String,
+    },
+    /// Let somebody in again.
+    Unlock {
+        /// As `user list` names them.
+        name: String,
+    },
+    /// Say for which sites somebody claims devices as an installer, from now on.
+    Sites {
+        /// As `user list` names them.
+        name: String,
+        /// The sites; `*` stands for every one, none takes all away.
+        #[arg(value_name = "SITE")]
+        site: Vec<String>,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum HubRole {
+    /// Everything, people and fleets included.
+    Admin,
+    /// Devices, tokens, configurations.
+    Operator,
+    /// Looking, and connections to devices.
+    Reader,
+    /// Claiming devices for their sites.
+    Installer,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RoleOrNone {
+    Admin,
+    Operator,
+    Reader,
+    Installer,
+    None,
+}
+
+impl RoleOrNone {
+    /// As the hub writes it.
+    pub(crate) fn word(self) -> Option<&'static str> {
+        match self {
+            Self::Admin => Some("admin"),
+            Self::Operator => Some("operator"),
+            Self::Reader => Some("reader"),
+            Self::Installer => Some("installer"),
+            Self::None => None,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ApiToken {
+    /// Make an API token. It is shown this once.
+    Create(ApiTokenCreate),
+    /// List API tokens.
+    List,
+    /// Let nobody use a token any more. Logins that began with it end.
+    Revoke {
+        /// Its id.
+        id: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ApiTokenCreate {
+    /// What people call it, and the audit.
+    pub(crate) name: String,
+    /// The most it may do.
+    #[arg(long, value_enum)]
+    pub(crate) role: HubRole,
+    /// What of that it may do: an area such as `devices`, or `devices:read`; may be repeated [default: all of it].
+    #[arg(long)]
+    pub(crate) scope: Vec<String>,
+    /// A site for which an installer claims devices, `*` for all; may be repeated. They are those of every token of this name.
+    #[arg(long)]
+    pub(crate) site: Vec<String>,
+    /// Days until it ends [default: it does not].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub(crate) days: Option<u32>,
 }
 
 #[derive(Debug, Args)]

@@ -14,7 +14,7 @@ use crate::view::{Fields, View, table};
 
 use super::super::args::Global;
 use super::args::{HubConfig, Push, Rollout};
-use super::{List, ask, hub_of, id_of, seconds, short};
+use super::{List, all, ask, hub_of, id_of, seconds, short, show_all};
 
 /// Beginnings of a digest count from this length.
 const MIN_PREFIX: usize = 8;
@@ -58,7 +58,7 @@ impl Text for List<Config> {
 pub(super) async fn run(global: &Global, command: HubConfig) -> Result<(), Failure> {
     match command {
         HubConfig::Push(command) => push(global, command).await,
-        HubConfig::List => super::show::<List<Config>>(global, &hub_of(global)?, routes::CONFIGS).await,
+        HubConfig::List => show_all::<Config>(global, &hub_of(global)?, routes::CONFIGS).await,
     }
 }
 
@@ -194,7 +194,7 @@ async fn digest_of(hub: &Hub, given: &str) -> Result<Digest, Failure> {
     if Path::new(given).is_file() {
         return Ok(Digest::of(&files::read(Path::new(given))?));
     }
-    let list: Shown<List<Config>> = ask(hub, routes::CONFIGS).await?;
+    let list = all::<Config>(hub, routes::CONFIGS).await?;
     Ok(choose(list.read.items, given).map_err(|all| {
         let (url, what, name) = (hub.url.clone(), "configuration", given.to_owned());
         if all.is_empty() { HubError::Unknown { url, what, name } } else { HubError::Several { url, what, name, all } }

@@ -1,5 +1,6 @@
 //! `skerryctl hub`: what an operator does at a hub.
 
+mod api_tokens;
 pub(super) mod args;
 mod audit;
 mod configs;
@@ -11,14 +12,17 @@ mod session;
 mod signers;
 mod tokens;
 mod tunnel;
+mod users;
 
+use jiff::{SignedDuration, Timestamp};
 use machine_config::types::DeviceId;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::context::ContextFile;
 use crate::failure::Failure;
-use crate::hub::{self, Shown, Text, device_named, login};
+use crate::hub::{self, Shown, Text, device_named, login, routes};
 use crate::view;
 
 use super::args::{DeviceName, Global};
@@ -44,6 +48,8 @@ pub(super) async fn run(global: &Global, command: Hub) -> Result<(), Failure> {
         Hub::Fleet(command) => signers::fleet(global, command).await,
         Hub::Station(command) => signers::station(global, command).await,
         Hub::Manifest(command) => signers::manifest(global, command).await,
+        Hub::User(command) => users::run(global, command).await,
+        Hub::ApiToken(command) => api_tokens::run(global, command).await,
         Hub::Audit(command) => audit::run(global, command).await,
         Hub::Images => images::list(global).await,
         Hub::Download(command) => images::download(global, command).await,
@@ -78,9 +84,40 @@ async fn ask<T: DeserializeOwned>(hub: &hub::Hub, path: &str) -> Result<Shown<T>
     Ok(Shown::of(hub.get(path).await?, hub, path)?)
 }
 
+/// A whole list that the hub tells in pages.
+async fn all<T: DeserializeOwned>(hub: &hub::Hub, path: &str) -> Result<Shown<List<T>>, Failure> {
+    let mut whole = hub.get(&routes::page(path, 0)).await?;
+    loop {
+        let have = whole["items"].as_array().map_or(0, Vec::len);
+        if have == 0 || whole["total"].as_u64().is_none_or(|total| have as u64 >= total) {
+            return Ok(Shown::of(whole, hub, path)?);
+        }
+        let next = hub.get(&routes::page(path, have)).await?;
+        match (whole.get_mut("items").and_then(Value::as_array_mut), next["items"].as_array()) {
+            (Some(items), Some(more)) if !more.is_empty() => items.extend(more.iter().cloned()),
+            // Some were taken away meanwhile.
+            (Some(_) | None, Some(_) | None) => return Ok(Shown::of(whole, hub, path)?),
+        }
+    }
+}
+
+/// Asks for a whole list and shows it.
+async fn show_all<T: DeserializeOwned>(global: &Global, hub: &hub::Hub, path: &str) -> Result<(), Failure>
+where
+    List<T>: Text,
+{
+    global.output.show(&all::<T>(hub, path).await?)
+}
+
+/// The moment so many days from now, as the hub reads it.
+fn in_days(days: Option<u32>, now: Timestamp) -> Option<String> {
+    let hours = |days: u32| SignedDuration::from_hours(24 * i64::from(days));
+    days.map(|days| now.checked_add(hours(days)).expect("ten years from now is in the calendar").to_string())
+}
+
 /// A time of the hub's, to the second.
 fn seconds(time: &str) -> String {
-    match time.parse::<jiff::Timestamp>() {
+    match time.parse::<Timestamp>() {
         Ok(time) => format!("{time:.0}"),
         Err(_) => time.to_owned(),
     }

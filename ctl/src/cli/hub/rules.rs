@@ -22,6 +22,8 @@ struct Known {
     name: String,
     kind: Value,
     #[serde(default)]
+    outcome: String,
+    #[serde(default)]
     without_token: bool,
     #[serde(default)]
     labels: BTreeMap<String, String>,
@@ -32,7 +34,7 @@ struct Known {
 }
 
 impl Known {
-    fn admits(&self) -> String {
+    fn fits(&self) -> String {
         let which = match (&self.kind["serials"], &self.kind["label"]) {
             (Value::Array(serials), _) => format!("{} serial numbers", serials.len()),
             (_, Value::String(label)) => format!("label {label}"),
@@ -47,9 +49,9 @@ impl Text for List<Known> {
     fn text(&self) -> String {
         let row = |rule: &Known| {
             let gives = [rule.groups.join(" "), labels(&rule.labels)].join(" ").trim().to_owned();
-            [rule.name.clone(), rule.admits(), gives, rule.created_by.clone()]
+            [rule.name.clone(), rule.outcome.clone(), rule.fits(), gives, rule.created_by.clone()]
         };
-        table(["RULE", "ADMITS", "GIVES", "MADE BY"], self.items.iter().map(row))
+        table(["RULE", "OUTCOME", "FITS", "GIVES", "MADE BY"], self.items.iter().map(row))
     }
 }
 
@@ -62,10 +64,10 @@ pub(super) async fn run(global: &Global, command: Rule) -> Result<(), Failure> {
             done(global.output, "deleted", &name)
         }
         Rule::Add(command) => {
-            let RuleAdd { name, looks_at, without_token, label, group } = command;
+            let RuleAdd { name, looks_at, outcome, without_token, label, group } = command;
             let labels: BTreeMap<_, _> = label.into_iter().collect();
             let rule = json!({
-                "name": name, "kind": kind(looks_at)?, "withoutToken": without_token, "labels": labels, "groups": group,
+                "name": name, "kind": kind(looks_at)?, "outcome": outcome, "withoutToken": without_token, "labels": labels, "groups": group,
             });
             hub.ask(Method::POST, routes::RULES, Body::Json(rule)).await?;
             done(global.output, "made", &name)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use http::Method;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -14,7 +14,7 @@ use crate::view::{Fields, table};
 use super::super::args::Global;
 use super::super::node::done;
 use super::args::{Terms, Token, TokenCreate};
-use super::{List, hub_of, labels, seconds};
+use super::{List, hub_of, in_days, labels, seconds, show_all};
 
 /// A join token, without its text.
 #[derive(Debug, Deserialize)]
@@ -121,7 +121,7 @@ pub(super) async fn run(global: &Global, command: Token) -> Result<(), Failure> 
             let made: Shown<Made> = Shown::of(hub.ask(Method::POST, routes::TOKENS, body).await?, &hub, routes::TOKENS)?;
             global.output.show(&made)
         }
-        Token::List => super::show::<List<Known>>(global, &hub, routes::TOKENS).await,
+        Token::List => show_all::<Known>(global, &hub, routes::TOKENS).await,
         Token::Revoke { id } => {
             hub.ask(Method::DELETE, &routes::token(&id), Body::None).await?;
             done(global.output, "revoked", &id)
@@ -140,8 +140,7 @@ fn request(command: TokenCreate, now: Timestamp) -> serde_json::Value {
 impl Terms {
     /// When the token ends.
     pub(super) fn end(&self, now: Timestamp) -> Option<String> {
-        let hours = |days: u32| SignedDuration::from_hours(24 * i64::from(days));
-        self.days.map(|days| now.checked_add(hours(days)).expect("ten years from now is in the calendar").to_string())
+        in_days(self.days, now)
     }
 
     /// As the hub wants them, but for the end.
