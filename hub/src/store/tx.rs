@@ -37,7 +37,8 @@ impl Tx {
 
     /// Begins a part that can be undone. The part before it is kept by that, in the same statement: each costs a way to the database.
     pub(super) async fn mark(&mut self) -> Result<Mark, StoreError> {
-        let sql = if std::mem::replace(&mut self.is_marked, true) { "RELEASE SAVEPOINT one; SAVEPOINT one" } else { "SAVEPOINT one" };
+        let sql =
+            if std::mem::replace(&mut self.is_marked, true) { "RELEASE SAVEPOINT one; SAVEPOINT one" } else { "SAVEPOINT one" };
         self.raw(sql).await?;
         Ok(Mark(self.head.clone()))
     }
