@@ -48,6 +48,7 @@ impl Bench {
             fleet: "acme".parse().expect("a name"),
             hub: Some("https://hub.example".into()),
             join_token: TokenOrigin::Made,
+            join_token_sha256: None,
             config_sha256: None,
         };
         let name = format!("box-{number}").parse().expect("a name");

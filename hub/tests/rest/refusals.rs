@@ -164,6 +164,7 @@ async fn a_manifest_of_an_unknown_station_is_not_believed_and_a_known_one_is() {
             fleet: "acme".parse().unwrap(),
             hub: None,
             join_token: TokenOrigin::None,
+            join_token_sha256: None,
             config_sha256: None,
         },
     };

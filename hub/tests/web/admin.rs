@@ -40,6 +40,7 @@ fn manifest(station: u32, name: &str, serial: &str) -> String {
             fleet: "acme".parse().expect("a name"),
             hub: None,
             join_token: TokenOrigin::None,
+            join_token_sha256: None,
             config_sha256: None,
         },
     };

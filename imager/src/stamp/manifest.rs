@@ -63,6 +63,10 @@ pub struct SeedEntry {
     pub hub: Option<String>,
     /// Where its join token came from.
     pub join_token: TokenOrigin,
+    /// SHA-256 of its join token's text, if the token was made: 256 random bits, so that the hash gives nobody the token. Of a token that people chose it
+    /// would let anybody try words, so there is none. Manifests of earlier versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub join_token_sha256: Option<Digest>,
     /// SHA-256 of its signed configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_sha256: Option<Digest>,
@@ -78,6 +82,19 @@ pub enum TokenOrigin {
     Inventory,
     /// It was made when the image was stamped.
     Made,
+}
+
+impl SeedEntry {
+    /// The hash of the token that was made, for the hub that shall know it.
+    pub fn made_token(&self) -> Option<&Digest> {
+        self.join_token_sha256.as_ref().filter(|_| self.join_token == TokenOrigin::Made)
+    }
+
+    /// Whether this is the same SEED as `newer`, which this version planned; a manifest of an earlier version does not have all of it.
+    pub(super) fn is_same(&self, newer: &Self) -> bool {
+        let join_token_sha256 = self.join_token_sha256.or(newer.join_token_sha256);
+        Self { join_token_sha256, ..self.clone() } == *newer
+    }
 }
 
 /// The stamped image.
@@ -226,6 +243,7 @@ mod tests {
             fleet: "acme".parse().expect("a name"),
             hub: None,
             join_token: TokenOrigin::Made,
+            join_token_sha256: Some(digest("t")),
             config_sha256: None,
         };
         let name = "box-1".parse().expect("a name");
@@ -241,6 +259,19 @@ mod tests {
         let text = manifest().sign(&key(1));
         assert_eq!(Manifest::read(text.as_bytes(), Some(&public(1))).expect("holds"), manifest());
         assert_eq!(Manifest::read(text.as_bytes(), None).expect("holds"), manifest());
+    }
+
+    #[test]
+    fn a_manifest_from_before_it_had_the_tokens_hash_reads_back() {
+        let mut old = manifest();
+        old.seed.join_token_sha256 = None;
+        let text = old.clone().sign(&key(1));
+        assert!(!text.contains("joinTokenSha256"), "{text}");
+        let read = Manifest::read(text.as_bytes(), None).expect("holds");
+        assert_eq!((&read, read.seed.made_token()), (&old, None));
+        assert!(read.seed.is_same(&manifest().seed), "the hash is new, the SEED is not");
+        let other = SeedEntry { join_token_sha256: Some(Digest::of(b"u")), ..manifest().seed };
+        assert!(!other.is_same(&manifest().seed));
     }
 
     #[test]

@@ -124,6 +124,7 @@ fn stamp(row: &Row, facts: &Facts<'_>, random: Random<'_>) -> Result<Stamp, Plan
         fleet: facts.fleet.name.clone(),
         hub: row.hub.as_ref().map(|hub| hub.url.clone()),
         join_token: origin,
+        join_token_sha256: join_token_sha256(seed.join_token.as_ref(), origin),
         config_sha256: seed.config.as_deref().map(Digest::of),
     };
     let Row { name, serial, mac, labels, .. } = row.clone();
@@ -137,6 +138,14 @@ fn token(token: &Token, random: Random<'_>) -> Result<(Option<Secret>, TokenOrig
         Token::None => Ok((None, TokenOrigin::None)),
         Token::Given(secret) => Ok((Some(secret.clone()), TokenOrigin::Inventory)),
         Token::Auto => Ok((Some(Secret::from(hex::encode(random(Purpose::Token)?))), TokenOrigin::Made)),
+    }
+}
+
+/// Only of a token that was made: nobody finds it by trying.
+fn join_token_sha256(token: Option<&Secret>, origin: TokenOrigin) -> Option<Digest> {
+    match origin {
+        TokenOrigin::Made => token.map(|token| Digest::of(token.expose().as_bytes())),
+        TokenOrigin::None | TokenOrigin::Inventory => None,
     }
 }
 

@@ -250,10 +250,12 @@ fn has_moved_table(path: &Path, image_bytes: u64) -> bool {
 fn check_seed(path: &Path, seed: &Seed, manifest: &Manifest) -> Result<(), VerifyError> {
     let entry = &manifest.seed;
     let identity = manifest.identity.as_ref().map(|identity| identity.device_id.clone());
+    let token = seed.join_token.as_ref().map(|token| Digest::of(token.expose().as_bytes()));
     let facts = [
         ("the device's name", seed.device_name.as_ref() == Some(&manifest.device.name)),
         ("the fleet", seed.fleet.name == entry.fleet),
         ("the hub", seed.hub.as_ref().map(|hub| &hub.url) == entry.hub.as_ref()),
+        ("the join token", entry.join_token_sha256.is_none_or(|hash| token == Some(hash))),
         ("the configuration", seed.config.as_deref().map(Digest::of) == entry.config_sha256),
         ("the device's key", seed.identity.as_ref().map(IdentitySeed::device_id) == identity),
     ];

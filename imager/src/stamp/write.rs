@@ -117,7 +117,7 @@ impl Records {
         let other = |place: &Place| Err(WriteError::Other { path: place.named().to_owned() });
         let is_same = |text: &[u8]| {
             let found = Manifest::read(text, None);
-            found.is_ok_and(|found| found.base.blank_sha256 == base.blank_sha256 && found.seed == stamp.facts.seed)
+            found.is_ok_and(|found| found.base.blank_sha256 == base.blank_sha256 && found.seed.is_same(&stamp.facts.seed))
         };
         if read(&self.manifest)?.is_some_and(|text| !is_same(&text)) {
             return other(&self.manifest);

@@ -29,6 +29,7 @@ fn manifest(number: u32, has_identity: bool) -> String {
         fleet: "acme".parse().unwrap(),
         hub: None,
         join_token: TokenOrigin::None,
+        join_token_sha256: None,
         config_sha256: None,
     };
     let device = DeviceEntry {

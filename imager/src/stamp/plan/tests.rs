@@ -63,6 +63,13 @@ fn each_stamp_holds_its_row_and_no_other() {
     assert_eq!((seed(2).device_name.map(String::from), seed(2).fleet), (Some("c".into()), fleet(1)));
     assert_eq!(stamps[1].made_token().map(Secret::expose), Some("02".repeat(32).as_str()));
     assert_eq!(stamps[2].made_token(), None);
+    let hashes = [0, 1, 2].map(|index| stamps[index].facts.seed.join_token_sha256);
+    let of = |text: String| Some(Digest::of(text.as_bytes()));
+    assert_eq!(
+        hashes,
+        [of("01".repeat(32)), of("02".repeat(32)), None],
+        "a token that people chose could be guessed by its hash"
+    );
     assert_eq!(Some(stamps[0].facts.seed.sha256), seed::content(&stamps[0].seed()).map(Digest::of));
     assert!(!format!("{stamps:?}").contains("0202"));
 }

@@ -4,8 +4,9 @@ use std::fs::OpenOptions;
 use std::path::Path;
 
 use super::{Bench, Existing, damage, image, seed_of};
-use crate::stamp::manifest::ManifestError;
-use crate::stamp::testing::public;
+use crate::image::digest::Digest;
+use crate::stamp::manifest::{Manifest, ManifestError};
+use crate::stamp::testing::{key, public};
 use crate::stamp::verify::{VerifyError, verify};
 
 /// First boot moves the tables to the end of the disk that the image was written to; so does `sgdisk -e`.
@@ -84,4 +85,19 @@ fn a_manifest_of_another_device_station_or_base_proves_nothing() {
     stamped.swap(0, 1);
     (stamped[0].image, stamped[1].image) = (stamped[1].image.clone(), stamped[0].image.clone());
     assert!(bench.refused(&stamped[0]).contains("its SEED is not the one stamped for box-2"));
+}
+
+#[test]
+fn a_manifest_with_the_hash_of_another_token_contradicts_its_image() {
+    let bench = Bench::new();
+    let one = bench.one();
+    let mut manifest = Manifest::read(&std::fs::read(&one.manifest).expect("read"), Some(&public(9))).expect("holds");
+    let proved = |manifest: &Manifest| {
+        let text = manifest.clone().sign(&key(9));
+        verify(image(&one), text.as_bytes(), Some(&public(9)), None).map(drop).map_err(|error| error.to_string())
+    };
+    manifest.seed.join_token_sha256 = None;
+    assert_eq!(proved(&manifest), Ok(()), "as an earlier version wrote it");
+    manifest.seed.join_token_sha256 = Some(Digest::of(b"another"));
+    assert!(proved(&manifest).expect_err("refused").contains("about the join token"));
 }
