@@ -108,9 +108,11 @@ impl Stored {
     }
 
     async fn next_offer(&self, device: &DeviceId, from: IpAddr, has: &[String]) -> Result<Option<Offer>, StoreError> {
-        let _place = self.looks.acquire().await.expect("it is never closed");
         let by = Self::by(device, from);
-        let offer = self.store.to_deliver(device, by.at).await?;
+        let offer = {
+            let _place = self.looks.acquire().await.expect("it is never closed");
+            self.store.to_deliver(device, by.at).await?
+        };
         let Some(offer) = offer.filter(|offer| !has.iter().any(|digest| digest == offer.config.digest.as_str())) else {
             return Ok(None);
         };
