@@ -122,8 +122,9 @@ pub struct Running {
 /// Key, certificate, database or port cannot be used.
 pub async fn start(options: Options) -> anyhow::Result<Running> {
     let key = HubKey::open(&options.data)?;
-    let store = open_store(&options.data, options.database.as_deref()).await?;
+    // First: it says when another process has the folder.
     let mut journal = Journal::open(&options.data)?;
+    let store = open_store(&options.data, options.database.as_deref()).await?;
     let kept = journal::begin(&store, &mut journal, Time::now()).await?;
     let admin_token = first_admin_token(&store).await?;
     let web = options.web.as_ref().map(|(certificate, key)| WebCertificate::read(certificate, key)).transpose()?;

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use machine_config::DeviceId;
 use tokio::sync::watch;
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::model::AuditEntry;
 use crate::session::Sessions;
-use crate::store::{DEVICE_MOVED, Store, StoreError};
+use crate::store::{AuditPlace, DEVICE_MOVED, FollowError, Store};
 
 /// How often other processes' changes are looked for.
 const POLL: Duration = Duration::from_secs(1);
@@ -74,8 +74,10 @@ impl Spread {
     }
 }
 
-/// Tells sessions of the process with this id to look again, until it is told to stop. What was written before `seq` is known.
-pub async fn follow(store: Store, sessions: Sessions, replica: String, mut seq: i64, mut stop: watch::Receiver<bool>) {
+/// Tells sessions of the process with this id to look again, until it is told to stop. What was written before `seq` is known. It ends by itself
+/// when another database was put in place: what changed with that is not known.
+pub async fn follow(store: Store, sessions: Sessions, replica: String, seq: i64, mut stop: watch::Receiver<bool>) {
+    let mut place = AuditPlace::behind(seq);
     let mut committed = store.committed();
     let mut spread = Spread::default();
     let follower = Follower { store, sessions, replica };
@@ -85,9 +87,14 @@ pub async fn follow(store: Store, sessions: Sessions, replica: String, mut seq: 
             () = tokio::time::sleep(spread.pause()) => {}
             _ = stop.wait_for(|stop| *stop) => return,
         }
-        match follower.read(seq, &mut spread).await {
-            Ok(last) => seq = last,
-            Err(error) => warn!(error = &error as &dyn std::error::Error, "cannot follow changes; trying again"),
+        match follower.read(&place, &mut spread).await {
+            Ok(until) => place = until,
+            Err(FollowError::Store(error)) => {
+                warn!(error = &error as &dyn std::error::Error, "cannot follow changes; trying again");
+            }
+            Err(error @ FollowError::Replaced { .. }) => {
+                return error!(error = &error as &dyn std::error::Error, "changes are not heard of");
+            }
         }
         spread.step(&follower.sessions);
         tokio::time::sleep(PAUSE).await;
@@ -101,13 +108,15 @@ struct Follower {
 }
 
 impl Follower {
-    async fn read(&self, mut seq: i64, spread: &mut Spread) -> Result<i64, StoreError> {
-        let mut all = false;
+    async fn read(&self, place: &AuditPlace, spread: &mut Spread) -> Result<AuditPlace, FollowError> {
+        let (mut all, mut place) = (false, place.clone());
         loop {
-            let entries = self.store.changes_after(seq).await?;
-            let Some(last) = entries.last() else { break };
-            seq = last.seq;
-            for entry in &entries {
+            let changes = self.store.changes_behind(&place).await?;
+            place = changes.until;
+            if changes.lines.is_empty() {
+                break;
+            }
+            for entry in &changes.lines {
                 match concern(entry) {
                     Concern::Nobody => {}
                     Concern::One(device) => self.sessions.look_again(device),
@@ -119,7 +128,7 @@ impl Follower {
         if all {
             spread.begin(&self.sessions);
         }
-        Ok(seq)
+        Ok(place)
     }
 
     /// Ends the session that a device left, if it was one of this process.
@@ -196,6 +205,15 @@ mod tests {
         }
         assert_eq!(told(), 200, "and all for the second");
         assert_eq!(spread.pause(), POLL);
+    }
+
+    #[tokio::test]
+    async fn an_older_database_put_in_place_ends_it_for_its_lines_would_not_be_heard() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open_folder(folder.path(), Time::from_millis(0)).await.unwrap();
+        let (_stop, stopped) = watch::channel(false);
+        let followed = follow(store, Sessions::default(), "ab".into(), 7, stopped);
+        tokio::time::timeout(Duration::from_secs(60), followed).await.expect("it ends");
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! The audit in the database: reading it, proving it, and following what changes.
+//! The audit in the database: reading it and proving it.
 
 use std::cmp::Reverse;
 
@@ -28,7 +28,7 @@ pub enum AuditError {
     Chain(#[from] ChainError),
 }
 
-fn read(row: &Fields<'_>) -> Result<AuditEntry, StoreError> {
+pub(super) fn read(row: &Fields<'_>) -> Result<AuditEntry, StoreError> {
     Ok(AuditEntry {
         seq: row.int("seq")?,
         at: row.time("at")?,
@@ -106,16 +106,6 @@ impl Store {
         lines.sort_unstable_by_key(|line| Reverse(line.seq));
         lines.truncate(limit(filter) as usize);
         Ok(lines)
-    }
-
-    /// What was written after this line, by whichever process, oldest first: how a process learns of approvals, removals and assignments made at
-    /// another one.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn changes_after(&self, seq: i64) -> Result<Vec<AuditEntry>, StoreError> {
-        let statement = sqlx::query("SELECT * FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2").bind(seq).bind(PIECE);
-        query::list(&mut *self.reader().await?, statement, "follow the audit", read).await
     }
 
     /// Appends a line that no other write makes: a tunnel that opened or closed, a sign-in. No secret may stand in `details`.

@@ -18,6 +18,7 @@ mod enrolment;
 mod error;
 mod events;
 mod expected;
+mod following;
 mod heartbeats;
 mod installers;
 mod lane;
@@ -73,6 +74,7 @@ pub use devices::Edit;
 pub use enrolment::{Enrolled, Greeting};
 pub use error::StoreError;
 pub use expected::Imported;
+pub use following::{AuditPlace, Changes, FollowError};
 pub use heartbeats::Beat;
 pub use installers::Installer;
 pub use people::{Came, Entry, NewApiToken, PersonChange};
@@ -148,7 +150,7 @@ impl Store {
     }
 
     /// The number of the last line of the audit that this process committed; changes with every write that somebody caused. What another process
-    /// wrote is found with [`Store::changes_after`].
+    /// wrote is found with [`Store::changes_behind`].
     pub fn committed(&self) -> watch::Receiver<i64> {
         self.lane.committed()
     }

@@ -7,8 +7,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::model::{Actor, By, Time};
-use crate::store::Store;
+use crate::model::{Actor, AuditEntry, By, Time};
+use crate::store::{AuditPlace, FollowError, Store};
 
 /// A fixed moment.
 pub(crate) const NOW: Time = Time::from_millis(1_700_000_000_000);
@@ -41,6 +41,13 @@ macro_rules! on_both {
     };
 }
 pub(crate) use on_both;
+
+impl Store {
+    /// The lines of the audit behind this one.
+    pub(crate) async fn changes_after(&self, seq: i64) -> Result<Vec<AuditEntry>, FollowError> {
+        self.changes_behind(&AuditPlace::behind(seq)).await.map(|changes| changes.lines)
+    }
+}
 
 /// A database of a test's own.
 pub(crate) struct Db {
