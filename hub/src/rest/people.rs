@@ -74,6 +74,7 @@ pub(super) async fn change(
 ) -> Done {
     let (store, by) = (&app.services.store, caller.by(Time::now()));
     if let Some(role) = edit.role {
+        may_give(&caller, role)?;
         store.set_role(&name, role, &by).await?;
     }
     if let Some(locked) = edit.locked {
@@ -81,6 +82,18 @@ pub(super) async fn change(
         store.set_user(&name, PersonChange::Locked(locked), &by).await?;
     }
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// A person with a role has no scopes: who has, would make somebody who may do more.
+fn may_give(caller: &Caller, role: Option<Role>) -> Result<(), Failure> {
+    match role {
+        Some(_) if !caller.scopes.is_empty() => Err(Failure::new(
+            StatusCode::FORBIDDEN,
+            "scope",
+            "cannot give a role with a token of limited scope; use one without scopes",
+        )),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Says what a person may do; they may never have signed in yet. Their logins end.
@@ -99,6 +112,7 @@ pub(super) async fn put(
             "cannot use this name: 1 to 255 characters in one line",
         ));
     }
+    may_give(&caller, given.role)?;
     let (store, by) = (&app.services.store, caller.by(Time::now()));
     store.set_user(&name, PersonChange::Whole { role: given.role, locked: given.locked }, &by).await?;
     Ok(StatusCode::NO_CONTENT)

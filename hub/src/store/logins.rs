@@ -15,7 +15,8 @@ use crate::tokens;
 /// How a login's cookie begins.
 const PREFIX: &str = "skl_";
 /// A login that counts: not of somebody who is locked out.
-const LOGIN: &str = "SELECT logins.* FROM logins LEFT JOIN users ON logins.user_name = 'user:' || users.name \
+const LOGIN: &str = "SELECT logins.* FROM logins \
+                     LEFT JOIN users ON logins.user_name LIKE 'user:%' AND users.name = SUBSTR(logins.user_name, 6) \
                      WHERE logins.hash = $1 AND logins.expires_at > $2 AND (users.locked IS NULL OR users.locked = 0)";
 
 impl Store {

@@ -61,7 +61,7 @@ impl PhoneHome {
     fn with_password_of(mut self, before: &Self) -> Self {
         if let (Some(proxy), Some(before)) = (&mut self.proxy, &before.proxy)
             && proxy.password.is_none()
-            && (&proxy.url, &proxy.user) == (&before.url, &before.user)
+            && (&proxy.url, &proxy.user, &proxy.pin) == (&before.url, &before.user, &before.pin)
         {
             proxy.password.clone_from(&before.password);
         }

@@ -1,7 +1,7 @@
 //! Configurations: listed with how far they came, and brought in by a form. Their content is never shown: it holds the fleet's secrets.
 
 use askama::Template;
-use axum::extract::{Query, State};
+use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use machine_config::MAX_CONFIG_BYTES;
 
@@ -9,7 +9,7 @@ use super::Web;
 use super::oops::{Oops, shown};
 use super::pager::{PAGE, Pager};
 use super::shell::{Section, Shell};
-use super::upload::Upload;
+use super::upload::file as uploaded;
 use super::view::{Badge, Moment, short};
 use super::visitor::Visitor;
 use crate::auth::Area;
@@ -103,8 +103,8 @@ pub(super) async fn page(State(web): State<Web>, visitor: Visitor, Query(asked):
 }
 
 /// Takes a signed configuration, if its devices would take it.
-pub(super) async fn upload(State(web): State<Web>, visitor: Visitor, upload: Upload) -> Result<Response, Oops> {
-    visitor.may_change(upload.csrf(), Role::Operator, Area::Configs)?;
-    let config = web.services.store.put_config(upload.file("a signed configuration")?, &visitor.by()).await?;
+pub(super) async fn upload(State(web): State<Web>, visitor: Visitor, request: Request) -> Result<Response, Oops> {
+    let file = uploaded(&visitor, request, (Role::Operator, Area::Configs), "a signed configuration").await?;
+    let config = web.services.store.put_config(&file, &visitor.by()).await?;
     Ok(Redirect::to(&format!("/configs/{}?done=brought", config.digest)).into_response())
 }

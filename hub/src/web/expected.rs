@@ -1,7 +1,7 @@
 //! Devices that are expected: what warehouses signed for, brought in by a form, and forgotten again.
 
 use askama::Template;
-use axum::extract::{Query, State};
+use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
@@ -10,7 +10,7 @@ use super::fields::Fields;
 use super::oops::{Oops, shown};
 use super::pager::{PAGE, Pager, address};
 use super::shell::{Section, Shell};
-use super::upload::Upload;
+use super::upload;
 use super::view::{Badge, GOOD, Moment, QUIET, WARN, device_href, label_lines, short};
 use super::visitor::Visitor;
 use crate::auth::Area;
@@ -104,12 +104,12 @@ pub(super) async fn page(State(web): State<Web>, visitor: Visitor, Query(asked):
 }
 
 /// Imports a manifest of `imager stamp` or a log of `imager flash`.
-pub(super) async fn import(State(web): State<Web>, visitor: Visitor, upload: Upload) -> Result<Response, Oops> {
-    visitor.may_change(upload.csrf(), Role::Operator, Area::Expected)?;
-    let (store, file) = (&web.services.store, upload.file("a manifest or a log")?);
-    let imported = match is_log(file) {
-        true => store.import_log(file, &visitor.by()).await?,
-        false => store.import_manifest(file, &visitor.by()).await?,
+pub(super) async fn import(State(web): State<Web>, visitor: Visitor, request: Request) -> Result<Response, Oops> {
+    let file = upload::file(&visitor, request, (Role::Operator, Area::Expected), "a manifest or a log").await?;
+    let store = &web.services.store;
+    let imported = match is_log(&file) {
+        true => store.import_log(&file, &visitor.by()).await?,
+        false => store.import_manifest(&file, &visitor.by()).await?,
     };
     render(&web, &visitor, &Asked::default(), Some(imported)).await
 }

@@ -1,7 +1,7 @@
 //! Whose signatures count here: fleets for configurations, stations for manifests. The hub has public keys only.
 
 use askama::Template;
-use axum::extract::{Query, State};
+use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use machine_config::{FleetTrust, KeyId, PublicKey};
 
@@ -10,7 +10,7 @@ use super::at::At;
 use super::fields::Fields;
 use super::oops::{Oops, shown};
 use super::shell::{Section, Shell};
-use super::upload::Upload;
+use super::upload;
 use super::view::Moment;
 use super::visitor::Visitor;
 use crate::auth::Area;
@@ -91,9 +91,9 @@ fn back(done: &str) -> Response {
 }
 
 /// Registers a fleet by its `fleet.pub`, or the keys that it has now.
-pub(super) async fn put_fleet(State(web): State<Web>, visitor: Visitor, upload: Upload) -> Result<Response, Oops> {
-    visitor.may_change(upload.csrf(), Role::Admin, Area::Fleets)?;
-    let fleet = FleetTrust::from_json(upload.file("the fleet's fleet.pub")?);
+pub(super) async fn put_fleet(State(web): State<Web>, visitor: Visitor, request: Request) -> Result<Response, Oops> {
+    let file = upload::file(&visitor, request, (Role::Admin, Area::Fleets), "the fleet's fleet.pub").await?;
+    let fleet = FleetTrust::from_json(&file);
     let fleet = fleet.map_err(|error| Oops::unusable(format!("this is no fleet.pub: {error}")))?;
     web.services.store.put_fleet(fleet, &visitor.by()).await?;
     Ok(back("fleet"))

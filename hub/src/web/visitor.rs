@@ -43,15 +43,20 @@ impl Visitor {
         Ok(self.caller.check(role, area, false)?)
     }
 
+    /// Whether they may change this, as far as it is theirs to change.
+    pub(super) fn may_use(&self, role: Role, area: Area) -> Result<(), Oops> {
+        Ok(self.caller.check(role, area, true)?)
+    }
+
     /// Whether they may change this, and whether the form is from a page of their login: `csrf` is what it repeats.
     pub(super) fn may_change(&self, csrf: Option<&str>, role: Role, area: Area) -> Result<(), Oops> {
         self.caller.check_csrf(csrf)?;
-        Ok(self.caller.check(role, area, true)?)
+        self.may_use(role, area)
     }
 
     /// Whether forms for it are shown.
     pub(super) fn can_change(&self, role: Role, area: Area) -> bool {
-        self.caller.check(role, area, true).is_ok()
+        self.may_use(role, area).is_ok()
     }
 
     /// For the audit.

@@ -75,6 +75,25 @@ async fn a_form_counts_from_its_own_page_and_from_who_may_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_read_only_behind_the_word_of_the_login() {
+    let hub = Hub::start().await;
+    let cookie = sign_in(&hub, &hub.admin, "/").await.cookie(COOKIE).unwrap();
+    let word = csrf(&hub, &cookie).await;
+    let csrf = format!("--x\r\nContent-Disposition: form-data; name=\"csrf\"\r\n\r\n{word}\r\n");
+    let file = "--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\nno manifest\r\n";
+    for (body, is_refused) in [(format!("{csrf}{file}--x--\r\n"), false), (format!("{file}{csrf}--x--\r\n"), true)] {
+        let asked = request(Method::POST, "/expected").header("cookie", format!("{COOKIE}={cookie}"));
+        let asked = asked.header("origin", "https://hub.example");
+        let mut asked = asked.body(Body::from(body)).unwrap();
+        asked.headers_mut().insert("content-type", "multipart/form-data; boundary=x".parse().unwrap());
+        let answer = hub.ask(asked).await;
+        let status = answer.status;
+        assert_eq!(status == StatusCode::FORBIDDEN, is_refused, "{status}: {}", String::from_utf8_lossy(&answer.body));
+        assert!(status.is_client_error(), "no manifest was taken for one: {status}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn pages_take_no_control_characters() {
     let hub = Hub::start().await;
     let cookie = sign_in(&hub, &hub.admin, "/").await.cookie(COOKIE).unwrap();

@@ -79,6 +79,11 @@ async fn a_limited_token_reaches_its_areas_and_no_others() {
     assert_eq!(make(serde_json::json!(["devices"])).await, (403, "scope".into()));
     assert_eq!(make(serde_json::json!(["devices:read"])).await.0, 201);
     assert_eq!(make(serde_json::json!(["all"])).await, (422, "invalid".into()));
+    for method in [Method::PUT, Method::PATCH] {
+        let body = serde_json::json!({ "role": "admin", "locked": false });
+        let given = hub.call(&maker, method.clone(), "/api/v1/users/kim", body).await.refusal();
+        assert_eq!(given, (403, "scope".into()), "{method}: nor does it make somebody who may do more");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
