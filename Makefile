@@ -9,6 +9,7 @@
 #   make image BOARD=… OUT=…     a disk image; FLEET=DIR puts that fleet's key into it, CONFIG=FILE a signed configuration
 #                                FORMAT=raw.zst,iso and others write other forms: docs/formats.md
 #   make run BOARD=…             boot it, console on this terminal (Ctrl-A X ends it)
+#   make hub                     skerry-hub, what devices phone home to: target/release/skerry-hub
 #   make bench                   the figures, one JSON line each, kept in target/bench.jsonl
 #   make bench-hub               the hub's figures, half an hour, kept in target/bench-hub.jsonl; DEVICES=N for fewer than 20,000 devices
 #
@@ -48,7 +49,7 @@ CARGO_DENY := $(or $(shell command -v cargo-deny 2>/dev/null),$(SKERRY_CACHE)/to
 # One cargo at a time: they would wait for each other.
 .NOTPARALLEL:
 
-.PHONY: help setup setup-build setup-arm64 setup-tests setup-rights no-board node node-x86_64 node-aarch64 tools fetch image run demo demo-fleet test check bench bench-hub
+.PHONY: help setup setup-build setup-arm64 setup-tests setup-rights no-board node node-x86_64 node-aarch64 tools hub fetch image run demo demo-fleet test check bench bench-hub
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -91,6 +92,10 @@ node-aarch64: setup-arm64
 # What runs on an operator's machine.
 tools: setup-build
 	cargo build --locked --release -p imager -p ctl
+
+# What devices phone home to; one file, to be copied to the machine that it runs on.
+hub: setup-build
+	cargo build --locked --release -p hub --bin skerry-hub
 
 # The components of kernel/components.lock, into the cache.
 fetch: tools

@@ -41,7 +41,7 @@ pub(super) struct Common {
     /// Base address of Debian's security archive [default: SKERRY_SECURITY_MIRROR, else this host's apt configuration].
     #[arg(long, global = true, value_name = "URL")]
     security_mirror: Option<String>,
-    /// Folder with components.toml, components.lock and boards/ [default: `kernel` of the workspace around the current folder].
+    /// Folder with components.toml, components.lock, boards/ and modules/ [default: `kernel` of the workspace around the current folder].
     #[arg(long, global = true, value_name = "DIR")]
     kernel_dir: Option<PathBuf>,
 }
