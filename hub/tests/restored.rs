@@ -5,7 +5,7 @@ use std::path::Path;
 use hub::cli::serve::{Options, Running, start};
 use hub::enrol::Attempt;
 use hub::model::{Actor, By, DeviceState, Time};
-use hub::store::{NewToken, Store};
+use hub::store::{Claim, ClaimBy, NewToken, Store};
 use machine_config::types::Secret;
 use machine_config::{DeviceId, SigningKey};
 
@@ -81,4 +81,10 @@ async fn what_was_removed_or_used_up_stays_so_with_a_database_of_yesterday() {
         store.verify_audit(None).await.expect("whole");
         stop(hub, store).await;
     }
+    // What joined since the copy was made comes back by the code on its box, though its token is used up.
+    let (hub, store) = serve(folder.path()).await;
+    assert_eq!(call(&store, 2, Some(&tokens[1].1)).await, "token-used");
+    store.claim(Claim { by: ClaimBy::Id(id(2)), site: "harbour".into() }, &by()).await.expect("claimed");
+    assert_eq!(call(&store, 2, Some(&tokens[1].1)).await, "admitted");
+    stop(hub, store).await;
 }

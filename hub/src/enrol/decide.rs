@@ -34,11 +34,11 @@ pub struct Facts {
     pub policy: Policy,
     /// Devices that wait for approval.
     pub pending: u64,
-    /// Those among them that showed no token.
+    /// Those among them that showed no token that counts.
     pub crowd: Crowd,
 }
 
-/// Devices that wait and showed no join token: anybody can make keys, and read a serial number off a box.
+/// Devices that wait and showed no join token that counts: anybody can make keys, and read a serial number off a box.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Crowd {
     /// For one of the device's places.
@@ -138,6 +138,8 @@ fn decide_new(facts: &Facts, now: Time) -> Decision {
     let place = recognise(shown(facts, &device), &facts.places);
     let token = match judged_token(facts, &device, place.as_ref(), now) {
         Ok(token) => token.cloned(),
+        // Whoever has a place, or comes where strangers wait, is none the worse for it: a person decides.
+        Err(_) if place.is_some() || facts.policy.strangers == Strangers::Wait => None,
         Err(error) => return nothing(error.into()),
     };
     let is_announced = token.is_some() || place.is_some();
@@ -246,6 +248,13 @@ fn judged_token<'a>(
     }
 }
 
+/// A device that never called shows a token that counts. All others are a crowd, and bounded as one.
+pub(crate) fn is_vouched_for(facts: &Facts, now: Time) -> bool {
+    let device = newcomer(&facts.claims, now);
+    let place = recognise(shown(facts, &device), &facts.places);
+    matches!(judged_token(facts, &device, place.as_ref(), now), Ok(Some(_)))
+}
+
 /// Gives a device what its token and its place give it. What a person gave it already stays.
 fn join(device: &mut Device, claims: &Claims, token: Option<&Token>, place: Option<&Recognised<'_>>) {
     if let Some(token) = token {
@@ -298,7 +307,10 @@ fn settle(
     }
     device.reason = match rival(shown(facts, device), &facts.places) {
         Some(other) => format!("its place in the manifest was taken by device {}", &other.as_str()[..16]),
-        None if !is_proved(device, place) => "it showed no join token".to_owned(),
+        None if !is_proved(device, place) => match judged_token(facts, device, place, now) {
+            Ok(_) => "it showed no join token".to_owned(),
+            Err(error) => format!("its join token does not count ({})", error.code()),
+        },
         None => String::new(),
     };
     let message = format!("waiting for approval of device {}", &device.id.as_str()[..16]);

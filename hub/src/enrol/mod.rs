@@ -16,8 +16,8 @@ mod verdict;
 
 pub(crate) use claims::release;
 pub use claims::{Attempt, Claims};
-pub(crate) use decide::HARDWARE_CHANGED;
 pub use decide::{Crowd, Decision, Facts, Note, TokenFact, decide};
+pub(crate) use decide::{HARDWARE_CHANGED, is_vouched_for};
 pub use recognise::Recognised;
 pub use transition::Act;
 pub use verdict::{Verdict, refusal_of};

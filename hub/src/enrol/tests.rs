@@ -67,9 +67,30 @@ fn who_calls_for_the_first_time_is_told_this() {
     let cases = [
         ("nothing", facts(), "token-unknown"),
         ("a stranger where strangers wait", Facts { policy: wait.clone(), ..facts() }, "pending"),
-        ("a full queue", Facts { policy: wait, pending: 10_000, ..facts() }, "busy"),
+        ("a full queue", Facts { policy: wait.clone(), pending: 10_000, ..facts() }, "busy"),
         ("a token", Facts { token: shown(), ..facts() }, "pending"),
-        ("an unknown token", Facts { token: TokenFact::Unknown, places: places(place()), ..facts() }, "token-unknown"),
+        ("an unknown token", Facts { token: TokenFact::Unknown, rules: manifest(), ..facts() }, "token-unknown"),
+        ("that where strangers wait", Facts { token: TokenFact::Unknown, policy: wait.clone(), ..facts() }, "pending"),
+        (
+            "that with a place",
+            Facts { token: TokenFact::Unknown, places: places(place()), rules: manifest(), ..facts() },
+            "pending",
+        ),
+        (
+            "that with a key made beforehand",
+            Facts { token: TokenFact::Unknown, places: places(by_key.clone()), rules: manifest(), ..facts() },
+            "admitted",
+        ),
+        (
+            "that in a crowd",
+            Facts {
+                token: TokenFact::Unknown,
+                places: places(place()),
+                crowd: Crowd { of_place: 3, of_neighbour: 0 },
+                ..facts()
+            },
+            "busy",
+        ),
         ("a used token", Facts { token: TokenFact::Found(Box::new(Token { uses_left: 0, ..token() })), ..facts() }, "token-used"),
         ("a serial number", Facts { places: places(place()), rules: manifest(), ..facts() }, "pending"),
         ("that and a token", Facts { token: shown(), places: places(place()), rules: manifest(), ..facts() }, "admitted"),

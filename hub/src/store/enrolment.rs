@@ -9,7 +9,7 @@ use sqlx::AnyConnection;
 use super::error::StoreError;
 use super::tx::Tx;
 use super::{Store, deliveries, devices, expected, query, refusals, rules, settings, tokens, unproven};
-use crate::enrol::{Attempt, Claims, Crowd, Decision, Facts, HARDWARE_CHANGED, Note, TokenFact, Verdict, decide};
+use crate::enrol::{Attempt, Claims, Crowd, Decision, Facts, HARDWARE_CHANGED, Note, TokenFact, Verdict, decide, is_vouched_for};
 use crate::model::{By, Device, DeviceState, Policy, Time};
 use crate::tokens::TokenError;
 
@@ -81,7 +81,7 @@ impl Store {
 }
 
 async fn enrol(tx: &mut Tx, claims: Claims, now: Time) -> Result<Enrolled, StoreError> {
-    let facts = gather(tx.conn(), claims).await?;
+    let facts = gather(tx.conn(), claims, now).await?;
     let mut decision = decide(&facts, now);
     // What was read under the lane's lock still holds; the condition in the statement is the second guard, for whoever takes the first away.
     if let Some(token) = &decision.use_token
@@ -93,7 +93,7 @@ async fn enrol(tx: &mut Tx, claims: Claims, now: Time) -> Result<Enrolled, Store
     Ok(Enrolled { verdict: decision.verdict, device: decision.device, before: facts.known.map(|device| device.state) })
 }
 
-async fn gather(conn: &mut AnyConnection, claims: Claims) -> Result<Facts, StoreError> {
+async fn gather(conn: &mut AnyConnection, claims: Claims, now: Time) -> Result<Facts, StoreError> {
     let known = devices::find(conn, &claims.id).await?;
     if known.as_ref().is_some_and(|device| device.public_key != claims.key) {
         return Err(StoreError::Corrupt { what: "public_key", message: format!("device {} has another key", claims.id) });
@@ -122,7 +122,7 @@ async fn gather(conn: &mut AnyConnection, claims: Claims) -> Result<Facts, Store
     facts.rules = rules::all(conn).await?;
     let pending = sqlx::query("SELECT COUNT(*) AS total FROM devices WHERE state = 'pending'");
     facts.pending = query::find(conn, pending, "count devices that wait", |row| row.count("total")).await?.unwrap_or(0);
-    if facts.known.is_none() && facts.token == TokenFact::NotShown {
+    if facts.known.is_none() && !is_vouched_for(&facts, now) {
         facts.crowd = unproven::crowd(conn, &facts.places, facts.claims.address).await?;
     }
     Ok(facts)
