@@ -47,8 +47,11 @@ fn read(row: &Fields<'_>) -> Result<Rule, StoreError> {
     })
 }
 
+/// By name, byte for byte: in what order a database puts texts depends on its locale.
 pub(super) async fn all(conn: &mut AnyConnection) -> Result<Vec<Rule>, StoreError> {
-    query::list(conn, sqlx::query("SELECT * FROM rules ORDER BY name"), "list rules", read).await
+    let mut rules = query::list(conn, sqlx::query("SELECT * FROM rules"), "list rules", read).await?;
+    rules.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(rules)
 }
 
 impl NewRule {

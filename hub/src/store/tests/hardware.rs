@@ -77,6 +77,20 @@ on_both! {
     }
 }
 
+on_both! {
+    /// As a machine sorts, not as people do in some country.
+    async fn rules_are_asked_in_one_order_everywhere(db: Db) {
+        let store = db.store().await;
+        for name in ["b", "a_1", "B", "a-2", "Z"] {
+            let kind = crate::model::RuleKind::Manifest;
+            let (labels, groups) = (Default::default(), vec![]);
+            store.put_rule(NewRule { name: name.into(), kind, outcome: Default::default(), without_token: false, labels, groups }, &kim()).await.unwrap();
+        }
+        let names: Vec<_> = store.rules().await.unwrap().into_iter().map(|rule| rule.name).collect();
+        assert_eq!(names, ["B", "Z", "a-2", "a_1", "b"]);
+    }
+}
+
 /// Brings a database of version 1 forward; devices that are admitted keep what they said last.
 #[test]
 fn an_earlier_programs_database_is_brought_forward() {
