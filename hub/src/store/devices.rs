@@ -95,10 +95,11 @@ pub(super) async fn require(conn: &mut AnyConnection, id: &DeviceId) -> Result<D
     find(conn, id).await?.ok_or_else(|| StoreError::Missing { what: "device", name: id.to_string() })
 }
 
-/// The devices, at most some dozens, with this fact that are not removed.
+/// The devices, at most some dozens, with this fact that are not removed: those that somebody stands for first, so that no crowd hides them.
 async fn with_fact(conn: &mut AnyConnection, kind: &'static str, value: &str) -> Result<Vec<Device>, StoreError> {
     let statement = sqlx::query(select!(
-        " JOIN device_facts f ON f.device = d.id WHERE f.kind = $1 AND f.value = $2 AND d.state <> 'removed' ORDER BY d.id LIMIT 50"
+        " JOIN device_facts f ON f.device = d.id WHERE f.kind = $1 AND f.value = $2 AND d.state <> 'removed' \
+          ORDER BY CASE WHEN d.pinned IS NULL AND d.token IS NULL THEN 1 ELSE 0 END, d.id LIMIT 50"
     ));
     query::list(conn, statement.bind(kind).bind(value.to_owned()), "look for devices", read_device).await
 }
@@ -117,9 +118,12 @@ pub(super) async fn with_mac(conn: &mut AnyConnection, mac: &MacAddress) -> Resu
     Ok(found)
 }
 
-/// The devices with this name that are not removed.
+/// The devices with this name that are not removed, in the same order.
 pub(super) async fn with_name(conn: &mut AnyConnection, name: &str) -> Result<Vec<Device>, StoreError> {
-    let statement = sqlx::query(select!(" WHERE d.name = $1 AND d.state <> 'removed' ORDER BY d.id LIMIT 50"));
+    let statement = sqlx::query(select!(
+        " WHERE d.name = $1 AND d.state <> 'removed' \
+          ORDER BY CASE WHEN d.pinned IS NULL AND d.token IS NULL THEN 1 ELSE 0 END, d.id LIMIT 50"
+    ));
     query::list(conn, statement.bind(name.to_owned()), "look for devices", read_device).await
 }
 
