@@ -96,8 +96,8 @@ fn only<T>(mut found: Vec<T>, what: &ClaimBy) -> Result<Option<T>, StoreError> {
     }
 }
 
-/// The device that is meant, as far as somebody stands for it. Of those that only say so themselves one is taken if it is alone; of several none if
-/// the box is expected, whose place is claimed then: nobody gets in an installer's way by saying a serial number.
+/// The device that is meant, as far as somebody stands for it. Of those that only say so themselves one is taken if it is alone, and none if the box is
+/// expected, whose place is claimed then: nobody gets in an installer's way by saying a serial number.
 async fn find_device(conn: &mut sqlx::AnyConnection, what: &ClaimBy) -> Result<Option<Device>, StoreError> {
     let found = match what {
         ClaimBy::Id(id) => return devices::find(conn, id).await,
@@ -105,7 +105,8 @@ async fn find_device(conn: &mut sqlx::AnyConnection, what: &ClaimBy) -> Result<O
         ClaimBy::Name(name) => devices::with_name(conn, name).await?,
     };
     let (vouched, others): (Vec<_>, Vec<_>) = found.into_iter().partition(Device::is_vouched);
-    if !vouched.is_empty() || (others.len() > 1 && find_place(conn, what).await?.is_some()) {
+    let is_awaited = |place: Expected| place.taken_by.is_none();
+    if !vouched.is_empty() || (!others.is_empty() && find_place(conn, what).await?.is_some_and(is_awaited)) {
         return only(vouched, what);
     }
     only(others, what)
