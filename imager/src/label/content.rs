@@ -26,7 +26,8 @@ impl From<&Device> for Label {
         let id = device.id.as_ref().map(|id| format!("id {}", &id.as_str()[..SHORT_ID]));
         let serial = device.serial.as_ref().map(|serial| format!("serial {}", printable(serial)));
         let fixed = [printable(&device.board), format!("fleet {}", device.fleet)];
-        let hub = device.hub.as_ref().map(|hub| printable(host(hub)));
+        // Where nothing scans the code, this is typed, and then what the lines above say.
+        let hub = device.hub.as_ref().map(|hub| printable(&format!("{}/claim", host(hub))));
         let lines = id.into_iter().chain(serial).chain(fixed).chain(hub).collect();
         Self { name: device.name.to_string(), lines, claim: claim(device) }
     }
@@ -101,7 +102,7 @@ mod tests {
         device.id = Some("0123456789abcdef".repeat(4).parse().expect("an id"));
         let label = Label::from(&device);
         assert_eq!(label.name, "box");
-        assert_eq!(label.lines, ["id 0123456789abcdef", "serial FZ-box", "nuc", "fleet acme", "hub.example"]);
+        assert_eq!(label.lines, ["id 0123456789abcdef", "serial FZ-box", "nuc", "fleet acme", "hub.example/claim"]);
         (device.id, device.serial, device.hub) = (None, None, None);
         assert_eq!(Label::from(&device).lines, ["nuc", "fleet acme"]);
     }
