@@ -68,7 +68,10 @@ impl From<StoreError> for Failure {
             | StoreError::Closed => return Self { code: error.code(), ..Self::internal(&error) },
             StoreError::Missing { .. } => StatusCode::NOT_FOUND,
             StoreError::Scopes => StatusCode::FORBIDDEN,
-            StoreError::Ambiguous { .. } | StoreError::Transition { .. } | StoreError::InUse { .. } => StatusCode::CONFLICT,
+            StoreError::Ambiguous { .. }
+            | StoreError::Transition { .. }
+            | StoreError::Changed { .. }
+            | StoreError::InUse { .. } => StatusCode::CONFLICT,
             StoreError::Label(_) | StoreError::Invalid { .. } | StoreError::Upload(_) | StoreError::Import(_) => {
                 StatusCode::UNPROCESSABLE_ENTITY
             }

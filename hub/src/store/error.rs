@@ -74,6 +74,12 @@ pub enum StoreError {
         /// How it should stand.
         to: DeviceState,
     },
+    /// A device says something else than somebody saw who decided about it.
+    #[error("cannot approve device {device}: it says something else about its hardware now than when you looked; look again")]
+    Changed {
+        /// The device.
+        device: DeviceId,
+    },
     /// It is in use.
     #[error("cannot delete {what} `{name}`: {why}")]
     InUse {
@@ -126,6 +132,7 @@ impl StoreError {
             Self::Missing { .. } => "not-found",
             Self::Ambiguous { .. } => "ambiguous",
             Self::Transition { .. } => "state",
+            Self::Changed { .. } => "changed",
             Self::InUse { .. } => "in-use",
             Self::Label(_) | Self::Invalid { .. } => "invalid",
             Self::Scopes => "scope",

@@ -83,6 +83,7 @@ pub(crate) use replicas::DEVICE_MOVED;
 pub use replicas::{REPLICA_LIFE, StreamPlace};
 pub use restored::CarriedOver;
 pub use rules::NewRule;
+pub use states::Seen;
 pub use tokens::NewToken;
 
 /// Where SQLite keeps it, in the hub's folder.

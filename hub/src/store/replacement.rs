@@ -12,7 +12,7 @@ use crate::model::{By, Device, DeviceState};
 
 impl Store {
     /// Puts `new` in the place of `old`: name, site, labels, groups and the assignments to groups and labels that follow from them move; `new` is
-    /// admitted, `old` is removed for good. What was assigned to `old` by its id was signed for it: sign the [draft](Self::replacement_draft), upload
+    /// admitted if it was not, `old` is removed for good. What was assigned to `old` by its id was signed for it: sign the [draft](Self::replacement_draft), upload
     /// and assign that.
     ///
     /// # Errors
@@ -67,6 +67,10 @@ async fn replace(tx: &mut Tx, old: &DeviceId, new: &DeviceId, by: &By) -> Result
     move_assignments(tx, old, new, by).await?;
     let reason = format!("replaced by device {}", &new.as_str()[..16]);
     states::change(tx, Act::Remove, old, reason, by).await?;
+    // Who puts it in a place has not looked whether the hardware is right that it says now: that is confirmed by approving it.
+    if before.state == DeviceState::Admitted {
+        return Ok(heir);
+    }
     states::change(tx, Act::Approve, new, String::new(), by).await
 }
 

@@ -1,5 +1,7 @@
 //! What people do with devices: approve, refuse, quarantine, remove. Each device is a write of its own: one that cannot be takes no other along.
 
+use std::collections::BTreeMap;
+
 use futures_util::future::join_all;
 use machine_config::DeviceId;
 use serde_json::json;
@@ -11,12 +13,37 @@ use crate::enrol::Act;
 use crate::model::text::bounded;
 use crate::model::{By, Device};
 
+/// What somebody saw of devices who decides about them: the digests of their inventories. A device that is not there was not looked at.
+pub type Seen = BTreeMap<DeviceId, String>;
+
 impl Store {
     /// Does `act` with each of these devices; the answers stand in their order. The device need not be connected, or exist any longer.
     pub async fn change_state(&self, act: Act, ids: &[DeviceId], reason: &str, by: &By) -> Vec<Result<Device, StoreError>> {
+        self.change_seen(act, ids, &Seen::new(), reason, by).await
+    }
+
+    /// The same by somebody who looked at the devices: one that says something else now than what he has `seen` is not approved.
+    pub async fn change_seen(
+        &self,
+        act: Act,
+        ids: &[DeviceId],
+        seen: &Seen,
+        reason: &str,
+        by: &By,
+    ) -> Vec<Result<Device, StoreError>> {
         let one = |id: &DeviceId| {
+            let seen = seen.get(id).filter(|_| act == Act::Approve).cloned();
             let (id, reason, by) = (id.clone(), bounded(reason, 256), by.clone());
-            self.write(move |tx| Box::pin(async move { change(tx, act, &id, reason, &by).await }))
+            self.write(move |tx| {
+                Box::pin(async move {
+                    if let Some(seen) = seen
+                        && devices::require(tx.conn(), &id).await?.inventory_digest != seen
+                    {
+                        return Err(StoreError::Changed { device: id });
+                    }
+                    change(tx, act, &id, reason, &by).await
+                })
+            })
         };
         join_all(ids.iter().map(one)).await
     }

@@ -20,7 +20,7 @@ use crate::auth::Area;
 use crate::enrol::Act;
 use crate::model::{Config, Delivery, Device, DeviceEvent, DeviceState, Inventory, Labels, Replica, Stream, Time};
 use crate::people::Role;
-use crate::store::Edit;
+use crate::store::{Edit, Seen};
 
 /// Events shown.
 const EVENTS: u32 = 50;
@@ -90,6 +90,8 @@ struct Page {
     logs: Logs,
     edit: EditForm,
     acts: Vec<ActButton>,
+    /// The digest of the inventory that is shown.
+    seen: String,
     can_change: bool,
     can_remove: bool,
     csrf: String,
@@ -169,6 +171,7 @@ fn view(shell: Shell, all: &Facts, now: Time) -> Page {
             groups: device.groups.join("\n"),
         },
         acts: acts(device.state, device.hardware_changed()),
+        seen: device.inventory_digest.clone(),
         can_change: false,
         can_remove: device.state != DeviceState::Removed,
         csrf: String::new(),
@@ -349,7 +352,8 @@ pub(super) async fn act(State(web): State<Web>, visitor: Visitor, fields: Fields
     if act == Act::Remove && fields.text("sure") != "yes" {
         return Err(Oops::unusable("removing is final: tick that you know it"));
     }
-    let results = web.services.store.change_state(act, &ids, fields.text("reason"), &visitor.by()).await;
+    let seen = if act == Act::Approve { seen(&fields, &ids)? } else { Seen::new() };
+    let results = web.services.store.change_seen(act, &ids, &seen, fields.text("reason"), &visitor.by()).await;
     let mut failures = Vec::new();
     for (id, result) in ids.iter().zip(results) {
         if let Err(error) = result {
@@ -368,6 +372,13 @@ pub(super) async fn act(State(web): State<Web>, visitor: Visitor, fields: Fields
     }
     let shell = visitor.shell(&web, Section::Devices, "Not all were changed").await?;
     shown(&Acted { shell, good, total, failures, back })
+}
+
+/// What the page showed of the devices that are approved: `seen.ID`.
+fn seen(fields: &Fields, ids: &[DeviceId]) -> Result<Seen, Oops> {
+    let digest = |id: &DeviceId| fields.all(&format!("seen.{id}")).next().map(|digest| (id.clone(), digest.to_owned()));
+    let seen: Option<Seen> = ids.iter().map(digest).collect();
+    seen.ok_or_else(|| Oops::unusable("it is not said what was shown of the devices; load the page again"))
 }
 
 fn chosen(fields: &Fields) -> Result<Vec<DeviceId>, Oops> {
@@ -402,6 +413,15 @@ mod tests {
         assert_eq!(form("Store 1", "a=9\nc=4", "shops\nold"), Edit { labels: Some(labels), ..Edit::default() });
         let groups = vec!["shops".to_owned(), "meanwhile".into(), "new".into()];
         assert_eq!(form("Store 1", "a=1\nb=2", "shops\nnew"), Edit { groups: Some(groups), ..Edit::default() });
+    }
+
+    #[test]
+    fn whoever_approves_says_what_he_was_shown() {
+        let id: DeviceId = "ab".repeat(32).parse().expect("an id");
+        let name = format!("seen.{id}");
+        let said = seen(&Fields::of(&[("id", id.as_str()), (&name, "")]), std::slice::from_ref(&id)).expect("it is said");
+        assert_eq!(said.get(&id).map(String::as_str), Some(""), "no inventory was shown, and that counts");
+        assert!(seen(&Fields::of(&[("id", id.as_str())]), &[id]).is_err());
     }
 
     #[test]

@@ -33,6 +33,8 @@ struct Row {
     token: String,
     address: String,
     first: Moment,
+    /// The digest of the inventory that is shown.
+    seen: String,
     /// Another device has this name.
     is_doubled: bool,
 }
@@ -102,6 +104,7 @@ impl Row {
             token: device.token.clone().unwrap_or_default(),
             address: device.last_address.map(|address| address.to_string()).unwrap_or_default(),
             first: Moment::of(device.first_seen, now),
+            seen: device.inventory_digest.clone(),
             is_doubled,
         }
     }

@@ -59,6 +59,13 @@ async fn devices_are_found_approved_edited_and_removed() {
     assert_eq!(found["items"][0]["inventory"], Value::Null, "lists are short");
     assert_eq!(hub.get(&format!("/api/v1/devices/{one}")).await["inventory"]["serial"], "FZ0001");
     let unknown = "0".repeat(64);
+    let seen = |digest: &str| json!({ "ids": [one], "seen": { (one.as_str()): digest } });
+    let changed = hub.post("/api/v1/devices/approve", seen("another")).await.json();
+    assert_eq!(changed["results"][0]["code"], "changed", "it is not what somebody looked at");
+    assert_eq!(hub.post("/api/v1/devices/approve", seen(&"01".repeat(32))).await.json()["results"][0]["state"], "admitted");
+    let foreign = json!({ "ids": [two], "seen": { (one.as_str()): "" } });
+    let foreign = hub.call(&hub.admin, Method::POST, "/api/v1/devices/approve", foreign).await;
+    assert_eq!(foreign.refusal(), (422, "invalid".into()));
     let approved = hub.post("/api/v1/devices/approve", json!({ "ids": [one, unknown, two] })).await.json();
     let states: Vec<_> =
         approved["results"].as_array().unwrap().iter().map(|one| (one["state"].as_str(), one["code"].as_str())).collect();

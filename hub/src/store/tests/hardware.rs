@@ -172,6 +172,87 @@ on_both! {
     }
 }
 
+on_both! {
+    async fn a_crowd_does_not_hide_the_device_that_is_meant(db: Db) {
+        let store = db.store().await;
+        store.put_policy(&Policy { strangers: Strangers::Wait, ..Policy::default() }, &kim()).await.unwrap();
+        let last = (1..40u32).max_by_key(|number| crate::enrol::testing::device(*number).id.to_string()).unwrap();
+        let serial = format!("S{last}");
+        for number in 100..170 {
+            let attempt = crate::enrol::Attempt { name: "till".into(), ..disguised(number, &serial) };
+            store.enrol(&attempt, NOW).await.unwrap();
+        }
+        let genuine = admitted(&store, last).await;
+        let named = Edit { name: Some("till".into()), ..Edit::default() };
+        store.edit_device(&genuine.id, named, &kim()).await.unwrap();
+        for by in [ClaimBy::Serial(serial), ClaimBy::Name("till".into())] {
+            let claimed = store.claim(Claim { by, site: "Oslo".into() }, &kim()).await.unwrap();
+            assert!(matches!(&claimed, Claimed::Device(device) if device.id == genuine.id), "{claimed:?}");
+        }
+    }
+}
+
+on_both! {
+    async fn one_pretender_takes_no_claim_of_an_expected_box(db: Db) {
+        let store = db.store().await;
+        let claim = async || store.claim(Claim { by: ClaimBy::Serial("S1".into()), site: "Oslo".into() }, &kim()).await.unwrap();
+        assert!(matches!(claim().await, Claimed::Awaited(_)));
+        assert_eq!(store.enrol(&disguised(9, "S1"), NOW).await.unwrap().verdict.word(), "pending");
+        assert!(matches!(claim().await, Claimed::Awaited(_)), "the place is claimed, not who says that it is his");
+        let (_, token) = store.create_token(NewToken::default(), &kim()).await.unwrap();
+        assert_eq!(call(&store, 1, Some(token.expose())).await, "admitted");
+        assert!(matches!(claim().await, Claimed::Device(device) if device.id == crate::enrol::testing::device(1).id));
+    }
+}
+
+on_both! {
+    async fn what_is_approved_is_what_was_seen(db: Db) {
+        let store = db.store().await;
+        let device = waiting(&store, 1).await;
+        let seen = Seen::from([(device.id.clone(), device.inventory_digest.clone())]);
+        store.enrol(&disguised(1, "S9"), NOW).await.unwrap();
+        let approve = async |seen: &Seen| {
+            let act = crate::enrol::Act::Approve;
+            store.change_seen(act, std::slice::from_ref(&device.id), seen, "", &kim()).await.remove(0)
+        };
+        assert_eq!(approve(&seen).await.unwrap_err().code(), "changed");
+        assert_eq!(store.device(&device.id).await.unwrap().unwrap().state, DeviceState::Pending);
+        let now = store.device(&device.id).await.unwrap().unwrap();
+        let looked_again = Seen::from([(now.id.clone(), now.inventory_digest.clone())]);
+        assert_eq!(approve(&looked_again).await.unwrap().pinned.unwrap().serials, ["S9"]);
+        // Once more, when it is admitted: it says what it said at first.
+        store.enrol(&attempt(1, None), NOW).await.unwrap();
+        assert_eq!(approve(&looked_again).await.unwrap_err().code(), "changed");
+        assert_eq!(approve(&seen).await.unwrap().pinned.unwrap().serials, ["S1"]);
+    }
+}
+
+on_both! {
+    async fn whoever_takes_a_place_is_not_confirmed_by_that(db: Db) {
+        let store = db.store().await;
+        let (old, new) = (admitted(&store, 1).await, admitted(&store, 2).await);
+        store.enrol(&disguised(2, "S9"), NOW).await.unwrap();
+        let heir = store.replace(&old.id, &new.id, &kim()).await.unwrap();
+        assert!(heir.hardware_changed() && heir.known().serials == ["S2"], "{heir:?}");
+        assert_eq!(store.device(&new.id).await.unwrap().unwrap(), heir);
+        assert_eq!(store.device(&old.id).await.unwrap().unwrap().state, DeviceState::Removed);
+    }
+}
+
+on_both! {
+    /// As a machine sorts, not as people do in some country.
+    async fn rules_are_asked_in_one_order_everywhere(db: Db) {
+        let store = db.store().await;
+        for name in ["b", "a_1", "B", "a-2", "Z"] {
+            let kind = crate::model::RuleKind::Manifest;
+            let (labels, groups) = (Default::default(), vec![]);
+            store.put_rule(NewRule { name: name.into(), kind, outcome: Default::default(), without_token: false, labels, groups }, &kim()).await.unwrap();
+        }
+        let names: Vec<_> = store.rules().await.unwrap().into_iter().map(|rule| rule.name).collect();
+        assert_eq!(names, ["B", "Z", "a-2", "a_1", "b"]);
+    }
+}
+
 /// Brings a database of version 1 forward; devices that are admitted keep what they said last.
 #[test]
 fn an_earlier_programs_database_is_brought_forward() {
