@@ -7,7 +7,8 @@ use super::recognise::{Recognised, Shown, recognise, rival};
 use super::transition::Act;
 use super::verdict::{Verdict, refusal_of};
 use crate::model::{
-    Actor, Device, DeviceState, Expected, ExpectedKey, Label, Labels, Policy, Rule, RuleKind, RuleOutcome, Strangers, Time, Token,
+    Actor, BY_RULE, Device, DeviceState, Expected, ExpectedKey, Hardware, Label, Labels, Policy, Rule, RuleKind, RuleOutcome,
+    Strangers, Time, Token,
 };
 use crate::tokens::{self, Bearer, TokenError};
 
@@ -16,6 +17,8 @@ pub(crate) const HARDWARE_CHANGED: &str = "device.hardware";
 
 /// Why an admitted device needs somebody.
 const CHANGED: &str = "its hardware changed since it was admitted; approve it again if that is right";
+/// Why hardware that a waiting device says is not taken over.
+const ELSEWHERE: &str = "it says now that it has other hardware than at first, and nothing speaks for that";
 
 /// What a decision goes by.
 #[derive(Debug, Clone)]
@@ -32,15 +35,18 @@ pub struct Facts {
     pub rules: Vec<Rule>,
     /// How strangers are dealt with.
     pub policy: Policy,
-    /// Devices that wait for approval.
+    /// Devices that wait for approval and proved something.
     pub pending: u64,
-    /// Those among them that showed no token that counts.
+    /// The others.
     pub crowd: Crowd,
 }
 
-/// Devices that wait and showed no join token that counts: anybody can make keys, and read a serial number off a box.
+/// Devices that wait, or that a rule turned away, and that showed no join token that counts: anybody can make keys, and read a serial number off
+/// a box. The device itself is not among them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Crowd {
+    /// In all.
+    pub of_all: u64,
     /// For one of the device's places.
     pub of_place: u64,
     /// From where the device calls.
@@ -53,9 +59,15 @@ impl Crowd {
     /// Of one neighbour, which may be a whole site.
     const PER_NEIGHBOUR: u64 = 100;
 
-    /// Whoever lets strangers wait has said that any number of them may, also from one address.
-    fn is_full(self, strangers: Strangers) -> bool {
-        self.of_place >= Self::PER_PLACE || (strangers == Strangers::Refuse && self.of_neighbour >= Self::PER_NEIGHBOUR)
+    /// They have room of their own: they take none of those that proved something. Whoever lets strangers wait has said that any number of them may,
+    /// also from one address.
+    fn is_full(self, policy: &Policy) -> bool {
+        let limit = u64::from(policy.pending_limit);
+        self.of_place >= Self::PER_PLACE
+            || match policy.strangers {
+                Strangers::Refuse => self.of_neighbour >= Self::PER_NEIGHBOUR || self.of_all >= limit.div_ceil(4),
+                Strangers::Wait => self.of_all >= limit,
+            }
     }
 }
 
@@ -113,14 +125,16 @@ fn decide_known(facts: &Facts, device: &Device, now: Time) -> Decision {
         return nothing(refusal);
     }
     let mut device = device.clone();
-    let mut notes = refresh(&mut device, &facts.claims, now);
+    let stays = !may_say_other_hardware(facts, &device, now);
+    let mut notes = refresh(&mut device, &facts.claims, stays, now);
     if device.state == DeviceState::Admitted {
         let verdict = Verdict::admitted(device.name.as_deref());
         return Decision { verdict, device: Some(device), use_token: None, take_place: None, notes };
     }
     let place = recognise(shown(facts, &device), &facts.places);
     // A token shown later counts as one shown at first; one that does not count changes nothing for a device that waits already.
-    let late = if device.token.is_none() { judged_token(facts, &device, place.as_ref(), now).unwrap_or(None) } else { None };
+    let may_join = device.token.is_none() && !stays;
+    let late = if may_join { judged_token(facts, &device, place.as_ref(), now).unwrap_or(None) } else { None };
     let late = late.cloned();
     notes.extend(late.as_ref().map(|token| Note {
         actor: Actor::Device(device.id.clone()),
@@ -129,6 +143,9 @@ fn decide_known(facts: &Facts, device: &Device, now: Time) -> Decision {
     }));
     join(&mut device, &facts.claims, late.as_ref(), place.as_ref());
     let (verdict, take_place, more) = settle(facts, &mut device, place.as_ref(), now);
+    if stays && device.state == DeviceState::Pending {
+        device.reason = ELSEWHERE.to_owned();
+    }
     notes.extend(more);
     Decision { verdict, device: Some(device), use_token: late.map(|token| token.id), take_place, notes }
 }
@@ -149,8 +166,10 @@ fn decide_new(facts: &Facts, now: Time) -> Decision {
     join(&mut device, &facts.claims, token.as_ref(), place.as_ref());
     let (verdict, take_place, more) = settle(facts, &mut device, place.as_ref(), now);
     let is_proved = is_proved(&device, place.as_ref());
-    let is_full =
-        facts.pending >= u64::from(facts.policy.pending_limit) || (!is_proved && facts.crowd.is_full(facts.policy.strangers));
+    let is_full = match is_proved {
+        true => facts.pending >= u64::from(facts.policy.pending_limit),
+        false => facts.crowd.is_full(&facts.policy),
+    };
     match device.state {
         DeviceState::Pending if is_full => return nothing(Verdict::busy()),
         // Of somebody who only made a key nothing is kept: he is told the same when he calls again.
@@ -199,16 +218,32 @@ fn newcomer(claims: &Claims, now: Time) -> Device {
     }
 }
 
-/// Takes over what a known device says now. Other hardware under the same key is told to the audit: a disk may have moved. What it was admitted with
-/// stays, until somebody approves it again.
-fn refresh(device: &mut Device, claims: &Claims, now: Time) -> Vec<Note> {
+/// Whether a known device may say that it has other hardware than before. One that waits and proved nothing is counted for the place whose hardware it
+/// said at first; another place is for it only if that has room. Else a few keys would open one place after the other.
+fn may_say_other_hardware(facts: &Facts, device: &Device, now: Time) -> bool {
+    if !says_other_hardware(&facts.claims, device) || is_vouched_for(facts, now) {
+        return true;
+    }
+    let said = newcomer(&facts.claims, now);
+    let is_expected = recognise(shown(facts, &said), &facts.places).is_some();
+    facts.crowd.of_place < Crowd::PER_PLACE && (is_expected || facts.policy.strangers == Strangers::Wait)
+}
+
+/// Whether a device says now that it has other hardware.
+pub(crate) fn says_other_hardware(claims: &Claims, device: &Device) -> bool {
+    claims.inventory.is_some() && device.said() != (Hardware { serials: claims.serials(), macs: claims.macs() })
+}
+
+/// Takes over what a known device says now, of its hardware only if that does not stay. Other hardware under the same key is told to the audit: a disk
+/// may have moved. What it was admitted with stays, until somebody approves it again.
+fn refresh(device: &mut Device, claims: &Claims, stays: bool, now: Time) -> Vec<Note> {
     device.last_seen = now;
     device.last_address = Some(claims.address);
     device.release = claims.release.clone();
     device.fleet = claims.fleet.clone();
     device.config_generation = claims.config_generation;
     device.config_digest = claims.config_digest.clone();
-    let Some(inventory) = &claims.inventory else { return vec![] };
+    let Some(inventory) = claims.inventory.as_ref().filter(|_| !stays) else { return vec![] };
     let (serials, macs) = (claims.serials(), claims.macs());
     let moved = (serials != device.serials || macs != device.macs) && device.inventory.is_some();
     let details = json!({ "before": [device.serials, device.macs], "after": [serials, macs] });
@@ -248,11 +283,15 @@ fn judged_token<'a>(
     }
 }
 
-/// A device that never called shows a token that counts. All others are a crowd, and bounded as one.
+/// The device was heard before as more than somebody with a key, or is now: it shows a token that counts, or has a key that was made beforehand. All
+/// others are a crowd, and bounded as one.
 pub(crate) fn is_vouched_for(facts: &Facts, now: Time) -> bool {
+    if facts.known.as_ref().is_some_and(|device| !device.is_unproven()) {
+        return true;
+    }
     let device = newcomer(&facts.claims, now);
     let place = recognise(shown(facts, &device), &facts.places);
-    matches!(judged_token(facts, &device, place.as_ref(), now), Ok(Some(_)))
+    place.as_ref().is_some_and(|found| found.by_key) || matches!(judged_token(facts, &device, place.as_ref(), now), Ok(Some(_)))
 }
 
 /// Gives a device what its token and its place give it. What a person gave it already stays.
@@ -297,7 +336,7 @@ fn settle(
             return (Verdict::admitted(device.name.as_deref()), place.and_then(|found| found.place.key()), vec![note]);
         }
         Settled::TurnedAway { act, rule } => {
-            (device.state, device.reason) = (act.target(), format!("by rule {rule}"));
+            (device.state, device.reason) = (act.target(), format!("{BY_RULE}{rule}"));
             if let Some(refusal) = refusal_of(device.state, &device.reason) {
                 let details = json!({ "token": device.token });
                 return (refusal, None, vec![Note { actor: Actor::Rule(rule), action: act.as_str(), details }]);

@@ -17,7 +17,7 @@ mod verdict;
 pub(crate) use claims::release;
 pub use claims::{Attempt, Claims};
 pub use decide::{Crowd, Decision, Facts, Note, TokenFact, decide};
-pub(crate) use decide::{HARDWARE_CHANGED, is_vouched_for};
+pub(crate) use decide::{HARDWARE_CHANGED, is_vouched_for, says_other_hardware};
 pub use recognise::Recognised;
 pub use transition::Act;
 pub use verdict::{Verdict, refusal_of};

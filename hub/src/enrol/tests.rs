@@ -67,7 +67,18 @@ fn who_calls_for_the_first_time_is_told_this() {
     let cases = [
         ("nothing", facts(), "token-unknown"),
         ("a stranger where strangers wait", Facts { policy: wait.clone(), ..facts() }, "pending"),
-        ("a full queue", Facts { policy: wait.clone(), pending: 10_000, ..facts() }, "busy"),
+        ("a full queue", Facts { token: shown(), pending: 10_000, ..facts() }, "busy"),
+        (
+            "one full of strangers",
+            Facts { policy: wait.clone(), crowd: Crowd { of_all: 10_000, ..Crowd::default() }, ..facts() },
+            "busy",
+        ),
+        (
+            "that with a token",
+            Facts { token: shown(), crowd: Crowd { of_all: 10_000, ..Crowd::default() }, ..facts() },
+            "pending",
+        ),
+        ("one full of others", Facts { policy: wait.clone(), pending: 10_000, ..facts() }, "pending"),
         ("a token", Facts { token: shown(), ..facts() }, "pending"),
         ("an unknown token", Facts { token: TokenFact::Unknown, rules: manifest(), ..facts() }, "token-unknown"),
         ("that where strangers wait", Facts { token: TokenFact::Unknown, policy: wait.clone(), ..facts() }, "pending"),
@@ -86,7 +97,7 @@ fn who_calls_for_the_first_time_is_told_this() {
             Facts {
                 token: TokenFact::Unknown,
                 places: places(place()),
-                crowd: Crowd { of_place: 3, of_neighbour: 0 },
+                crowd: Crowd { of_place: 3, ..Crowd::default() },
                 ..facts()
             },
             "busy",
@@ -153,7 +164,8 @@ fn the_first_rule_that_fits_may_also_turn_away() {
 
 #[test]
 fn whoever_only_made_a_key_fills_no_place_and_no_queue() {
-    for crowd in [Crowd { of_place: 3, of_neighbour: 3 }, Crowd { of_place: 0, of_neighbour: 100 }] {
+    let none = Crowd::default();
+    for crowd in [Crowd { of_place: 3, ..none }, Crowd { of_neighbour: 100, ..none }, Crowd { of_all: 2500, ..none }] {
         let unproved = Facts { places: places(place()), crowd, ..facts() };
         assert_eq!(decide(&unproved, NOW).verdict.word(), "busy", "{crowd:?}");
         let by_key = Expected { device_id: Some(unproved.claims.id.clone()), ..place() };
@@ -167,14 +179,34 @@ fn whoever_only_made_a_key_fills_no_place_and_no_queue() {
         assert_eq!(decide(&Facts { known, crowd, ..facts() }, NOW).verdict.word(), "pending", "one that waits already");
     }
     let wait = Policy { strangers: Strangers::Wait, ..Policy::default() };
-    let crowd = Crowd { of_place: 0, of_neighbour: 100 };
+    let crowd = Crowd { of_all: 2500, of_place: 0, of_neighbour: 100 };
     assert_eq!(
         decide(&Facts { policy: wait, crowd, ..facts() }, NOW).verdict.word(),
         "pending",
         "they may wait: somebody said so"
     );
-    let room = Crowd { of_place: 2, of_neighbour: 99 };
+    let room = Crowd { of_all: 2499, of_place: 2, of_neighbour: 99 };
     assert_eq!(decide(&Facts { places: places(place()), crowd: room, ..facts() }, NOW).verdict.word(), "pending");
+}
+
+#[test]
+fn whoever_proved_nothing_stays_what_he_said_at_first() {
+    let said = Facts { places: places(place()), ..facts() };
+    let known = || Some(Device { serials: vec!["S0".into()], ..device(1) });
+    let serial = |facts: Facts| {
+        let device = decide(&facts, NOW).device.expect("it waits on");
+        (device.serials[0].clone(), device.reason.contains("at first"))
+    };
+    let (new, old) = (("S1".to_owned(), false), ("S0".to_owned(), true));
+    assert_eq!(serial(Facts { known: known(), ..said.clone() }), new, "a place with room");
+    let crowd = Crowd { of_place: 3, ..Crowd::default() };
+    assert_eq!(serial(Facts { known: known(), crowd, ..said.clone() }), old, "a place without");
+    assert_eq!(serial(Facts { known: known(), ..facts() }), old, "nobody expects that");
+    let wait = Policy { strangers: Strangers::Wait, ..Policy::default() };
+    assert_eq!(serial(Facts { known: known(), policy: wait, ..facts() }), new, "strangers may wait");
+    assert_eq!(serial(Facts { known: known(), token: shown(), crowd, ..said.clone() }), new, "it shows a token");
+    let proved = known().map(|device| Device { token: Some("t".into()), ..device });
+    assert_eq!(serial(Facts { known: proved, crowd, ..facts() }), new, "it showed one");
 }
 
 #[test]

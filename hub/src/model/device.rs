@@ -37,6 +37,9 @@ words!(DeviceState {
     Removed => "removed",
 });
 
+/// How the reason begins that a rule leaves.
+pub(crate) const BY_RULE: &str = "by rule ";
+
 /// What a device runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -148,10 +151,27 @@ impl Device {
     /// Whether somebody stands for it: it was admitted, or showed a join token. Anybody can make a key and call with any serial number.
     pub fn is_vouched(&self) -> bool {
         match self.state {
-            DeviceState::Admitted | DeviceState::Quarantined => true,
+            DeviceState::Admitted => true,
+            // Also a rule quarantines.
+            DeviceState::Quarantined => self.is_proved(),
             DeviceState::Pending => self.token.is_some(),
             DeviceState::Refused | DeviceState::Removed => false,
         }
+    }
+
+    /// Nothing is known of it but that somebody made a key, and no person decided about it. A key that was made beforehand is not looked at here.
+    pub fn is_unproven(&self) -> bool {
+        let is_undecided = match self.state {
+            DeviceState::Pending => true,
+            DeviceState::Refused | DeviceState::Quarantined => self.reason.starts_with(BY_RULE),
+            DeviceState::Admitted | DeviceState::Removed => false,
+        };
+        is_undecided && !self.is_proved()
+    }
+
+    /// It showed a join token, or was admitted once.
+    fn is_proved(&self) -> bool {
+        self.token.is_some() || self.pinned.is_some() || self.admitted_by.is_some()
     }
 
     /// Admits it, with the hardware that it has now.

@@ -24,6 +24,7 @@ mod token;
 pub use actor::{Actor, By};
 pub use audit::{AuditEntry, AuditFilter};
 pub use config::{AssignTo, AssignToError, Assignment, Config, Delivery, DeliveryState, Rollout};
+pub(crate) use device::BY_RULE;
 pub use device::{Device, DeviceState, Hardware, Release};
 pub use event::DeviceEvent;
 pub use expected::{Expected, ExpectedKey, Source};

@@ -20,7 +20,7 @@ pub enum Strangers {
 pub struct Policy {
     /// Devices without token and manifest.
     pub strangers: Strangers,
-    /// Devices waiting for approval at once; more are told to come back later.
+    /// Devices waiting for approval at once that proved something; of others a quarter as many, where strangers wait as many. More come back later.
     pub pending_limit: u32,
 }
 

@@ -132,6 +132,7 @@ pub(super) async fn save(tx: &mut Tx, device: &Device, before: Option<&Device>) 
     let is_same = before.is_some_and(|before| {
         let Device { last_seen, last_address, resources, .. } = before.clone();
         *before == Device { last_seen, last_address, resources, ..device.clone() }
+            && unproven::neighbour_of(before) == unproven::neighbour_of(device)
     });
     if !is_same {
         tx.run(upsert(device), "write a device").await?;

@@ -9,7 +9,10 @@ use sqlx::AnyConnection;
 use super::error::StoreError;
 use super::tx::Tx;
 use super::{Store, deliveries, devices, expected, query, refusals, rules, settings, tokens, unproven};
-use crate::enrol::{Attempt, Claims, Crowd, Decision, Facts, HARDWARE_CHANGED, Note, TokenFact, Verdict, decide, is_vouched_for};
+use crate::enrol::{
+    Attempt, Claims, Crowd, Decision, Facts, HARDWARE_CHANGED, Note, TokenFact, Verdict, decide, is_vouched_for,
+    says_other_hardware,
+};
 use crate::model::{By, Device, DeviceState, Policy, Time};
 use crate::tokens::TokenError;
 
@@ -120,20 +123,22 @@ async fn gather(conn: &mut AnyConnection, claims: Claims, now: Time) -> Result<F
     let (serials, macs) = shown(&facts);
     facts.places = expected::matching(conn, &facts.claims.id, &serials, &macs).await?;
     facts.rules = rules::all(conn).await?;
-    let pending = sqlx::query("SELECT COUNT(*) AS total FROM devices WHERE state = 'pending'");
-    facts.pending = query::find(conn, pending, "count devices that wait", |row| row.count("total")).await?.unwrap_or(0);
-    if facts.known.is_none() && !is_vouched_for(&facts, now) {
-        facts.crowd = unproven::crowd(conn, &facts.places, facts.claims.address).await?;
+    if is_vouched_for(&facts, now) {
+        facts.pending = if facts.known.is_none() { unproven::count_others(conn).await? } else { 0 };
+    } else if facts.known.as_ref().is_none_or(|device| says_other_hardware(&facts.claims, device)) {
+        facts.crowd = unproven::crowd(conn, &facts.places, &facts.claims).await?;
     }
     Ok(facts)
 }
 
-/// Serial numbers and MAC addresses: as told now, else as told before.
+/// Serial numbers and MAC addresses: as told now, and as told before.
 fn shown(facts: &Facts) -> (Vec<String>, Vec<MacAddress>) {
-    match (&facts.claims.inventory, &facts.known) {
-        (Some(_), _) | (None, None) => (facts.claims.serials(), facts.claims.macs()),
-        (None, Some(device)) => (device.serials.clone(), device.macs.clone()),
+    let (mut serials, mut macs) = (facts.claims.serials(), facts.claims.macs());
+    if let Some(device) = &facts.known {
+        serials.extend(device.serials.iter().filter(|serial| !facts.claims.serials().contains(serial)).cloned());
+        macs.extend(device.macs.iter().filter(|mac| !facts.claims.macs().contains(mac)).cloned());
     }
+    (serials, macs)
 }
 
 async fn carry_out(tx: &mut Tx, facts: &Facts, decision: &Decision, now: Time) -> Result<(), StoreError> {

@@ -78,50 +78,62 @@ on_both! {
 }
 
 on_both! {
-    /// As a machine sorts, not as people do in some country.
-    async fn rules_are_asked_in_one_order_everywhere(db: Db) {
+    /// With two serial numbers that they know, whatever they say later, and wherever they call from.
+    async fn a_few_keys_open_no_place_twice_and_take_no_room_of_others(db: Db) {
         let store = db.store().await;
-        for name in ["b", "a_1", "B", "a-2", "Z"] {
-            let kind = crate::model::RuleKind::Manifest;
-            let (labels, groups) = (Default::default(), vec![]);
-            store.put_rule(NewRule { name: name.into(), kind, outcome: Default::default(), without_token: false, labels, groups }, &kim()).await.unwrap();
+        for serial in ["S1", "S2"] {
+            store.claim(Claim { by: ClaimBy::Serial(serial.into()), site: "Oslo".into() }, &kim()).await.unwrap();
         }
-        let names: Vec<_> = store.rules().await.unwrap().into_iter().map(|rule| rule.name).collect();
-        assert_eq!(names, ["B", "Z", "a-2", "a_1", "b"]);
+        let say = async |number: u32, serial: &str| {
+            let mut attempt = disguised(number, serial);
+            attempt.address = std::net::Ipv4Addr::from(0x0a00_0000 + number).into();
+            store.enrol(&attempt, NOW).await.unwrap().verdict.word()
+        };
+        for number in 10..13 {
+            assert_eq!(say(number, "S1").await, "pending");
+            assert_eq!(say(number, "nobody's").await, "pending", "it waits on, as it was");
+        }
+        assert_eq!(say(13, "S1").await, "busy", "three wait for that place, whatever they say now");
+        assert_eq!(say(10, "S2").await, "pending", "to another place it may go");
+        assert_eq!([say(13, "S1").await, say(14, "S1").await], ["pending", "busy"]);
+        store.put_policy(&Policy { strangers: Strangers::Refuse, pending_limit: 18 }, &kim()).await.unwrap();
+        assert_eq!([say(20, "S2").await, say(21, "S2").await], ["pending", "busy"], "a quarter of the places is theirs");
+        for number in 100..118 {
+            waiting(&store, number).await;
+        }
+        let (_, token) = store.create_token(NewToken::default(), &kim()).await.unwrap();
+        assert_eq!(call(&store, 118, Some(token.expose())).await, "busy");
+        assert_eq!(store.overview(NOW).await.unwrap().pending, 23);
     }
 }
 
 on_both! {
-    async fn a_crowd_does_not_hide_the_device_that_is_meant(db: Db) {
+    /// Whatever a rule leaves of them is counted, and ends.
+    async fn a_rule_that_turns_away_keeps_no_rows_for_ever(db: Db) {
         let store = db.store().await;
-        store.put_policy(&Policy { strangers: Strangers::Wait, ..Policy::default() }, &kim()).await.unwrap();
-        let last = (1..40u32).max_by_key(|number| crate::enrol::testing::device(*number).id.to_string()).unwrap();
-        let serial = format!("S{last}");
-        for number in 100..170 {
-            let attempt = crate::enrol::Attempt { name: "till".into(), ..disguised(number, &serial) };
-            store.enrol(&attempt, NOW).await.unwrap();
+        store.put_policy(&Policy { strangers: Strangers::Wait, pending_limit: 3 }, &kim()).await.unwrap();
+        for number in 1..=3 {
+            assert_eq!(call(&store, number, None).await, "pending");
         }
-        let genuine = admitted(&store, last).await;
-        let named = Edit { name: Some("till".into()), ..Edit::default() };
-        store.edit_device(&genuine.id, named, &kim()).await.unwrap();
-        for by in [ClaimBy::Serial(serial), ClaimBy::Name("till".into())] {
-            let claimed = store.claim(Claim { by, site: "Oslo".into() }, &kim()).await.unwrap();
-            assert!(matches!(&claimed, Claimed::Device(device) if device.id == genuine.id), "{claimed:?}");
-        }
-    }
-}
-
-on_both! {
-    /// As a machine sorts, not as people do in some country.
-    async fn rules_are_asked_in_one_order_everywhere(db: Db) {
-        let store = db.store().await;
-        for name in ["b", "a_1", "B", "a-2", "Z"] {
-            let kind = crate::model::RuleKind::Manifest;
-            let (labels, groups) = (Default::default(), vec![]);
-            store.put_rule(NewRule { name: name.into(), kind, outcome: Default::default(), without_token: false, labels, groups }, &kim()).await.unwrap();
-        }
-        let names: Vec<_> = store.rules().await.unwrap().into_iter().map(|rule| rule.name).collect();
-        assert_eq!(names, ["B", "Z", "a-2", "a_1", "b"]);
+        let kept = store.refuse(&crate::enrol::testing::device(3).id, "not ours", &kim()).await.unwrap();
+        let rule = |serial: &str, outcome| NewRule {
+            name: serial.into(),
+            kind: crate::model::RuleKind::Serials(vec![serial.into()]),
+            outcome,
+            without_token: false,
+            labels: Default::default(),
+            groups: vec![],
+        };
+        store.put_rule(rule("S1", crate::model::RuleOutcome::Refuse), &kim()).await.unwrap();
+        store.put_rule(rule("S2", crate::model::RuleOutcome::Quarantine), &kim()).await.unwrap();
+        assert_eq!([call(&store, 1, None).await, call(&store, 2, None).await], ["refused", "quarantined"]);
+        let quarantined = store.device(&crate::enrol::testing::device(2).id).await.unwrap().unwrap();
+        assert!(!quarantined.is_vouched(), "a rule says nothing for it");
+        assert_eq!([call(&store, 4, None).await, call(&store, 5, None).await], ["pending", "busy"], "those two are still counted");
+        let day = NOW.after(Duration::from_secs(24 * 3600 + 1));
+        assert_eq!(store.forget_unproven(day).await.unwrap(), 3);
+        let left = store.devices(&Default::default()).await.unwrap().items;
+        assert_eq!(left.iter().map(|device| &device.id).collect::<Vec<_>>(), [&kept.id], "a person refused it");
     }
 }
 
@@ -159,49 +171,15 @@ on_both! {
 }
 
 on_both! {
-    /// As a machine sorts, not as people do in some country.
-    async fn rules_are_asked_in_one_order_everywhere(db: Db) {
-        let store = db.store().await;
-        for name in ["b", "a_1", "B", "a-2", "Z"] {
-            let kind = crate::model::RuleKind::Manifest;
-            let (labels, groups) = (Default::default(), vec![]);
-            store.put_rule(NewRule { name: name.into(), kind, outcome: Default::default(), without_token: false, labels, groups }, &kim()).await.unwrap();
-        }
-        let names: Vec<_> = store.rules().await.unwrap().into_iter().map(|rule| rule.name).collect();
-        assert_eq!(names, ["B", "Z", "a-2", "a_1", "b"]);
-    }
-}
-
-on_both! {
-    async fn a_crowd_does_not_hide_the_device_that_is_meant(db: Db) {
+    async fn a_device_is_counted_where_it_calls_from_now(db: Db) {
         let store = db.store().await;
         store.put_policy(&Policy { strangers: Strangers::Wait, ..Policy::default() }, &kim()).await.unwrap();
-        let last = (1..40u32).max_by_key(|number| crate::enrol::testing::device(*number).id.to_string()).unwrap();
-        let serial = format!("S{last}");
-        for number in 100..170 {
-            let attempt = crate::enrol::Attempt { name: "till".into(), ..disguised(number, &serial) };
-            store.enrol(&attempt, NOW).await.unwrap();
-        }
-        let genuine = admitted(&store, last).await;
-        let named = Edit { name: Some("till".into()), ..Edit::default() };
-        store.edit_device(&genuine.id, named, &kim()).await.unwrap();
-        for by in [ClaimBy::Serial(serial), ClaimBy::Name("till".into())] {
-            let claimed = store.claim(Claim { by, site: "Oslo".into() }, &kim()).await.unwrap();
-            assert!(matches!(&claimed, Claimed::Device(device) if device.id == genuine.id), "{claimed:?}");
-        }
-    }
-}
-
-on_both! {
-    async fn one_pretender_takes_no_claim_of_an_expected_box(db: Db) {
-        let store = db.store().await;
-        let claim = async || store.claim(Claim { by: ClaimBy::Serial("S1".into()), site: "Oslo".into() }, &kim()).await.unwrap();
-        assert!(matches!(claim().await, Claimed::Awaited(_)));
-        assert_eq!(store.enrol(&disguised(9, "S1"), NOW).await.unwrap().verdict.word(), "pending");
-        assert!(matches!(claim().await, Claimed::Awaited(_)), "the place is claimed, not who says that it is his");
-        let (_, token) = store.create_token(NewToken::default(), &kim()).await.unwrap();
-        assert_eq!(call(&store, 1, Some(token.expose())).await, "admitted");
-        assert!(matches!(claim().await, Claimed::Device(device) if device.id == crate::enrol::testing::device(1).id));
+        call(&store, 1, None).await;
+        let mut moved = attempt(1, None);
+        moved.address = "198.51.100.9".parse().unwrap();
+        store.enrol(&moved, NOW).await.unwrap();
+        let read = sqlx::query_scalar::<_, String>("SELECT neighbour FROM devices").fetch_one(&mut db.connect().await).await;
+        assert_eq!(read.unwrap(), "198.51.100.9");
     }
 }
 
