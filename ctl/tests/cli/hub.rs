@@ -147,6 +147,31 @@ fn a_join_token_is_asked_for_with_its_terms_and_shown_once() {
     assert_eq!(hub.seen().pop().unwrap(), "DELETE /api/v1/tokens/..%2Fusers");
 }
 
+#[test]
+fn a_token_that_is_there_already_is_registered_and_shown_nowhere() {
+    let token = json!({ "id": "0123456789ab", "usesLeft": 1, "uses": 0, "binding": { "serial": "FZ1" } });
+    let text = "5f".repeat(32);
+    let hub = answering("POST", "/api/v1/tokens", 201, json!({ "token": token, "text": text }));
+    let dir = logged_in(&hub);
+    write(dir.path(), "shop-1.token", &format!("{text}\n"));
+    let create = ["hub", "token", "create", "--text-from", "shop-1.token", "--serial", "FZ1"];
+    for output in [&["-o", "table"][..], &["-o", "json"]] {
+        let shown = skerryctl(dir.path(), &[&create[..], output].concat()).ok();
+        assert!(shown.contains("0123456789ab") && !shown.contains(&text), "{shown}");
+        let sent = hub.seen().pop().unwrap();
+        let sent: Value = serde_json::from_str(sent.strip_prefix("POST /api/v1/tokens ").unwrap()).unwrap();
+        assert_eq!((&sent["text"], &sent["uses"], &sent["binding"]["serial"]), (&json!(text), &json!(1), &json!("FZ1")));
+    }
+    let before = hub.seen().len();
+    for bad in ["", "too-short", "with a space in it", &"x".repeat(257)] {
+        write(dir.path(), "bad", bad);
+        let ran = skerryctl(dir.path(), &["hub", "token", "create", "--text-from", "bad"]);
+        assert!(bad.is_empty() || !ran.err.contains(bad), "{}", ran.err);
+        ran.fails(2, &["bad", "16 to 256"]);
+    }
+    assert_eq!(hub.seen().len(), before, "nothing is sent");
+}
+
 fn config(digest: &str) -> Value {
     json!({ "digest": digest, "name": "shop-1", "fleet": "acme", "generation": 7, "target": "serial FZ1", "keyId": "0123456789abcdef",
             "uploadedBy": "token:ops", "uploadedAt": "2026-11-20T12:00:00Z", "size": 5 })
@@ -214,10 +239,9 @@ fn a_rollout_is_told_device_by_device() {
 #[test]
 fn fleets_stations_and_manifests_are_told_by_their_files() {
     let imported = json!({ "added": 2, "updated": 0, "unrecognisable": ["x-1"] });
-    let answers = vec![
-        ("POST", "/api/v1/manifests".to_owned(), 200, imported.clone()),
-        ("POST", "/api/v1/records".to_owned(), 200, imported),
-    ];
+    let with_token = json!({ "added": 2, "updated": 0, "tokens": 7, "unrecognisable": [] });
+    let answers =
+        vec![("POST", "/api/v1/manifests".to_owned(), 200, with_token), ("POST", "/api/v1/records".to_owned(), 200, imported)];
     let hub = FakeHub::start(Setup { answers, ..Setup::default() });
     let dir = logged_in(&hub);
     ctl::fleet::init(&dir.path().join("acme"), &ctl::fleet::InitOptions::new("acme".parse().unwrap())).unwrap();
@@ -233,6 +257,7 @@ fn fleets_stations_and_manifests_are_told_by_their_files() {
     write(dir.path(), "flash.log", "{\"form\":\"skerry.dev/v1 flash record\"}\n");
     let shown = skerryctl(dir.path(), &["hub", "manifest", "import", "a.manifest.json", "flash.log"]).ok();
     assert!(shown.contains("flash.log") && shown.contains("x-1"), "{shown}");
+    assert!(shown.contains("TOKENS") && shown.contains('7'), "{shown}");
     let seen = hub.seen();
     assert!(
         seen[seen.len() - 2].starts_with("POST /api/v1/manifests") && seen[seen.len() - 1].starts_with("POST /api/v1/records")

@@ -62,16 +62,26 @@ fn check_station(key: &PublicKey, stations: &[Station]) -> Result<(), ImportErro
     if stations.iter().any(|station| station.key == *key) { Ok(()) } else { Err(ImportError::Station { station: key.id() }) }
 }
 
-/// The device a manifest is for.
+/// What a manifest announces.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Announced {
+    /// The device it is for.
+    pub place: Expected,
+    /// What is kept of the join token that was made for the device ([`crate::tokens::hash`]); none: nobody made one.
+    pub token: Option<[u8; 32]>,
+}
+
+/// The device a manifest is for, and its join token.
 ///
 /// # Errors
 /// See [`ImportError`].
-pub fn read_manifest(file: &[u8], stations: &[Station], now: Time) -> Result<Expected, ImportError> {
+pub fn read_manifest(file: &[u8], stations: &[Station], now: Time) -> Result<Announced, ImportError> {
     check_size(file, MAX_MANIFEST_BYTES)?;
     let manifest = Manifest::read(file, None).map_err(|error| ImportError::Manifest(Box::new(error)))?;
     check_station(&manifest.station, stations)?;
     check_labels(&manifest.device.labels).map_err(ImportError::Labels)?;
-    Ok(Expected {
+    let token = manifest.seed.made_token().map(|hash| *hash.as_bytes());
+    let place = Expected {
         name: Some(manifest.device.name.to_string()),
         serial: manifest.device.serial,
         mac: manifest.device.mac,
@@ -83,7 +93,8 @@ pub fn read_manifest(file: &[u8], stations: &[Station], now: Time) -> Result<Exp
         station: Some(manifest.station.id()),
         labels: manifest.device.labels,
         ..Expected::blank(Source::Manifest, now)
-    })
+    };
+    Ok(Announced { place, token })
 }
 
 /// The devices whose drives a log proves, each once, as it was flashed last.

@@ -9,8 +9,8 @@ use super::error::StoreError;
 use super::query;
 use super::row::{Fields, json as to_json};
 use super::tx::Tx;
-use super::{One, Store, registry};
-use crate::expected::{merge, read_log, read_manifest};
+use super::{One, Store, registry, tokens};
+use crate::expected::{Announced, merge, read_log, read_manifest};
 use crate::model::text::bounded;
 use crate::model::{By, Expected, ExpectedKey, MAX_PAGE, Page};
 
@@ -22,6 +22,8 @@ pub struct Imported {
     pub added: u64,
     /// Devices of which more is known now.
     pub updated: u64,
+    /// Join tokens that are registered now and were not.
+    pub tokens: u64,
     /// Names of devices that will not be recognised: neither key, serial number nor MAC address is known of them.
     pub unrecognisable: Vec<String>,
 }
@@ -124,15 +126,35 @@ pub(super) async fn put(tx: &mut Tx, expected: Expected) -> Result<bool, StoreEr
     Ok(is_new)
 }
 
+/// Notes a place, and registers its token.
+async fn import_one(tx: &mut Tx, announced: Announced, imported: &mut Imported, by: &By) -> Result<(), StoreError> {
+    let Announced { place, token } = announced;
+    if let Some(ExpectedKey::Name(name)) = place.key() {
+        imported.unrecognisable.push(name);
+    }
+    let registered = match &token {
+        Some(hash) => tokens::register(tx, hash, &place, by).await?,
+        None => None,
+    };
+    imported.tokens += u64::from(registered.is_some());
+    let details = json!({
+        "key": place.key().map(|key| key.to_string()), "name": place.name, "source": place.source, "station": place.station,
+        "imageSha256": place.image_sha256, "token": registered,
+    });
+    let is_new = put(tx, place).await?;
+    *(if is_new { &mut imported.added } else { &mut imported.updated }) += 1;
+    tx.audit(by, "expected.import", None, details).await
+}
+
 impl Store {
-    /// Imports a manifest that `imager stamp` wrote.
+    /// Imports a manifest that `imager stamp` wrote, and registers the join token that was made for the device.
     ///
     /// # Errors
     /// It is not believed, or its station is not registered.
     pub async fn import_manifest(&self, file: &[u8], by: &By) -> Result<Imported, StoreError> {
         let stations = registry::stations(&mut *self.reader().await?).await?;
-        let expected = read_manifest(file, &stations, by.at)?;
-        self.import(vec![expected], by).await
+        let announced = read_manifest(file, &stations, by.at)?;
+        self.import(vec![announced], by).await
     }
 
     /// Imports a log that `imager flash --record` wrote.
@@ -141,26 +163,17 @@ impl Store {
     /// It is not believed, or one of its stations is not registered.
     pub async fn import_log(&self, file: &[u8], by: &By) -> Result<Imported, StoreError> {
         let stations = registry::stations(&mut *self.reader().await?).await?;
-        let expected = read_log(file, &stations, by.at)?;
-        self.import(expected, by).await
+        let announced = read_log(file, &stations, by.at)?.into_iter().map(|place| Announced { place, token: None });
+        self.import(announced.collect(), by).await
     }
 
-    async fn import(&self, places: Vec<Expected>, by: &By) -> Result<Imported, StoreError> {
+    async fn import(&self, announced: Vec<Announced>, by: &By) -> Result<Imported, StoreError> {
         let by = by.clone();
         self.write(move |tx| {
             Box::pin(async move {
                 let mut imported = Imported::default();
-                for place in places {
-                    if let Some(ExpectedKey::Name(name)) = place.key() {
-                        imported.unrecognisable.push(name);
-                    }
-                    let details = json!({
-                        "key": place.key().map(|key| key.to_string()), "name": place.name, "source": place.source, "station": place.station,
-                        "imageSha256": place.image_sha256,
-                    });
-                    let is_new = put(tx, place).await?;
-                    *(if is_new { &mut imported.added } else { &mut imported.updated }) += 1;
-                    tx.audit(&by, "expected.import", None, details).await?;
+                for one in announced {
+                    import_one(tx, one, &mut imported, &by).await?;
                 }
                 Ok(imported)
             })
@@ -182,7 +195,8 @@ impl Store {
         Ok(Page { items: query::list(&mut conn, list, "list expected devices", read).await?, total })
     }
 
-    /// Expects a device no longer, by its key (`id:…`, `serial:…`, `mac:…`, `name:…`). A device that called already stays.
+    /// Expects a device no longer, by its key (`id:…`, `serial:…`, `mac:…`, `name:…`). A device that called already stays, and so does the join token that
+    /// the manifest brought: importing the manifest again could not make a revoked one good.
     ///
     /// # Errors
     /// There is none.

@@ -10,6 +10,7 @@ mod import;
 mod killed;
 mod people;
 mod removal;
+mod stamped;
 
 use super::testing::{Db, NOW, kim, on_both};
 use super::*;

@@ -10,7 +10,7 @@ use super::row::{Fields, json as to_json};
 use super::tx::Tx;
 use super::{One, Store};
 use crate::model::text::bounded;
-use crate::model::{Binding, By, Labels, Time, Token, check_groups, check_labels};
+use crate::model::{Binding, By, Expected, ExpectedKey, Labels, Time, Token, check_groups, check_labels};
 use crate::tokens::{self, MAX_USES, PREFIX, TOKEN_BYTES};
 
 /// A token to make.
@@ -29,7 +29,7 @@ pub struct NewToken {
     pub groups: Vec<String>,
     /// When it ends; none: never.
     pub expires_at: Option<Time>,
-    /// A token that a warehouse made already (`imager stamp`, NAME.token): 16 to 256 visible characters. None: one is made.
+    /// A token that is there already (chosen by somebody, or NAME.token of an older `imager stamp`): 16 to 256 visible characters. None: one is made.
     #[schema(value_type = Option<String>)]
     pub text: Option<Secret>,
 }
@@ -116,7 +116,9 @@ impl Store {
             revoked_at: None,
         };
         let (by, made) = (by.clone(), token.clone());
-        self.write(move |tx| Box::pin(async move { insert(tx, &made, &hash, &by).await })).await?;
+        if !self.write(move |tx| Box::pin(async move { insert(tx, &made, &hash, &by).await })).await? {
+            return Err(StoreError::Invalid { what: "the join token", why: "there is one with this text already".into() });
+        }
         Ok((token, text))
     }
 
@@ -157,7 +159,36 @@ impl Store {
     }
 }
 
-async fn insert(tx: &mut Tx, token: &Token, hash: &[u8; 32], by: &By) -> Result<(), StoreError> {
+/// Registers the token that a bench made for an expected device; its id, unless it was registered before: then it stays as it is, used or revoked.
+pub(super) async fn register(tx: &mut Tx, hash: &[u8; 32], place: &Expected, by: &By) -> Result<Option<String>, StoreError> {
+    let token = token_of(hash, place, by);
+    Ok(insert(tx, &token, hash, by).await?.then_some(token.id))
+}
+
+/// For this device alone, as far as its serial number and MAC address are known. Its labels come from its place, and from the token only where nobody
+/// recognises the place.
+fn token_of(hash: &[u8; 32], place: &Expected, by: &By) -> Token {
+    let labels = match place.key() {
+        Some(ExpectedKey::Name(_)) => place.labels.clone(),
+        Some(ExpectedKey::Id(_) | ExpectedKey::Serial(_) | ExpectedKey::Mac(_)) | None => Labels::new(),
+    };
+    Token {
+        id: tokens::id(hash),
+        name: bounded(place.name.as_deref().unwrap_or_default(), 128),
+        uses_left: 1,
+        uses: 0,
+        binding: Binding { serial: place.serial.clone(), mac: place.mac.clone(), label: None },
+        labels,
+        groups: vec![],
+        created_by: by.actor.to_string(),
+        created_at: by.at,
+        expires_at: None,
+        revoked_at: None,
+    }
+}
+
+/// Adds a token; false: there is one with this hash, and nothing was changed.
+async fn insert(tx: &mut Tx, token: &Token, hash: &[u8; 32], by: &By) -> Result<bool, StoreError> {
     let statement = sqlx::query(
         "INSERT INTO tokens (id, hash, name, uses_left, uses, binding, labels, device_groups, created_by, created_at, expires_at) \
          VALUES ($1, $2, $3, $4, 0, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING",
@@ -173,11 +204,12 @@ async fn insert(tx: &mut Tx, token: &Token, hash: &[u8; 32], by: &By) -> Result<
     .bind(token.created_at.millis())
     .bind(token.expires_at.map(Time::millis));
     if tx.run(statement, "write a join token").await? == 0 {
-        return Err(StoreError::Invalid { what: "the join token", why: "there is one with this text already".into() });
+        return Ok(false);
     }
     let details = json!({
         "token": token.id, "name": token.name, "uses": token.uses_left, "binding": token.binding, "labels": token.labels,
         "groups": token.groups, "expiresAt": token.expires_at,
     });
-    tx.audit(by, "token.create", None, details).await
+    tx.audit(by, "token.create", None, details).await?;
+    Ok(true)
 }

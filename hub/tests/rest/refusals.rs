@@ -179,6 +179,6 @@ async fn a_manifest_of_an_unknown_station_is_not_believed_and_a_known_one_is() {
     assert_eq!(hub.ask(log.body(Body::from("no log\n")).unwrap()).await.refusal(), (422, "log".into()));
     let station = machine_config::PublicKey::try_from(key(5).verifying_key()).unwrap();
     hub.post("/api/v1/stations", json!({ "name": "bench", "key": station })).await;
-    assert_eq!(import().await.json(), json!({ "added": 1, "updated": 0, "unrecognisable": [] }));
+    assert_eq!(import().await.json(), json!({ "added": 1, "updated": 0, "tokens": 0, "unrecognisable": [] }));
     assert_eq!(hub.get("/api/v1/expected").await["items"][0]["serial"], "FZ0001");
 }

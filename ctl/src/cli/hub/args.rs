@@ -225,7 +225,7 @@ pub(crate) struct LooksAt {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Token {
-    /// Make a join token. It is shown this once.
+    /// Make a join token. It is shown this once. Or register one that is there already.
     Create(TokenCreate),
     /// List join tokens.
     List,
@@ -241,6 +241,9 @@ pub(crate) struct TokenCreate {
     /// What people call it.
     #[arg(long, default_value = "")]
     pub(crate) name: String,
+    /// Register the token in the first line of this file, `-` for standard input: one that somebody chose, or NAME.token of `imager stamp`. It is shown nowhere.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) text_from: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) terms: Terms,
 }

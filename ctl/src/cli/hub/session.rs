@@ -1,6 +1,7 @@
 //! `hub login`, `hub logout`, `hub whoami`.
 
 use std::io::{self, IsTerminal as _, Read as _};
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use machine_config::types::{Digest, Secret};
@@ -113,12 +114,7 @@ pub(super) async fn login(global: &Global, command: Login) -> Result<(), Failure
 /// From the file, from standard input, or from the terminal, where it is not echoed.
 fn token(file: Option<&Path>) -> Result<Secret, Failure> {
     let text = match file {
-        Some(file) if file == Path::new("-") => {
-            let mut text = Zeroizing::new(String::new());
-            io::stdin().lock().take(MAX_TOKEN).read_to_string(&mut text).map_err(TokenError::from)?;
-            text
-        }
-        Some(file) => Zeroizing::new(files::read_text(file)?),
+        Some(file) => secret_text(file)?,
         None if io::stdin().is_terminal() => Zeroizing::new(rpassword::prompt_password("Token: ").map_err(TokenError::from)?),
         None => {
             return Err(UsageError {
@@ -128,9 +124,24 @@ fn token(file: Option<&Path>) -> Result<Secret, Failure> {
             .into());
         }
     };
+    first_line(&text, 1..=512).ok_or_else(|| TokenError::Form.into())
+}
+
+/// The text of a file, or of standard input where it is `-`.
+pub(super) fn secret_text(file: &Path) -> Result<Zeroizing<String>, Failure> {
+    if file != Path::new("-") {
+        return Ok(Zeroizing::new(files::read_text(file)?));
+    }
+    let mut text = Zeroizing::new(String::new());
+    io::stdin().lock().take(MAX_TOKEN).read_to_string(&mut text).map_err(TokenError::from)?;
+    Ok(text)
+}
+
+/// The first line, if it is a word of visible characters, so many as that.
+pub(super) fn first_line(text: &str, length: RangeInclusive<usize>) -> Option<Secret> {
     let line = text.lines().next().unwrap_or_default().trim();
-    let visible = !line.is_empty() && line.len() <= 512 && line.bytes().all(|byte| byte.is_ascii_graphic());
-    if visible { Ok(Secret::from(line.to_owned())) } else { Err(TokenError::Form.into()) }
+    let is_word = length.contains(&line.len()) && line.bytes().all(|byte| byte.is_ascii_graphic());
+    is_word.then(|| Secret::from(line.to_owned()))
 }
 
 #[derive(Debug, Serialize)]

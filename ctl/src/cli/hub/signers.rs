@@ -99,6 +99,7 @@ fn station_key(given: &str) -> Result<String, Failure> {
 struct Imported {
     added: u64,
     updated: u64,
+    tokens: u64,
     unrecognisable: Vec<String>,
 }
 
@@ -116,10 +117,12 @@ struct ImportedFiles {
 impl View for ImportedFiles {
     fn text(&self) -> String {
         let row = |file: &ImportedFile| {
-            let Imported { added, updated, unrecognisable } = &file.imported.read;
-            [file.file.display().to_string(), added.to_string(), updated.to_string(), unrecognisable.join(" ")]
+            let Imported { added, updated, tokens, unrecognisable } = &file.imported.read;
+            let counts = [added, updated, tokens].map(u64::to_string);
+            let [added, updated, tokens] = counts;
+            [file.file.display().to_string(), added, updated, tokens, unrecognisable.join(" ")]
         };
-        table(["FILE", "ADDED", "UPDATED", "CANNOT BE RECOGNISED"], self.files.iter().map(row))
+        table(["FILE", "ADDED", "UPDATED", "TOKENS", "CANNOT BE RECOGNISED"], self.files.iter().map(row))
     }
 }
 

@@ -1,20 +1,26 @@
 //! `hub token create|list|revoke`.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
 
 use http::Method;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::failure::Failure;
-use crate::hub::{Body, Shown, Text, routes};
+use crate::failure::{Exit, Explain, Failure};
+use crate::hub::{Body, Hub, Shown, Text, routes};
 use crate::view::{Fields, table};
 
 use super::super::args::Global;
 use super::super::node::done;
 use super::args::{Terms, Token, TokenCreate};
+use super::session::{first_line, secret_text};
 use super::{List, hub_of, in_days, labels, seconds, show_all};
+
+/// Characters of a token that was there already.
+const TEXT_BYTES: RangeInclusive<usize> = 16..=256;
 
 /// A join token, without its text.
 #[derive(Debug, Deserialize)]
@@ -99,34 +105,85 @@ struct Made {
     text: String,
 }
 
+impl Known {
+    /// What it is good for, under its text where that is shown.
+    fn fields(&self, text: &str) -> String {
+        Fields::new()
+            .add_some("token", text)
+            .add("id", &self.id)
+            .add("uses", self.uses_left)
+            .add_some("only for", self.binding.text())
+            .add_some("gives", self.gives())
+            .add_some("ends", self.expires_at.as_deref().map(seconds).unwrap_or_default())
+            .text()
+    }
+}
+
 impl Text for Made {
     fn text(&self) -> String {
-        let fields = Fields::new()
-            .add("token", &self.text)
-            .add("id", &self.token.id)
-            .add("uses", self.token.uses_left)
-            .add_some("only for", self.token.binding.text())
-            .add_some("gives", self.token.gives())
-            .add_some("ends", self.token.expires_at.as_deref().map(seconds).unwrap_or_default())
-            .text();
-        format!("{fields}\nThe hub keeps only its hash: it is shown this once.\n")
+        format!("{}\nThe hub keeps only its hash: it is shown this once.\n", self.token.fields(&self.text))
+    }
+}
+
+/// A token that was there already: whoever registered it has it, and it is not shown.
+#[derive(Debug, Deserialize)]
+struct Registered {
+    token: Known,
+}
+
+impl Text for Registered {
+    fn text(&self) -> String {
+        self.token.fields("")
+    }
+}
+
+/// The file holds no token.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot register the token in {}: its first line is not one", file.display())]
+struct NoToken {
+    file: PathBuf,
+}
+
+impl Explain for NoToken {
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("a join token has 16 to 256 visible ASCII characters; `imager stamp` writes those it makes to NAME.token".into())
     }
 }
 
 pub(super) async fn run(global: &Global, command: Token) -> Result<(), Failure> {
     let hub = hub_of(global)?;
     match command {
-        Token::Create(command) => {
-            let body = Body::Json(request(command, Timestamp::now()));
-            let made: Shown<Made> = Shown::of(hub.ask(Method::POST, routes::TOKENS, body).await?, &hub, routes::TOKENS)?;
-            global.output.show(&made)
-        }
+        Token::Create(mut command) => match command.text_from.take() {
+            Some(file) => register(global, &hub, &file, command).await,
+            None => {
+                let body = Body::Json(request(command, Timestamp::now()));
+                let made: Shown<Made> = Shown::of(hub.ask(Method::POST, routes::TOKENS, body).await?, &hub, routes::TOKENS)?;
+                global.output.show(&made)
+            }
+        },
         Token::List => show_all::<Known>(global, &hub, routes::TOKENS).await,
         Token::Revoke { id } => {
             hub.ask(Method::DELETE, &routes::token(&id), Body::None).await?;
             done(global.output, "revoked", &id)
         }
     }
+}
+
+async fn register(global: &Global, hub: &Hub, file: &Path, command: TokenCreate) -> Result<(), Failure> {
+    let text = first_line(&secret_text(file)?, TEXT_BYTES).ok_or_else(|| NoToken { file: file.to_owned() })?;
+    let mut request = request(command, Timestamp::now());
+    request["text"] = text.expose().into();
+    let mut answer = hub.ask(Method::POST, routes::TOKENS, Body::Json(request)).await?;
+    // It is in a file already; in a log it would be a second time.
+    if let Some(answer) = answer.as_object_mut() {
+        answer.remove("text");
+    }
+    let registered: Shown<Registered> = Shown::of(answer, hub, routes::TOKENS)?;
+    global.output.show(&registered)
 }
 
 fn request(command: TokenCreate, now: Timestamp) -> serde_json::Value {
