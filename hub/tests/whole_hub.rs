@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::fs;
 use std::path::Path;
 
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -43,6 +44,14 @@ fn kim() -> By {
 
 async fn hub(folder: &Path, address: &str) -> RunningHub {
     start(Options::new(folder, address.parse().expect("an address"))).await.expect("it just works")
+}
+
+/// Another process of the hub in that folder: with a folder of its own, the same key, and the same database.
+async fn another(folder: &Path, first: &Path) -> RunningHub {
+    fs::copy(first.join("hub.key"), folder.join("hub.key")).expect("the hub's key");
+    let database = Some(format!("sqlite:{}", first.join("hub.db").display()));
+    let options = Options::new(folder, "127.0.0.1:0".parse().expect("an address"));
+    start(Options { database, ..options }).await.expect("it joins the first")
 }
 
 /// A join token of this hub.
@@ -205,10 +214,10 @@ async fn a_device_goes_the_whole_way_from_the_first_call_to_its_removal() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_finds_the_device_at_another_one() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let [folder, other] = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
     let one = hub(folder.path(), "127.0.0.1:0").await;
     let admin = one.admin_token.clone().expect("an admin token");
-    let two = hub(folder.path(), "127.0.0.1:0").await;
+    let two = another(other.path(), folder.path()).await;
     let device = device(&one, 1, &token(&one).await).await;
     until("it waits for approval", || device.state().starts_with("Pending")).await;
     // Approved, assigned and removed at the other process.
@@ -231,9 +240,9 @@ async fn a_process_finds_the_device_at_another_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_session_that_a_device_left_for_another_process_ends() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let [folder, other] = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
     let one = hub(folder.path(), "127.0.0.1:0").await;
-    let two = hub(folder.path(), "127.0.0.1:0").await;
+    let two = another(other.path(), folder.path()).await;
     let first = device(&one, 1, &token(&one).await).await;
     until("it waits for approval", || first.state().starts_with("Pending")).await;
     one.services.store.approve(&first.id(), &kim()).await.expect("approved");
